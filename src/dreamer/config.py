@@ -42,3 +42,121 @@ class ReplayConfig:
     """Steps per sequence (L)."""
     capacity: int = 0
     """Most decisions kept on disk, oldest episodes out first; 0 keeps all."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The world model (paper, Section 4 and Appendix A)."""
+
+    objective: Literal["reconstruction", "contrastive", "reward-only"] = "reconstruction"
+    """What makes the latent states informative about the observations."""
+    stoch: int = 30
+    """Size of the stochastic state (S)."""
+    deter: int = 200
+    """Size of the deterministic state, the GRU (D)."""
+    hidden: int = 200
+    """Width of the dense layers inside the RSSM."""
+    min_std: float = 0.1
+    """Smallest standard deviation of prior and posterior."""
+    cnn_depth: int = 32
+    """Channels of the first convolution; each further one doubles them."""
+    units: int = 400
+    """Width of the dense layers of every head, of actor and of value."""
+    reward_layers: int = 2
+    """Hidden layers of the reward head."""
+    free_nats: float = 3.0
+    """The KL term is not pushed below this many nats."""
+    kl_scale: float = 1.0
+    """Weight of the KL term."""
+    pcont: bool = False
+    """Learn a discount head, for tasks that end early."""
+    pcont_layers: int = 3
+    """Hidden layers of the discount head."""
+    pcont_scale: float = 10.0
+    """Weight of the discount head's loss."""
+
+
+@dataclass(frozen=True)
+class BehaviorConfig:
+    """Actor and value, learned in imagination (paper, Section 3 and Appendix A)."""
+
+    agent: Literal["dreamer", "no-value", "planet", "random"] = "dreamer"
+    """Who acts: Dreamer, or one of the paper's comparison systems."""
+    horizon: int = 15
+    """Imagined steps (H)."""
+    gamma: float = 0.99
+    """Discount per decision."""
+    lambda_: float = 0.95
+    """Mixture of the lambda-return: 0 is one-step, 1 is Monte Carlo up to the horizon."""
+    actor_layers: int = 4
+    """Hidden layers of the actor."""
+    value_layers: int = 3
+    """Hidden layers of the value model."""
+    mode_samples: int = 100
+    """Samples among which evaluation picks the most likely action."""
+    expl_noise: float = 0.3
+    """Standard deviation of the Gaussian noise added to actions during collection."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Three Adam optimisers (paper, Appendix A)."""
+
+    model_lr: float = 6e-4
+    """Learning rate of the world model."""
+    actor_lr: float = 8e-5
+    """Learning rate of the actor."""
+    value_lr: float = 8e-5
+    """Learning rate of the value model."""
+    clip: float = 100.0
+    """Gradients are scaled down to this global norm, for each optimiser apart."""
+    adam_eps: float = 1e-7
+    """Adam's epsilon, placed as Keras places it (beside the uncorrected second moment)."""
+    max_skipped: int = 10
+    """Updates in a row with non-finite gradients after which a run stops."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The schedule (paper, Algorithm 1), and where everything goes."""
+
+    steps: int = 1_000_000
+    """Simulator frames in all."""
+    seed: int = 0
+    """Seed of everything random."""
+    seed_episodes: int = 5
+    """Random episodes before learning starts (S in Algorithm 1)."""
+    seed_frames: int = 5000
+    """Random frames before learning starts, if the episodes above give fewer."""
+    train_every: int = 1000
+    """Frames between two rounds of updates."""
+    train_steps: int = 100
+    """Updates per round (C in Algorithm 1)."""
+    eval_every: int = 10_000
+    """Frames between two evaluations; 0 evaluates only at the end."""
+    eval_episodes: int = 1
+    """Episodes per evaluation."""
+    final_eval_episodes: int = 10
+    """Episodes of the evaluation at the end of the run."""
+    checkpoint_every: int = 10_000
+    """Frames between two checkpoints."""
+    video_every: int = 50_000
+    """Frames between two videos (evaluation and open-loop prediction); 0 for none."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks run; `auto` takes a GPU if there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the large products; `auto` takes bfloat16 where the hardware has it. Losses are always float32."""
+    threads: int = 0
+    """CPU threads of the learner; 0 takes every core."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    environment: EnvConfig = field(default_factory=EnvConfig)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    behavior: BehaviorConfig = field(default_factory=BehaviorConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainConfig = field(default_factory=TrainConfig)

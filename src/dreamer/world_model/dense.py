@@ -1,0 +1,45 @@
+"""Dense layers as the official code builds them: Glorot-uniform kernels, zero biases, ELU between."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def glorot_(layer: nn.Linear) -> nn.Linear:
+    """Give a layer Keras' default initialisation, in place."""
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    """A `Linear` layer with Keras' default initialisation."""
+    return glorot_(nn.Linear(inputs, outputs))
+
+
+class DenseHead(nn.Module):
+    """`layers` hidden layers of `units` with ELU, then `outputs` numbers without activation.
+
+    Reward (2 layers), value and discount (3) and actor (4) are all of this form (TF2 models.py:120-176).
+    """
+
+    def __init__(self, inputs: int, layers: int, units: int, outputs: int):
+        super().__init__()
+        widths = [inputs] + [units] * layers
+        self.hidden = nn.ModuleList(linear(i, o) for i, o in zip(widths, widths[1:], strict=False))
+        self.out = linear(widths[-1], outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs), float32 whatever the precision of the products."""
+        for layer in self.hidden:
+            x = F.elu(layer(x))
+        return self.out(x).float()
+
+
+class ScalarHead(DenseHead):
+    """The mean of a unit-variance Normal, or one logit: (..., inputs) -> (...)."""
+
+    def __init__(self, inputs: int, layers: int, units: int):
+        super().__init__(inputs, layers, units, outputs=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).squeeze(-1)

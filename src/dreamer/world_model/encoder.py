@@ -1,0 +1,86 @@
+"""From observations to an embedding e_t (paper, Section 4 and Appendix A; TF2 models.py:84-98).
+
+An image of 64x64 passes four convolutions, kernel 4, stride 2, no padding, ReLU: 64 -> 31 -> 14 -> 6 -> 2,
+with 32, 64, 128, 256 channels; the last map is flattened to 1024 numbers, row by row, channels last.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dreamer.envs.spec import EnvSpec
+from dreamer.errors import UserError
+from dreamer.world_model.dense import linear
+
+KERNEL, STRIDE = 4, 2
+
+
+def preprocess_image(image: Tensor) -> Tensor:
+    """uint8 `(..., H, W, C)` -> float32 in [-0.5, 0.5] (TF2 dreamer.py:333)."""
+    return image.float() / 255 - 0.5
+
+
+def conv_sizes(size: int) -> list[int]:
+    """Spatial sizes from the image down to the last feature map: 64 -> [64, 31, 14, 6, 2]."""
+    sizes = [size]
+    while sizes[-1] >= KERNEL:
+        sizes.append((sizes[-1] - KERNEL) // STRIDE + 1)
+    if len(sizes) < 4:
+        raise UserError(f"Images of {size}x{size} are too small for the encoder: give at least 22x22.")
+    return sizes
+
+
+class ImageEncoder(nn.Module):
+    """Convolutions over one image: uint8 `(..., H, W, C)` -> `(..., E)`."""
+
+    def __init__(self, shape: tuple[int, int, int], depth: int):
+        super().__init__()
+        height, width, channels = shape
+        if height != width:
+            raise UserError(f"Images must be square, got {height}x{width}: resize them in the environment.")
+        sizes = conv_sizes(height)
+        widths = [channels] + [depth * 2**i for i in range(len(sizes) - 1)]
+        pairs = zip(widths, widths[1:], strict=False)
+        self.layers = nn.ModuleList(nn.Conv2d(i, o, KERNEL, STRIDE) for i, o in pairs)
+        for layer in self.layers:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.to(memory_format=torch.channels_last)
+        self.size = sizes[-1] ** 2 * widths[-1]
+
+    def forward(self, image: Tensor) -> Tensor:
+        batch = image.shape[:-3]
+        # (N, H, W, C) seen as (N, C, H, W) is channels_last already: nothing is moved.
+        x = preprocess_image(image.flatten(0, -4)).permute(0, 3, 1, 2)
+        for layer in self.layers:
+            x = F.relu(layer(x))
+        return x.permute(0, 2, 3, 1).reshape(*batch, self.size)
+
+
+class VectorEncoder(nn.Module):
+    """Three dense ReLU layers over a state vector `(..., n)` -> `(..., units)` (TF1 networks/proprio.py)."""
+
+    def __init__(self, inputs: int, units: int):
+        super().__init__()
+        self.layers = nn.ModuleList([linear(inputs, units), linear(units, units), linear(units, units)])
+        self.size = units
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.float()
+        for layer in self.layers:
+            x = F.relu(layer(x))
+        return x
+
+
+class Encoder(nn.Module):
+    """One encoder per observation key, joined: a dictionary of `(..., *shape)` -> `(..., E)`."""
+
+    def __init__(self, spec: EnvSpec, depth: int, units: int):
+        super().__init__()
+        images = {key: ImageEncoder(shape, depth) for key, shape in spec.images.items()}
+        vectors = {key: VectorEncoder(size, units) for key, size in spec.vectors.items()}
+        self.parts = nn.ModuleDict({**images, **vectors})
+        self.size = sum(part.size for part in (*images.values(), *vectors.values()))
+
+    def forward(self, observation: dict[str, Tensor]) -> Tensor:
+        return torch.cat([part(observation[key]) for key, part in self.parts.items()], -1)

@@ -1,0 +1,78 @@
+"""The world model and its loss (paper, Section 4, Eq. 10; TF2 dreamer.py:157-177).
+
+    loss = kl_scale * max(mean KL(posterior || prior), free_nats)
+           - mean ln q(o_t | s_t) - mean ln q(r_t | s_t) [- pcont_scale * mean ln q(discount_t | s_t)]
+
+Means are over batch and time, densities are summed over their own features.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dreamer.config import BehaviorConfig, ModelConfig
+from dreamer.envs.spec import EnvSpec
+from dreamer.world_model import gaussian
+from dreamer.world_model.decoder import Decoder
+from dreamer.world_model.dense import ScalarHead
+from dreamer.world_model.encoder import Encoder, preprocess_image
+from dreamer.world_model.rssm import RSSM
+from dreamer.world_model.state import State
+
+Batch = dict[str, Tensor]
+Metrics = dict[str, Tensor]
+
+
+class WorldModel(nn.Module):
+    """Encoder, RSSM, decoder, reward head and, for tasks that end early, discount head."""
+
+    def __init__(self, spec: EnvSpec, config: ModelConfig, gamma: float = BehaviorConfig.gamma):
+        super().__init__()
+        self.spec, self.config, self.gamma = spec, config, gamma
+        self.encoder = Encoder(spec, config.cnn_depth, config.units)
+        self.rssm = RSSM(
+            spec.action.size, self.encoder.size, config.stoch, config.deter, config.hidden, config.min_std
+        )
+        self.feat_size = config.stoch + config.deter
+        self.decoder = Decoder(self.feat_size, spec, config.cnn_depth, config.units)
+        self.reward = ScalarHead(self.feat_size, config.reward_layers, config.units)
+        self.pcont = ScalarHead(self.feat_size, config.pcont_layers, config.units) if config.pcont else None
+
+    def loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics, State]:
+        """The loss of a batch `(B, T, ...)` under filter noise `(B, T, S)`.
+
+        Returns the scalar loss, the metrics and the posterior states `(B, T, .)`, where imagination starts.
+        """
+        embed = self.encoder(batch)
+        posterior, prior = self.rssm.observe(embed, batch["action"], noise, is_first=batch.get("is_first"))
+        log_probs = self.log_probs(posterior.feat, batch)
+        kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std).mean()
+        # TF2: the mean is taken before the free nats, so that steps may share them (paper: per step).
+        loss = self.config.kl_scale * kl.clamp(min=self.config.free_nats)
+        for key, log_prob in log_probs.items():
+            loss = loss - log_prob.mean() * (self.config.pcont_scale if key == "pcont" else 1.0)
+        metrics = {f"model/{key}_loss": -value.mean().detach() for key, value in log_probs.items()}
+        metrics["model/kl"] = kl.detach()
+        metrics["model/prior_entropy"] = gaussian.mean_entropy(prior.std)
+        metrics["model/posterior_entropy"] = gaussian.mean_entropy(posterior.std)
+        metrics["model/loss"] = loss.detach()
+        return loss, metrics, posterior
+
+    def log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """ln q of observations, reward and discount at features `(B, T, F)`: each `(B, T)`."""
+        result = {}
+        for key, mean in self.decoder(feat).items():
+            image = key in self.spec.images
+            target = preprocess_image(batch[key]) if image else batch[key]
+            result[key] = gaussian.unit_log_prob(mean, target).flatten(2).sum(-1)
+        result["reward"] = gaussian.unit_log_prob(self.reward(feat), batch["reward"])
+        if self.pcont is not None:
+            label = self.gamma * batch["discount"]  # soft labels, 0 and gamma (paper, Section 3)
+            result["pcont"] = -F.binary_cross_entropy_with_logits(self.pcont(feat), label, reduction="none")
+        return result
+
+    def discount(self, feat: Tensor) -> Tensor:
+        """The discount of each state `(..., F)` -> `(...)`: predicted if there is a head, else gamma."""
+        if self.pcont is None:
+            return torch.full(feat.shape[:-1], self.gamma, device=feat.device)
+        return torch.sigmoid(self.pcont(feat))
