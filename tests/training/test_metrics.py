@@ -1,0 +1,142 @@
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from dreamer.errors import UserError
+from dreamer.training import metrics
+from dreamer.training.metrics import Mean, MetricsWriter
+
+
+@dataclass
+class Counters:
+    env_step: int
+    agent_step: int = 0
+    grad_step: int = 0
+    seconds: float = 0.0
+
+
+def read(writer):
+    return [json.loads(line) for line in writer.path.read_text().splitlines()]
+
+
+def events(logdir):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(logdir / "tensorboard"))
+    accumulator.Reload()
+    return accumulator
+
+
+def test_mean_of_floats_and_tensors_and_restart():
+    mean = Mean()
+    mean.add({"a": 1.0, "b": torch.tensor([2.0], requires_grad=True)})
+    mean.add({"a": 4.0, "b": torch.tensor(4.0)})
+    mean.add({"c": 7})
+    assert mean.pop() == {"a": 2.5, "b": 3.0, "c": 7.0}
+    assert mean.pop() == {}
+
+
+def test_mean_keeps_its_own_copy():
+    mean, value = Mean(), torch.tensor(2.0)
+    mean.add({"a": value})
+    value.fill_(100.0)
+    assert mean.pop() == {"a": 2.0}
+
+
+def test_lines_are_valid_json_and_flushed(tmp_path):
+    writer = MetricsWriter(tmp_path)
+    writer.write(Counters(10, 5, 1, 0.5), {"model/kl": 3.0, "model/image_loss": math.nan})
+    writer.write(Counters(20, 10, 2, 1.0), {"train/return": math.inf})
+    assert read(writer) == [
+        {
+            "env_step": 10,
+            "agent_step": 5,
+            "grad_step": 1,
+            "seconds": 0.5,
+            "model/kl": 3.0,
+            "model/image_loss": None,
+        },
+        {"env_step": 20, "agent_step": 10, "grad_step": 2, "seconds": 1.0, "train/return": None},
+    ]
+    writer.close()
+
+
+def test_resumed_run_has_no_gap_and_no_duplicate(tmp_path):
+    writer = MetricsWriter(tmp_path)
+    writer.write(Counters(10), {"x": 1.0})
+    offset = writer.offset()
+    writer.write(Counters(20), {"x": 2.0})
+    writer.write(Counters(30), {"x": 3.0})
+    writer.close()
+    with writer.path.open("a") as file:
+        file.write('{"env_step": 4')  # killed within a line
+
+    resumed = MetricsWriter(tmp_path)
+    resumed.rewind(offset)
+    resumed.write(Counters(20), {"x": 5.0})
+    resumed.close()
+    assert [(line["env_step"], line["x"]) for line in read(resumed)] == [(10, 1.0), (20, 5.0)]
+    assert [(event.step, event.value) for event in events(tmp_path).Scalars("x")] == [(10, 1.0), (20, 5.0)]
+
+
+def test_rewind_of_a_record_cut_short(tmp_path):
+    writer = MetricsWriter(tmp_path)
+    writer.write(Counters(10), {})
+    first = writer.offset()
+    writer.write(Counters(20), {})
+    second = writer.offset()
+    with writer.path.open("r+b") as file:
+        file.truncate(second - 4)
+    writer.rewind(second)
+    assert writer.offset() == first
+
+
+def test_video_is_an_animated_picture(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 255, (4, 8, 12, 3), dtype=np.uint8)
+    writer = MetricsWriter(tmp_path)
+    writer.video("eval/video", frames, Counters(10))
+    writer.close()
+    (event,) = events(tmp_path).Images("eval/video")
+    assert (event.step, event.height, event.width) == (10, 8, 12)
+    assert event.encoded_image_string.startswith(b"GIF89a")
+
+
+def test_full_disk_is_a_sentence_and_leaves_whole_lines(tmp_path, monkeypatch):
+    import errno
+    import pathlib
+
+    writer = MetricsWriter(tmp_path)
+    writer.write(Counters(10), {"x": 1.0})
+
+    class Full:
+        """A file on a disk that takes ten more bytes and is full then."""
+
+        def __init__(self, file):
+            self.file, self.left = file, 10
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+        def write(self, data):
+            if not self.left:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self.left -= self.file.write(data[: self.left])
+            return 10
+
+    path_open = pathlib.Path.open
+    monkeypatch.setattr(metrics.Path, "open", lambda self, *a, **k: Full(path_open(self, *a, **k)))
+    with pytest.raises(UserError, match="disk is full"):
+        writer.write(Counters(20), {"x": 2.0})
+    monkeypatch.undo()
+    assert [line["env_step"] for line in read(writer)] == [10]
+    writer.close()
