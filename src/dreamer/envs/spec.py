@@ -31,3 +31,32 @@ class EnvSpec:
     images: dict[str, tuple[int, int, int]]
     vectors: dict[str, int]
     action: ActionSpec
+
+
+def spec_of(env: gym.Env) -> EnvSpec:
+    """Describe an environment made by `make_env`.
+
+    Raises:
+        UserError: an observation is neither a uint8 image `(H, W, C)` nor a float32 vector `(n,)`.
+    """
+    action_space = env.action_space
+    assert isinstance(action_space, spaces.Box)
+    groups = env.get_wrapper_attr("action_groups") if env.has_wrapper_attr("action_groups") else ()
+    return spec_from_space(env.observation_space, ActionSpec(action_space.shape[0], groups))
+
+
+def spec_from_space(observation_space: gym.Space, action: ActionSpec) -> EnvSpec:
+    """Sort the keys of a `Dict` space into images and vectors. Raises `UserError` for any other leaf."""
+    if not isinstance(observation_space, spaces.Dict):
+        raise UserError(f"An environment must show a dictionary of observations, not {observation_space}.")
+    images: dict[str, tuple[int, int, int]] = {}
+    vectors: dict[str, int] = {}
+    for key, space in observation_space.spaces.items():
+        if isinstance(space, spaces.Box) and space.dtype == "uint8" and len(space.shape) == 3:
+            height, width, channels = space.shape
+            images[key] = (height, width, channels)
+        elif isinstance(space, spaces.Box) and space.dtype == "float32" and len(space.shape) == 1:
+            vectors[key] = space.shape[0]
+        else:
+            raise UserError(f"The observation {key!r} must be a uint8 image or a vector, not {space}.")
+    return EnvSpec(images, vectors, action)

@@ -1,0 +1,10 @@
+"""Part 1 of the algorithm: environments that show camera images and take actions (paper, Section 6).
+
+Importing this package loads neither MuJoCo nor OpenGL: both wait until an environment is made.
+"""
+
+from dreamer.envs.make import make_env
+from dreamer.envs.spec import ActionSpec, EnvSpec, spec_of
+from dreamer.envs.vector import StepResult, VectorEnv, WorkerError
+
+__all__ = ["ActionSpec", "EnvSpec", "StepResult", "VectorEnv", "WorkerError", "make_env", "spec_of"]

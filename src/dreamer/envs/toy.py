@@ -1,0 +1,127 @@
+"""Small environments for tests and first trials: `toy:dot`, `toy:counting` and `toy:terminating`.
+
+They are plain Gymnasium environments drawn with numpy, so they need no simulator and no OpenGL.
+"""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from dreamer.errors import UserError
+
+
+class DotEnv(gym.Env):
+    """Push a bright disc to the centre of the picture (`toy:dot`).
+
+    The action is a velocity in [-1, 1]^2. The reward of a frame is `max(0, 1 - distance)^2`, so it lies in
+    [0, 1]; episodes are cut off after 100 frames. Moving straight to the centre gives about 0.95 per
+    frame, random actions about 0.2.
+    """
+
+    SPEED = 0.1
+    """Way of the disc in one frame at full speed; the picture is 2 wide."""
+    RADIUS = 0.2
+    LENGTH = 100
+    """Frames of an episode."""
+
+    metadata = {"render_modes": ["rgb_array"]}
+    render_mode = "rgb_array"
+    observation_space = spaces.Box(-1, 1, (2,), np.float32)
+    action_space = spaces.Box(-1, 1, (2,), np.float32)
+
+    def __init__(self, image_size: int) -> None:
+        axis = np.linspace(-1.2, 1.2, image_size, dtype=np.float32)
+        self._axis = axis
+        self._background = np.zeros((image_size, image_size, 3), np.uint8)
+        ring = np.hypot(axis[:, None], axis[None, :])
+        self._background[np.abs(ring - self.RADIUS) < 0.05] = (0, 90, 180)
+        self._position = np.zeros(2, np.float32)
+        self._frames = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        # Start on the circle of radius 0.8, so that every episode needs some way to go.
+        angle = self.np_random.uniform(0, 2 * np.pi)
+        self._position = 0.8 * np.array([np.cos(angle), np.sin(angle)], np.float32)
+        self._frames = 0
+        return self._position.copy(), {}
+
+    def step(self, action: np.ndarray):
+        step = self.SPEED * np.asarray(action, np.float32)
+        self._position = np.clip(self._position + step, -1, 1, dtype=np.float32)
+        self._frames += 1
+        distance = float(np.hypot(*self._position))
+        reward = max(0.0, 1.0 - distance) ** 2
+        return self._position.copy(), reward, False, self._frames >= self.LENGTH, {}
+
+    def render(self) -> np.ndarray:
+        """Return the picture, uint8 `(image_size, image_size, 3)`: disc in yellow, target ring in blue."""
+        x, y = self._position
+        image = self._background.copy()
+        image[np.hypot(self._axis[:, None] - y, self._axis[None, :] - x) < self.RADIUS] = (255, 220, 60)
+        return image
+
+
+class CountingEnv(gym.Env):
+    """Show which frame it is and which action led to it, to test the alignment of data.
+
+    After the n-th frame of an episode the reward is `n`, the vector observation is `[n, action, episode]`
+    and the picture holds, over all its pixels, `n % 256` in red, `round(127.5 (action + 1))` in green and
+    the number of the episode in blue; `info` has `count`, `action` and `episode`. A reset shows 0, action 0.
+
+    `toy:counting` goes on until the time limit; `toy:terminating` ends by itself (terminated) after
+    3 to 12 frames, the number drawn from the seed.
+    """
+
+    metadata = {"render_modes": ["rgb_array"]}
+    render_mode = "rgb_array"
+    observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    action_space = spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, image_size: int, terminating: bool = False) -> None:
+        self._image_size = image_size
+        self._terminating = terminating
+        self._episode = -1
+        self._start_episode()
+
+    def _start_episode(self) -> None:
+        self._count = 0
+        self._action = 0.0
+        self._length = int(self.np_random.integers(3, 13)) if self._terminating else None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        self._episode += 1
+        self._start_episode()
+        return self._observation(), self._info()
+
+    def step(self, action: np.ndarray):
+        self._count += 1
+        self._action = float(action[0])
+        return self._observation(), float(self._count), self._count == self._length, False, self._info()
+
+    def _observation(self) -> np.ndarray:
+        return np.array([self._count, self._action, self._episode], np.float32)
+
+    def _info(self) -> dict[str, Any]:
+        return {"count": self._count, "action": self._action, "episode": self._episode}
+
+    def render(self) -> np.ndarray:
+        """Return the picture, uint8 `(image_size, image_size, 3)`, in one colour."""
+        colour = (self._count % 256, round(127.5 * (self._action + 1)), self._episode % 256)
+        return np.broadcast_to(np.array(colour, np.uint8), (self._image_size, self._image_size, 3)).copy()
+
+
+TOYS = ("dot", "counting", "terminating")
+
+
+def load_toy(name: str, image_size: int) -> gym.Env:
+    """Make the toy environment of this name. Raises `UserError` if there is none."""
+    match name:
+        case "dot":
+            return DotEnv(image_size)
+        case "counting" | "terminating":
+            return CountingEnv(image_size, terminating=name == "terminating")
+    raise UserError(f"There is no toy environment {name!r}; there are toy:{', toy:'.join(TOYS)}.")
