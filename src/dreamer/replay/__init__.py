@@ -1,0 +1,6 @@
+"""The dataset of past episodes: kept on disk, sampled as sequences (paper, Algorithm 1, lines 4 and 13)."""
+
+from dreamer.replay.sampler import SequenceSampler
+from dreamer.replay.store import Episode, EpisodeStore
+
+__all__ = ["Episode", "EpisodeStore", "SequenceSampler"]

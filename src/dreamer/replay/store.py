@@ -1,0 +1,217 @@
+"""The episodes of a run on disk (paper, Algorithm 1: the dataset D).
+
+One file per episode, `episode-<id>-<length>.npz`, written once, whole or not at all, and read by memory map.
+Memory stays bounded however long the run: it holds a few hundred bytes per episode, and at most `max_mapped`
+open mappings, whose touched pages are the kernel's page cache and given back when it needs them.
+"""
+
+import logging
+import re
+import resource
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from dreamer.errors import UserError
+from dreamer.replay.atomic_file import remove_leftovers
+from dreamer.replay.episode_file import (
+    DamagedEpisodeError,
+    Episode,
+    Layout,
+    length_of,
+    map_episode,
+    read_layout,
+    signature_of,
+    write_episode,
+)
+
+_FILE_NAME = re.compile(r"episode-(\d{8,})-(\d+)\.npz(\.corrupt)?")
+_logger = logging.getLogger(__name__)
+
+
+class EpisodeStore:
+    """Episodes by ascending id, in a directory that one process writes.
+
+    With a `capacity` (in decisions) the oldest episodes are evicted: at once no longer live, but deleted only
+    when no checkpoint needs them any more (see `commit`). Mode `"r"` changes nothing on disk.
+    """
+
+    def __init__(
+        self, directory: Path | str, capacity: int = 0, mode: Literal["a", "r"] = "a", max_mapped: int = 512
+    ) -> None:
+        """Open or make the store; damaged files are reported, renamed to `*.corrupt` and left out.
+
+        Raises `UserError` where the directory cannot be read or made.
+        """
+        self.directory = Path(directory)
+        self._capacity = capacity
+        self._writable = mode == "a"
+        self._layouts: dict[int, Layout] = {}  # every whole file, live or not
+        self._distinct_layouts: dict[Layout, Layout] = {}
+        self._corrupt: set[int] = set()
+        self._evicted: set[int] = set()  # since the last commit
+        self._expired: set[int] = set()  # before the last commit: the older of two checkpoints has them
+        self._next_id = 0
+        # A mapping holds a file descriptor: leave half of them to the rest of the process.
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._map = lru_cache(max(1, min(max_mapped, descriptors // 2)))(self._map_file)
+        self._open()
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids of the live episodes, ascending: int64 (N,)."""
+        return self._ids
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Elements of each live episode, the reset included, in the order of `ids`: int64 (N,)."""
+        return self._lengths
+
+    @property
+    def num_steps(self) -> int:
+        """Decisions in the live episodes: n elements are n - 1 decisions."""
+        return int(self._lengths.sum()) - len(self._lengths)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def append(self, episode: Episode) -> int:
+        """Write an episode and return its id.
+
+        Raises `UserError`, with nothing changed, where the disk refuses or the arrays do not fit the others.
+        """
+        self._check_writable()
+        self._check_fits(episode)
+        episode_id, length = self._next_id, len(next(iter(episode.values())))
+        path = self._path(episode_id, length)
+        write_episode(path, episode)
+        self._add(episode_id, read_layout(path))
+        self._set_live([*self._ids, episode_id])
+        self._evict()
+        return episode_id
+
+    def episode(self, episode_id: int) -> Episode:
+        """Read-only arrays of an episode, memory-mapped; raises `UserError` if its file has vanished."""
+        return self._map(int(episode_id))
+
+    def extent(self) -> dict:
+        """What a checkpoint records of the store, as JSON: half-open ranges of live ids, and the next id."""
+        gaps = np.flatnonzero(np.diff(self._ids) > 1) + 1
+        ranges = [[int(run[0]), int(run[-1]) + 1] for run in np.split(self._ids, gaps) if len(run)]
+        return {"episodes": ranges, "next_id": self._next_id}
+
+    def rewind(self, extent: dict) -> None:
+        """Go back to what the store was when `extent` was taken; later episodes are deleted.
+
+        Episodes found damaged are done without (they have been reported). Raises `UserError`, with nothing
+        changed, if others are missing.
+        """
+        recorded = {i for first, end in extent["episodes"] for i in range(first, end)}
+        if missing := sorted(recorded - self._layouts.keys() - self._corrupt):
+            names = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
+            raise UserError(
+                f"The checkpoint was made with episodes that are missing in {self.directory} (id {names}):"
+                " put them back, or start in a new run directory."
+            )
+        self._delete([i for i in self._layouts if i >= extent["next_id"]])
+        self._set_live(recorded & self._layouts.keys())
+        self._evicted = self._layouts.keys() - recorded
+        self._expired = set()
+        self._next_id = extent["next_id"]
+
+    def commit(self) -> None:
+        """Tell the store that a checkpoint with the present `extent` is safely on disk.
+
+        Deletes what was evicted before the PREVIOUS commit, because the last two checkpoints are kept and
+        going on from the older one must stay possible.
+        """
+        self._check_writable()
+        self._delete(self._expired)
+        self._expired, self._evicted = self._evicted, set()
+
+    def _open(self) -> None:
+        try:
+            if self._writable:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                remove_leftovers(self.directory)
+            for path in sorted(self.directory.iterdir()):
+                if match := _FILE_NAME.fullmatch(path.name):
+                    self._register(path, int(match[1]), int(match[2]), bool(match[3]))
+        except OSError as error:
+            raise UserError(f"Cannot open the episodes in {self.directory}: {error.strerror}.") from error
+        self._set_live(self._layouts)
+        self._evict()
+
+    def _register(self, path: Path, episode_id: int, length: int, set_aside: bool) -> None:
+        """Take up one file found on disk."""
+        self._next_id = max(self._next_id, episode_id + 1)
+        if set_aside:
+            self._corrupt.add(episode_id)
+            return
+        try:
+            layout = read_layout(path)
+            if length_of(layout) != length:
+                raise DamagedEpisodeError("its length is not the one in its name")
+            self._add(episode_id, layout)
+        except DamagedEpisodeError as reason:
+            self._corrupt.add(episode_id)
+            _logger.warning("Episode %s is damaged (%s): going on without it.", path, reason)
+            if self._writable:
+                path.rename(path.with_name(path.name + ".corrupt"))
+
+    def _add(self, episode_id: int, layout: Layout) -> None:
+        # Episodes of one length share one layout: a dictionary entry is all that an episode costs.
+        self._layouts[episode_id] = self._distinct_layouts.setdefault(layout, layout)
+        self._next_id = max(self._next_id, episode_id + 1)
+
+    def _set_live(self, ids: Iterable[int]) -> None:
+        self._ids = np.array(sorted(ids), np.int64)
+        self._lengths = np.array([length_of(self._layouts[i]) for i in self._ids], np.int64)
+
+    def _evict(self) -> None:
+        """Take the oldest episodes out until the rest fits the capacity; the newest always stays."""
+        if not self._capacity:
+            return
+        kept_steps = np.cumsum((self._lengths - 1)[::-1])[::-1]
+        too_old = kept_steps > self._capacity
+        too_old[-1:] = False
+        self._evicted.update(self._ids[too_old].tolist())
+        self._set_live(self._ids[~too_old])
+
+    def _delete(self, ids: Iterable[int]) -> None:
+        self._map.cache_clear()  # A mapping would keep a deleted file's space taken.
+        for episode_id in list(ids):
+            layout = self._layouts.pop(episode_id)
+            if self._writable:
+                self._path(episode_id, length_of(layout)).unlink(missing_ok=True)
+
+    def _map_file(self, episode_id: int) -> Episode:
+        layout = self._layouts[episode_id]
+        path = self._path(episode_id, length_of(layout))
+        try:
+            return map_episode(path, layout)
+        except OSError as error:
+            raise UserError(f"Cannot read the episode {path}: {error.strerror}.") from error
+
+    def _path(self, episode_id: int, length: int) -> Path:
+        return self.directory / f"episode-{episode_id:08d}-{length}.npz"
+
+    def _check_writable(self) -> None:
+        if not self._writable:
+            raise ValueError(f"The store in {self.directory} was opened to read only.")
+
+    def _check_fits(self, episode: Episode) -> None:
+        lengths = {key: len(array) for key, array in episode.items()}
+        if len(set(lengths.values())) != 1 or not min(lengths.values()):
+            raise ValueError(f"The arrays of an episode must have one length of 1 or more, not {lengths}.")
+        if not self._layouts:
+            return
+        known, new = signature_of(next(iter(self._layouts.values()))), signature_of(episode)
+        if known != new:
+            raise UserError(
+                f"The environment's episodes hold {new}, but those in {self.directory} hold {known}:"
+                " use the environment of that run, or a new run directory."
+            )
