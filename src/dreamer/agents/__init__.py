@@ -1,0 +1,1 @@
+"""Agents: who acts, and what is learned from a batch."""

@@ -1,0 +1,32 @@
+"""What every agent can do."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Observation = dict[str, np.ndarray]
+Metrics = dict[str, Tensor]
+
+
+class Agent(Protocol):
+    """Acts on observations of N environments and learns from batches of sequences."""
+
+    def initial_state(self, n: int) -> Any:
+        """The filter's state before the first observation of `n` episodes."""
+        ...
+
+    def policy(
+        self, obs: Observation, state: Any, explore: bool, generator: torch.Generator
+    ) -> tuple[np.ndarray, Any]:
+        """Actions `(N, A)` for observations `(N, ...)`, and the filter's next state."""
+        ...
+
+    def update(self, batch: dict[str, np.ndarray]) -> Metrics:
+        """One gradient step on a batch `(B, L, ...)`."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...

@@ -1,0 +1,22 @@
+"""Latent imagination: trajectories of the actor inside the learned dynamics (paper, Section 3, Eq. 2)."""
+
+from torch import Tensor
+
+from dreamer.behavior.actor import Actor
+from dreamer.world_model.rssm import RSSM
+from dreamer.world_model.state import State, stack
+
+
+def imagine(rssm: RSSM, actor: Actor, start: State, action_noise: Tensor, state_noise: Tensor) -> State:
+    """Follow the actor for H steps from `start` `(N, .)`, with noise `(H, N, A)` and `(H, N, S)`.
+
+    Returns the states AFTER each action, `(H, N, .)`; the start is not among them (TF2 dreamer.py:270-281). The
+    gradient of later states reaches the actor through its actions and the dynamics. It does not pass through what
+    the actor reads: an action is credited for its consequences, not for the actions that they provoke.
+    """
+    states, state = [], start
+    for noise_a, noise_s in zip(action_noise, state_noise, strict=True):
+        action = actor(state.feat.detach()).sample(noise_a)
+        state = rssm.imagine_step(state, action, noise_s)
+        states.append(state)
+    return stack(states, dim=0)
