@@ -1,0 +1,44 @@
+# `make train` and `make test` work on a fresh machine: they make $(VENV) and find the GL libraries first.
+VENV ?= .venv
+PYTHON ?= python3
+ARGS ?=
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help train test lint types format gl clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+train: $(VENV)/.installed gl ## Train an agent; options in ARGS="--env dmc:cartpole_swingup --seed 1"
+	$(BIN)/dreamer train $(ARGS)
+
+test: $(VENV)/.installed-dev gl ## Run the fast test suite; pytest's options in ARGS
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev ## Check style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.installed-dev ## Check the types
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.installed-dev ## Put imports in order and format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## Remove the virtual environment and all caches; runs/ stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+gl:
+	@scripts/install-gl.sh $(PYTHON)
+
+# The stamps make the second call quick: pip runs again only when the project's needs have changed.
+$(VENV)/.installed: pyproject.toml scripts/install-venv.sh
+	scripts/install-venv.sh $(PYTHON) $(VENV) .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml scripts/install-venv.sh
+	scripts/install-venv.sh $(PYTHON) $(VENV) '.[dev]'
+	@touch $@ $(VENV)/.installed

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Make a virtual environment and install this project into it, editable, with torch first.
+# Usage: install-venv.sh PYTHON VENV TARGET      (TARGET is '.' or '.[dev]')
+set -euo pipefail
+
+python=$1 venv=$2 target=$3
+here=$(dirname "${BASH_SOURCE[0]}")
+cpu_index=https://download.pytorch.org/whl/cpu
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "$python is $("$python" --version 2>&1); Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2
+    exit 1
+}
+
+# Debian keeps ensurepip, without which a virtual environment has no pip, in a package of its own.
+if [ ! -x "$venv/bin/pip" ]; then
+    "$python" -c 'import ensurepip' 2>/dev/null || "$here/apt-install.sh" python3-venv
+    "$python" -m venv "$venv"
+fi
+
+# PyPI's torch for Linux brings gigabytes of CUDA libraries. Without an NVIDIA GPU they are of no use, so
+# PyTorch's own CPU index is offered beside PyPI: pip prefers `2.x+cpu` to `2.x`. Where the index cannot be
+# reached (a closed network, a mirror), pip's own configuration decides; it may offer a CPU build as well.
+torch_from=()
+if ! command -v nvidia-smi >/dev/null \
+    && timeout 6 "$venv/bin/python" -c \
+        "import urllib.request as u; u.urlopen('$cpu_index/torch/', timeout=5)" 2>/dev/null; then
+    torch_from=(--extra-index-url "$cpu_index")
+fi
+
+echo "Installing PyTorch ..." >&2
+torch=$("$venv/bin/python" -c "
+import tomllib
+needs = tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']
+print(next(need for need in needs if need.startswith('torch')))")
+"$venv/bin/pip" install --quiet "${torch_from[@]}" "$torch"
+echo "Installing dreamer ..." >&2
+"$venv/bin/pip" install --quiet --editable "$target"
