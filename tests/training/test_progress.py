@@ -24,6 +24,11 @@ def console(**options):
     return Console(file=io.StringIO(), width=140, **options)
 
 
+def shown(out):
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
 def test_plain_lines_when_a_return_comes_in(clock):
     out = console()
     with Progress(10_000, console=out) as progress:
@@ -32,12 +37,12 @@ def test_plain_lines_when_a_return_comes_in(clock):
         progress.update(1000, 20, train_return=12.34)
         clock.now = 12.0
         progress.update(1200, 30, train_return=99.0)  # too soon after the last
-        lines = out.file.getvalue().splitlines()
+        lines = shown(out).splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("1,000 / 10,000 frames")
-    assert "train 12.3" in lines[0] and "eval -" in lines[0] and "updates 20" in lines[0]
-    assert "frames/s 100.0" in lines[0] and "left 0:01:30" in lines[0]
-    assert "train 99.0" in out.file.getvalue().splitlines()[-1]  # the last word, on leaving
+    for field in ("train 12.3", "eval -", "updates 20", "frames/s 100.0", "left 0:01:30"):
+        assert field in lines[0]
+    assert "train 99.0" in shown(out).splitlines()[-1]  # the last word, on leaving
 
 
 def test_speed_forgets_what_is_long_ago(clock):
@@ -57,5 +62,6 @@ def test_terminal_shows_a_bar_and_messages_above():
     with Progress(10_000, console=out) as progress:
         progress.update(2500, 7, train_return=1.0, eval_return=321.0)
         progress.message("Saved [checkpoint].")
-    text = out.file.getvalue()
-    assert "Saved [checkpoint]." in text and "2,500/10,000" in text and "321.0" in text
+    text = shown(out)
+    for part in ("Saved [checkpoint].", "2,500/10,000", "321.0"):
+        assert part in text

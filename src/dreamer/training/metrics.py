@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -109,7 +109,7 @@ class MetricsWriter:
             UserError: The disk is full.
         """
         # TensorBoard plays an image summary that is a GIF; `add_video` would need a further package.
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
         height, width = frames.shape[1:3]
         image = Summary.Image(
@@ -144,7 +144,7 @@ class MetricsWriter:
             self._board = None
 
     @property
-    def _tensorboard(self):
+    def _tensorboard(self) -> Any:
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter  # Takes seconds to import: only when used.
 

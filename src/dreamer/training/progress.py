@@ -82,7 +82,7 @@ class Progress:
 
     @property
     def speed(self) -> float:
-        """Frames per second over the last `window` seconds; 0 in the first half second, when it is not known."""
+        """Frames per second over the last `window` seconds; 0 until half a second has been measured."""
         (before, first), (now, last) = self._marks[0], self._marks[-1]
         return (last - first) / (now - before) if now - before > 0.5 else 0.0
 

@@ -1,0 +1,1 @@
+"""What comes out of runs: published scores, plots, tables, pictures of dreams, and the doctor."""

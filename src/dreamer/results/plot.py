@@ -1,0 +1,139 @@
+"""Draw runs over the published curves of the same task (as Figures 7 and 10 of the paper)."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dreamer.errors import UserError
+from dreamer.results.curves import Run, by_task, over_seeds, read_run
+from dreamer.results.published import OFFICIAL, Curve, published_curve, published_curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".pdf", ".svg")
+OURS, TF2, PAPER, INK = "#c8402f", "#3f6f9f", "#8a8a8a", "#333333"
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": "#999999",
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "xtick.color": "#777777",
+    "ytick.color": "#777777",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "svg.fonttype": "none",
+}
+
+
+def plot_runs(runs: Sequence[Path], out: Path) -> None:
+    """Draw learning curves, one panel per task, our evaluations over what was published.
+
+    Ours: each seed thin, their mean thick. Official TF2 code: mean, band over the range of its seeds.
+    Paper: mean, band of one standard deviation. Published points stand at the middle of their bins.
+
+    Raises:
+        UserError: A directory is no run or has no evaluation, a task has no published curve, or the
+            ending of `out` is not one of `FORMATS`.
+    """
+    out = Path(out)
+    if out.suffix.lower() not in FORMATS:
+        raise UserError(f"Cannot write {out.name!r}: let the file name end in {', '.join(FORMATS)}.")
+    groups = by_task([read_run(Path(run)) for run in runs])
+    if not groups:
+        raise UserError("Nothing to plot: name one run directory or more.")
+    for task in groups:
+        published_curve(task)  # Refuse an unknown task before anything is drawn.
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _figure(groups, out)
+
+
+def _figure(groups: dict[str, list[Run]], out: Path) -> None:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(len(groups), 3 if len(groups) != 4 else 2)
+    rows = math.ceil(len(groups) / columns)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(max(3.4 * columns, 4.4), 2.6 * rows + 0.45), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for ax, (task, runs) in zip(axes.flat, groups.items(), strict=False):
+            _panel(ax, task, runs)
+        for ax in list(axes.flat)[len(groups) :]:
+            ax.set_axis_off()
+        for ax in axes[:, 0]:
+            ax.set_ylabel("return")
+        figure.supxlabel("simulator frames", fontsize=9)
+        _legend(figure, axes[0, 0])
+        figure.savefig(out, dpi=200)
+
+
+def _legend(figure: "Figure", ax: "Axes") -> None:
+    """One line above the panels; a curve with a band is shown with it."""
+    lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")][::-1]
+    bands = list(ax.collections)[::-1]
+    handles = [lines[0], *zip(bands, lines[1:], strict=True)]
+    labels = [str(line.get_label()) for line in lines]
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+
+
+def _panel(ax: "Axes", task: str, runs: list[Run]) -> None:
+    end = max(1, *(run.env_step[-1] for run in runs))
+    paper, official = _paper_curve(task, end), published_curve(task, source=OFFICIAL)
+    assert official.seeds is not None
+    seeds = np.nanmin(official.seeds, 0), np.nanmax(official.seeds, 0)
+    _published(ax, paper, (paper.mean - paper.std, paper.mean + paper.std), PAPER, "paper")
+    _published(ax, official, seeds, TF2, OFFICIAL)
+    _ours(ax, runs)
+    ax.set_title(task.replace("_", " "), loc="left", fontsize=10)
+    ax.set_title("1 seed" if len(runs) == 1 else f"{len(runs)} seeds", loc="right", fontsize=8, color=OURS)
+    ax.set_xlim(0, 1.04 * end)
+    ax.set_ylim(0, _top(ax))
+    ax.grid(axis="y", color="#e9e9e9", linewidth=0.6)
+    ax.locator_params(axis="x", nbins=5)
+    ax.xaxis.set_major_formatter(_frames)
+
+
+def _paper_curve(task: str, end: float) -> Curve:
+    """The paper's curve: the finest that covers `end`, or else the longest."""
+    curves = [c for c in published_curves(task) if c.method == "dreamer" and c.source != OFFICIAL]
+    return next((c for c in curves if c.middle[-1] >= end), max(curves, key=lambda c: c.middle[-1]))
+
+
+def _published(ax: "Axes", curve: Curve, band: tuple[np.ndarray, np.ndarray], color: str, label: str) -> None:
+    ax.fill_between(curve.middle, *band, color=color, alpha=0.14, linewidth=0)
+    ax.plot(curve.middle, curve.mean, color=color, linewidth=1.2, label=label)
+
+
+def _ours(ax: "Axes", runs: list[Run]) -> None:
+    if len(runs) > 1:
+        for run in runs:
+            ax.plot(run.env_step, run.mean, color=OURS, linewidth=0.7, alpha=0.5)
+    seeds = over_seeds(runs)
+    ax.plot(seeds.env_step, seeds.mean, color=OURS, linewidth=2.0, label="ours", solid_capstyle="round")
+
+
+def _top(ax: "Axes") -> float:
+    """Upper end of the return axis: 1000, the most there is, unless the visible lines stay far below."""
+    visible = np.linspace(*ax.get_xlim(), 200)
+    lines = [(np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in ax.lines]
+    highest = max(np.interp(visible, x, y).max() for x, y in lines if len(x))
+    return 1030 if highest > 600 else max(1.25 * highest, 10)
+
+
+def _frames(value: float, _: float) -> str:
+    if value >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if value else "0"
