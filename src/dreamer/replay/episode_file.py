@@ -93,7 +93,7 @@ def _write_member(archive: zipfile.ZipFile, position: int, key: str, array: np.n
     info.extra = _PADDING_FIELD.pack(_PADDING_ID, padding) + bytes(padding)
     with archive.open(info, "w") as member:
         member.write(header.getvalue())
-        member.write(memoryview(array))
+        member.write(array.data)
 
 
 def _locate_member(file: io.BufferedReader, info: zipfile.ZipInfo) -> Member:

@@ -29,7 +29,7 @@ class SequenceSampler:
     def allocate(self) -> Batch:
         """Uninitialised arrays (B, L, ...) of a batch, for `sample` to fill."""
         leading = (self.batch_size, self.batch_length)
-        example = self.store.episode(int(self._ids()[0]))
+        example = self.store.episode(self._ids()[0])
         batch = {key: np.empty(leading + array.shape[1:], array.dtype) for key, array in example.items()}
         return batch | {"is_first": np.empty(leading, np.bool_)}
 
@@ -43,8 +43,8 @@ class SequenceSampler:
         out["is_first"][:] = False
         drawn = rng.integers(len(ids), size=self.batch_size)
         starts = rng.integers(np.maximum(lengths[drawn] - self.batch_length, 0), endpoint=True)
-        for row, (index, start) in enumerate(zip(drawn.tolist(), starts.tolist(), strict=True)):
-            filled = self._copy(out, row, 0, self.store.episode(ids[index]), start)
+        for row, (episode_id, start) in enumerate(zip(ids[drawn], starts.tolist(), strict=True)):
+            filled = self._copy(out, row, 0, self.store.episode(episode_id), start)
             while filled < self.batch_length:
                 episode = self.store.episode(ids[rng.integers(len(ids))])
                 filled = self._copy(out, row, filled, episode, 0)

@@ -89,11 +89,12 @@ class EpisodeStore:
         path = self._path(episode_id, length)
         write_episode(path, episode)
         self._add(episode_id, read_layout(path))
-        self._set_live([*self._ids, episode_id])
+        self._ids = np.append(self._ids, episode_id)
+        self._lengths = np.append(self._lengths, length)
         self._evict()
         return episode_id
 
-    def episode(self, episode_id: int) -> Episode:
+    def episode(self, episode_id: int | np.integer) -> Episode:
         """Read-only arrays of an episode, memory-mapped; raises `UserError` if its file has vanished."""
         return self._map(int(episode_id))
 
@@ -179,7 +180,7 @@ class EpisodeStore:
         too_old = kept_steps > self._capacity
         too_old[-1:] = False
         self._evicted.update(self._ids[too_old].tolist())
-        self._set_live(self._ids[~too_old])
+        self._ids, self._lengths = self._ids[~too_old], self._lengths[~too_old]
 
     def _delete(self, ids: Iterable[int]) -> None:
         self._map.cache_clear()  # A mapping would keep a deleted file's space taken.

@@ -1,0 +1,62 @@
+"""Batches on their way to the device: the next one is drawn while the present one is trained on."""
+
+import copy
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamer.replay.sampler import Batch, SequenceSampler
+
+
+def to_device(batch: Batch, device: torch.device | str) -> dict[str, Tensor]:
+    """The batch as tensors of the same types and shapes; on the CPU they share its memory."""
+    return {key: torch.from_numpy(array).to(device) for key, array in batch.items()}
+
+
+class Prefetcher:
+    """Hands out batches of `sampler` on `device`, each drawn by a thread during the update before it."""
+
+    def __init__(self, sampler: SequenceSampler, device: torch.device | str) -> None:
+        self.sampler = sampler
+        self.device = torch.device(device)
+
+    def iterate(self, rng: np.random.Generator, n: int) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches that `n` calls of `sampler.sample(rng)` would give.
+
+        `rng` always stands where the batch handed out last has left it: whoever stops between two batches
+        and goes on later gets the same ones. Nothing is drawn beyond the `n`, since an episode appended after
+        them may be in the next draw; none may be appended before. Errors of the thread are raised here.
+        """
+        if not n:
+            return
+        ahead = copy.deepcopy(rng)
+        with ThreadPoolExecutor(1, thread_name_prefix="replay") as thread:
+            drawing = thread.submit(self._draw, ahead, self._buffers())
+            for remaining in reversed(range(n)):
+                batch, state = drawing.result()
+                if remaining:
+                    drawing = thread.submit(self._draw, ahead, self._buffers())
+                rng.bit_generator.state = state
+                yield self._move(batch)
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """Memory for one batch: fresh on the CPU, where the batch stays in it; page-locked for a GPU.
+
+        PyTorch keeps freed page-locked memory for the next batch and knows when the GPU has read it.
+        """
+        buffers = to_device(self.sampler.allocate(), "cpu")
+        if self.device.type != "cuda":
+            return buffers
+        return {key: torch.empty_like(buffer, pin_memory=True) for key, buffer in buffers.items()}
+
+    def _draw(self, rng: np.random.Generator, buffers: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
+        """Fill the buffers; returns them and the state in which this leaves the generator."""
+        self.sampler.sample(rng, {key: buffer.numpy() for key, buffer in buffers.items()})
+        return buffers, dict(rng.bit_generator.state)
+
+    def _move(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        asynchronous = self.device.type == "cuda"
+        return {key: tensor.to(self.device, non_blocking=asynchronous) for key, tensor in batch.items()}

@@ -1,0 +1,126 @@
+"""Checkpoints: all that a run needs to go on, in files that are whole or not there.
+
+A file `step-<env_step>-<checksum>.pt` names the environment step at which it was made and the first 16 digits
+of the SHA-256 of its content, so that truncation and bit rot are noticed. The two newest sound ones are kept.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dreamer.errors import UserError
+from dreamer.replay.atomic_file import atomic_file, remove_leftovers
+
+_FILE_NAME = re.compile(r"step-(\d{9,})-([0-9a-f]{16})\.pt")
+_logger = logging.getLogger(__name__)
+
+
+def save(directory: Path, state: Mapping[str, Any]) -> Path:
+    """Write `state` into `directory`, which is made if need be; returns the file.
+
+    `state` nests dicts and lists of tensors, numbers, strings, bools and None; `state["env_step"]`, an int,
+    names the file. Of the older checkpoints the newest sound one is kept; those of a later `env_step` belong
+    to a past that was given up, and go. Raises `UserError` where the disk refuses (what was there stays as it
+    was), and `TypeError` if `state` holds what `load` would not read.
+    """
+    content = _serialise(dict(state))
+    path = directory / f"step-{state['env_step']:09d}-{_checksum(content)}.pt"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"Cannot make {directory}: {error.strerror}; use a directory you can write."
+        ) from error
+    remove_leftovers(directory)
+    with atomic_file(path) as file:
+        file.write(content)
+    _prune(path)
+    return path
+
+
+def load(directory: Path) -> dict[str, Any] | None:
+    """Read the newest sound checkpoint, its tensors on the CPU; None if there is no checkpoint at all.
+
+    Warns of each damaged one it passes over. Raises `UserError` if all are damaged. Changes nothing on disk.
+    """
+    paths = _paths(directory)
+    for path in paths:
+        if (content := _sound_content(path)) is not None:
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if paths:
+        names = ", ".join(path.name for path in paths)
+        raise UserError(f"No checkpoint in {directory} is sound ({names}): start in a new run directory.")
+    return None
+
+
+def pack_rng(rng: np.random.Generator) -> str:
+    """The generator's state as JSON text, since its 128-bit integers fit no tensor."""
+    return json.dumps(rng.bit_generator.state)
+
+
+def unpack_rng(packed: str) -> np.random.Generator:
+    """The generator whose state `pack_rng` has packed."""
+    state = json.loads(packed)
+    bit_generator = getattr(np.random, state["bit_generator"])()
+    bit_generator.state = state
+    return np.random.Generator(bit_generator)
+
+
+def _serialise(state: dict[str, Any]) -> bytes:
+    """Pickle `state`, and make sure at once that it can be read back: later would be too late."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    try:
+        torch.load(buffer, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TypeError("The state holds more than tensors, numbers, strings, dicts and lists.") from error
+    return buffer.getvalue()
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _sound_content(path: Path) -> bytes | None:
+    """What was once written to `path`; None, with a warning, if it does not hold that any more."""
+    try:
+        content = path.read_bytes()
+        if path.stem.endswith(_checksum(content)):
+            return content
+        reason = "truncated or altered: its checksum is not the one in its name"
+    except OSError as error:
+        reason = error.strerror
+    _logger.warning("Checkpoint %s cannot be used (%s); looking for the one before it.", path, reason)
+    return None
+
+
+def _paths(directory: Path) -> list[Path]:
+    """The checkpoints in `directory`, newest first."""
+    paths = [path for path in directory.glob("step-*.pt") if _FILE_NAME.fullmatch(path.name)]
+    return sorted(paths, key=lambda path: (_env_step(path), path.stat().st_mtime_ns), reverse=True)
+
+
+def _env_step(path: Path) -> int:
+    match = _FILE_NAME.fullmatch(path.name)
+    assert match
+    return int(match[1])
+
+
+def _prune(newest: Path) -> None:
+    """Keep `newest` and the newest sound checkpoint before it."""
+    others = [path for path in _paths(newest.parent) if path != newest]
+    earlier = (path for path in others if _env_step(path) <= _env_step(newest))
+    previous = next((path for path in earlier if _sound_content(path) is not None), None)
+    for path in others:
+        if path != previous:
+            path.unlink()
