@@ -4,8 +4,8 @@ Option names are flat on the command line (`--horizon 15`), so a field name is u
 Defaults are the published hyperparameters (paper, Appendix A) in the reading of the official TF2 code.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -160,3 +160,25 @@ class Config:
     behavior: BehaviorConfig = field(default_factory=BehaviorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
+
+
+def to_flat(config: Config) -> dict[str, Any]:
+    """All options by name, as `config.json` keeps them."""
+    return {name: value for part in asdict(config).values() for name, value in part.items()}
+
+
+def from_flat(options: dict[str, Any]) -> Config:
+    """The configuration with these options, the rest at their defaults."""
+    return with_options(Config(), options)
+
+
+def with_options(config: Config, options: dict[str, Any]) -> Config:
+    """`config` with some options, given by their flat names, replaced. Raises `KeyError` for an unknown one."""
+    parts, left = {}, dict(options)
+    for part in fields(config):
+        old = getattr(config, part.name)
+        own = {f.name: left.pop(f.name) for f in fields(old) if f.name in left}
+        parts[part.name] = replace(old, **own)
+    if left:
+        raise KeyError(f"unknown options: {', '.join(left)}")
+    return Config(**parts)

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreamer.agents.policy_state import PolicyState
+
 Observation = dict[str, np.ndarray]
 Metrics = dict[str, Tensor]
 
@@ -13,17 +15,19 @@ Metrics = dict[str, Tensor]
 class Agent(Protocol):
     """Acts on observations of N environments and learns from batches of sequences."""
 
-    def initial_state(self, n: int) -> Any:
+    device: torch.device
+
+    def initial_state(self, n: int) -> PolicyState:
         """The filter's state before the first observation of `n` episodes."""
         ...
 
     def policy(
-        self, obs: Observation, state: Any, explore: bool, generator: torch.Generator
-    ) -> tuple[np.ndarray, Any]:
+        self, obs: Observation, state: PolicyState, explore: bool, generator: torch.Generator
+    ) -> tuple[np.ndarray, PolicyState]:
         """Actions `(N, A)` for observations `(N, ...)`, and the filter's next state."""
         ...
 
-    def update(self, batch: dict[str, np.ndarray]) -> Metrics:
+    def update(self, batch: dict[str, Tensor]) -> Metrics:
         """One gradient step on a batch `(B, L, ...)`."""
         ...
 

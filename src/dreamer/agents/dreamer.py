@@ -4,7 +4,7 @@ Dynamics learning and behaviour learning share a batch: the posterior states of 
 All three losses are taken at the same parameters, then the three networks are updated (TF2 dreamer.py:157-240).
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,25 +12,13 @@ from torch import Tensor
 
 from dreamer.agents.agent import Metrics, Observation
 from dreamer.agents.optimizer import Optimizer
+from dreamer.agents.policy_state import PolicyState
 from dreamer.agents.precision import autocast, pick_device, pick_dtype
 from dreamer.behavior.behavior import Behavior, imagination_starts
 from dreamer.config import Config
 from dreamer.envs.spec import EnvSpec
 from dreamer.world_model.state import State
 from dreamer.world_model.world_model import WorldModel
-
-
-class PolicyState(NamedTuple):
-    """What acting remembers: the posterior sample, and the action that was really taken, `(N, A)`."""
-
-    latent: State
-    action: Tensor
-
-    def reset(self, index: int) -> "PolicyState":
-        """Forget environment `index`: its next observation starts an episode."""
-        keep = torch.ones(len(self.action), 1, device=self.action.device)
-        keep[index] = 0
-        return PolicyState(self.latent.map(lambda x: x * keep), self.action * keep)
 
 
 class Dreamer:
@@ -56,15 +44,12 @@ class Dreamer:
 
     # -- learning ----------------------------------------------------------------------------------------------
 
-    def update(self, batch: dict[str, np.ndarray] | dict[str, Tensor]) -> Metrics:
+    def update(self, batch: dict[str, Tensor]) -> Metrics:
         """One gradient step of all three networks on a batch `(B, L, ...)`."""
-        tensors = {key: torch.as_tensor(x).to(self.device, non_blocking=True) for key, x in batch.items()}
-        if not bool(tensors["is_first"][:, 1:].any()):
-            del tensors["is_first"]  # no seam inside a sequence: every sequence starts from zeros anyway
         with autocast(self.device, self.dtype):
             # Dynamics learning
-            noise = self._normal(*tensors["action"].shape[:2], self.config.model.stoch)
-            model_loss, metrics, posterior = self.world_model.loss(tensors, noise)
+            noise = self._normal(*batch["action"].shape[:2], self.config.model.stoch)
+            model_loss, metrics, posterior = self.world_model.loss(batch, noise)
             # Behaviour learning
             start = imagination_starts(posterior, drop_last=self.world_model.pcont is not None)
             dream_noise = self.behavior.draw_noise(len(start.stoch), self.config.model.stoch, self.generator)

@@ -20,6 +20,7 @@ MEAN_SCALE = 5.0
 INITIAL_STD = 5.0
 MIN_STD = 1e-4
 RAW_INITIAL_STD = math.log(math.exp(INITIAL_STD) - 1)
+LARGEST_ACTION = 1 - 2**-24  # the float32 next to 1
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ class TanhNormal:
 
         TF2 tools.py:239 takes for every row the sample that is best for row 0; right only for one row.
         """
-        pre_tanh = self.mean + self.std * noise
-        best = self.log_prob(pre_tanh).argmax(0)
+        action = self.sample(noise)
+        # TF2: judged is the action as float32 holds it. The density of the value before the tanh grows on
+        # where all actions have become +-1, and would let the wildest sample win.
+        best = self.log_prob(torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))).argmax(0)
         index = best.unsqueeze(-1).expand(self.mean.shape).unsqueeze(0)
-        return torch.tanh(pre_tanh.gather(0, index).squeeze(0))
+        return action.gather(0, index).squeeze(0)
 
     def entropy(self, noise: Tensor) -> Tensor:
         """Monte-Carlo estimate over samples made from `noise` `(K, ..., A)`: `(...)`, in nats."""

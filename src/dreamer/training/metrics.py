@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import imageio.v3 as imageio
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dreamer.errors import UserError
@@ -67,6 +67,13 @@ class Mean:
         self._sums, self._counts = {}, {}
         return means
 
+    def state_dict(self) -> dict[str, dict[str, float]]:
+        """Sums and counts since the last `pop`, for a checkpoint."""
+        return {"sums": {name: float(x) for name, x in self._sums.items()}, "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: dict[str, dict]) -> None:
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+
 
 class MetricsWriter:
     """Append to `logdir/metrics.jsonl` and to `logdir/tensorboard`.
@@ -111,10 +118,9 @@ class MetricsWriter:
         # TensorBoard plays an image summary that is a GIF; `add_video` would need a further package.
         from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
+        gif = imageio.imwrite("<bytes>", frames, extension=".gif", duration=1000 / fps, loop=0)
         height, width = frames.shape[1:3]
-        image = Summary.Image(
-            height=height, width=width, colorspace=3, encoded_image_string=_gif(frames, fps)
-        )
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
         summary = Summary(value=[Summary.Value(tag=tag, image=image)])
         try:
             self._tensorboard.file_writer.add_summary(summary, counters.env_step)
@@ -176,11 +182,3 @@ def _disk_error(path: Path, error: OSError) -> UserError | OSError:
     return UserError(
         f"The disk is full: free some space on the disk of {path}, then run the same command again."
     )
-
-
-def _gif(frames: np.ndarray, fps: float) -> bytes:
-    images = [Image.fromarray(frame) for frame in frames]
-    buffer = io.BytesIO()
-    duration = round(1000 / fps)
-    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
-    return buffer.getvalue()

@@ -16,6 +16,29 @@ def unit_log_prob(mean: Tensor, target: Tensor) -> Tensor:
     return -0.5 * (target.float() - mean.float()).square() - HALF_LOG_TWO_PI
 
 
+class _SquaredError(torch.autograd.Function):
+    """Sum of (target - mean)² over the trailing dimensions, in as few passes over memory as it takes."""
+
+    @staticmethod
+    def forward(ctx, mean: Tensor, target: Tensor) -> Tensor:
+        error = mean.float() - target
+        ctx.save_for_backward(error)
+        ctx.dtype = mean.dtype
+        return error.flatten(2).square().sum(-1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        (error,) = ctx.saved_tensors
+        scale = (2 * grad).reshape(grad.shape + (1,) * (error.dim() - 2))
+        return (error * scale).to(ctx.dtype), None
+
+
+def unit_log_prob_sum(mean: Tensor, target: Tensor) -> Tensor:
+    """ln N(target; mean, 1) summed over all but batch and time: `(B, T, ...)` -> `(B, T)`."""
+    constant = HALF_LOG_TWO_PI * mean[0, 0].numel()
+    return -0.5 * _SquaredError.apply(mean, target) - constant
+
+
 def kl_divergence(p_mean: Tensor, p_std: Tensor, q_mean: Tensor, q_std: Tensor) -> Tensor:
     """KL(p || q) of diagonal Gaussians `(..., S)`, summed over the last dimension: `(...)`, in nats."""
     ratio = p_std / q_std

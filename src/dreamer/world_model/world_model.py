@@ -64,7 +64,7 @@ class WorldModel(nn.Module):
         for key, mean in self.decoder(feat).items():
             image = key in self.spec.images
             target = preprocess_image(batch[key]) if image else batch[key]
-            result[key] = gaussian.unit_log_prob(mean, target).flatten(2).sum(-1)
+            result[key] = gaussian.unit_log_prob_sum(mean, target)
         result["reward"] = gaussian.unit_log_prob(self.reward(feat), batch["reward"])
         if self.pcont is not None:
             label = self.gamma * batch["discount"]  # soft labels, 0 and gamma (paper, Section 3)

@@ -1,0 +1,71 @@
+"""Starting points: whole configurations by name."""
+
+import torch
+
+from dreamer.config import Config, with_options
+
+
+def paper() -> Config:
+    """The published hyperparameters (paper, Appendix A), for a GPU."""
+    return Config()
+
+
+def laptop() -> Config:
+    """For two CPU cores and no GPU: smaller networks and batches, quick pictures."""
+    return with_options(
+        paper(),
+        {
+            "steps": 100_000,
+            "render": "fast",
+            "batch_size": 10,
+            "batch_length": 25,
+            "cnn_depth": 16,
+            "units": 200,
+            "reward_layers": 2,
+            "value_layers": 2,
+            "actor_layers": 2,
+            "train_steps": 50,
+            "horizon": 15,
+            "model_lr": 6e-4,
+            "actor_lr": 2e-4,
+            "value_lr": 2e-4,
+        },
+    )
+
+
+def debug() -> Config:
+    """Seconds: tiny networks that run through everything and learn nothing."""
+    return with_options(
+        laptop(),
+        {
+            "env": "toy:dot",
+            "steps": 1000,
+            "batch_size": 4,
+            "batch_length": 10,
+            "cnn_depth": 2,
+            "units": 16,
+            "deter": 16,
+            "hidden": 16,
+            "stoch": 4,
+            "horizon": 5,
+            "seed_episodes": 2,
+            "seed_frames": 200,
+            "train_every": 100,
+            "train_steps": 2,
+            "eval_every": 500,
+            "final_eval_episodes": 2,
+            "checkpoint_every": 500,
+            "video_every": 500,
+            "mode_samples": 10,
+        },
+    )
+
+
+PRESETS = {"paper": paper, "laptop": laptop, "debug": debug}
+
+
+def preset(name: str) -> Config:
+    """A preset by name; `auto` is `paper` with a GPU and `laptop` without."""
+    if name == "auto":
+        name = "paper" if torch.cuda.is_available() else "laptop"
+    return PRESETS[name]()

@@ -1,0 +1,1 @@
+"""The outer loop: collecting, training, evaluating, keeping."""

@@ -1,0 +1,69 @@
+"""A run on disk: `config.json`, `metrics.jsonl`, `checkpoint/`, `replay/`, `videos/`, `tensorboard/`."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from dreamer.config import Config, from_flat, to_flat
+from dreamer.errors import UserError
+from dreamer.replay.atomic_file import atomic_file
+
+MAY_CHANGE = frozenset(
+    "steps preset eval_every eval_episodes final_eval_episodes checkpoint_every video_every device threads"
+    " worker_timeout".split()
+)
+"""Options that a resumed run may change: none of them alters what was learned so far."""
+
+
+class RunDirectory:
+    """The files of one run under `path`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config_file = path / "config.json"
+        self.checkpoints = path / "checkpoint"
+        self.replay = path / "replay"
+        self.videos = path / "videos"
+
+    @property
+    def exists(self) -> bool:
+        return self.config_file.exists()
+
+    def check(self, config: Config) -> None:
+        """Raise `UserError` if a run of another configuration lives here. Changes nothing on disk."""
+        if not self.exists:
+            if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+                raise UserError(f"{self.path} exists and is not a run directory: choose another --logdir.")
+            return
+        old, new = self._flat(), to_flat(config)
+        differing = [name for name in new if name not in MAY_CHANGE and old.get(name) != new[name]]
+        if differing:
+            listed = ", ".join(f"{name} was {old.get(name)!r}, now {new[name]!r}" for name in differing[:5])
+            raise UserError(
+                f"{self.path} holds a run with other options ({listed}): choose another --logdir."
+            )
+
+    def write_config(self, config: Config) -> None:
+        """Make the directory and write `config.json`, whole or not at all."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"Cannot make {self.path} ({error.strerror}): choose a --logdir you can write to."
+            ) from error
+        with atomic_file(self.config_file) as file:
+            file.write((json.dumps(to_flat(config), indent=2) + "\n").encode())
+
+    def config(self, **changes: Any) -> Config:
+        """The configuration of the run that lives here. Raises `UserError` if there is none."""
+        if not self.exists:
+            raise UserError(f"{self.path} is not a run directory: it has no config.json.")
+        known = {f.name for part in dataclasses.fields(Config) for f in dataclasses.fields(part.type)}  # type: ignore[arg-type]
+        return from_flat({key: value for key, value in {**self._flat(), **changes}.items() if key in known})
+
+    def _flat(self) -> dict[str, Any]:
+        try:
+            return json.loads(self.config_file.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.config_file} cannot be read ({error}): restore it, or start anew.") from error

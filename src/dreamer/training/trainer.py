@@ -1,0 +1,238 @@
+"""The outer loop (paper, Algorithm 1): seed episodes, then rounds of updates and interaction.
+
+What is due follows from the counters alone, so a run that stops between any two steps goes on exactly there.
+"""
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dreamer.agents.agent import Agent
+from dreamer.agents.make import make_agent
+from dreamer.config import Config
+from dreamer.envs.vector import VectorEnv
+from dreamer.errors import UserError
+from dreamer.replay.feed import Prefetcher
+from dreamer.replay.sampler import SequenceSampler
+from dreamer.replay.store import EpisodeStore
+from dreamer.training import checkpoint
+from dreamer.training.collect import Collector
+from dreamer.training.counters import Counters
+from dreamer.training.episode_builder import EpisodeBuilder
+from dreamer.training.evaluate import Evaluation, evaluate
+from dreamer.training.interrupt import Interrupt
+from dreamer.training.metrics import Mean, MetricsWriter
+from dreamer.training.progress import Progress
+from dreamer.training.run_directory import RunDirectory
+
+_logger = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One run: builds its parts, resumes if the directory holds a checkpoint, and trains."""
+
+    def __init__(self, config: Config, logdir: Path):
+        self.config, self.schedule = config, config.training
+        self.run_directory = RunDirectory(logdir)
+        self.run_directory.check(config)
+        if self.schedule.threads:
+            torch.set_num_threads(self.schedule.threads)
+        # Whatever can be wrong with the environment or the networks shows before anything is written.
+        self.envs = VectorEnv(config.environment, config.environment.num_envs, self.schedule.seed)
+        self.eval_envs = VectorEnv(config.environment, 1, self.schedule.seed)
+        self.agent: Agent = make_agent(self.envs.spec, config)
+        self.collector = Collector(self.envs, self.agent, config.environment.num_envs, self.schedule.seed)
+        self.counters = Counters()
+        self.learning_start: int | None = None  # env_step at which the random episodes were over
+        self.episodes = 0
+        self.replay_rng = np.random.default_rng([self.schedule.seed, 2])
+        self.next_eval, self.next_save = self.schedule.eval_every, self.schedule.checkpoint_every
+        self.means = Mean()
+        self.skipped = 0  # updates in a row left out because a gradient was not finite
+        self.run_directory.write_config(config)
+        self.store = EpisodeStore(self.run_directory.replay, config.replay.capacity)
+        self.metrics = MetricsWriter(logdir)
+        self.resumed = self._resume()
+        sampler = SequenceSampler(self.store, config.replay.batch_size, config.replay.batch_length)
+        self.feed = Prefetcher(sampler, self.agent.device)
+
+    # -- the loop ----------------------------------------------------------------------------------------------
+
+    def run(self) -> bool:
+        """Train to the end. Returns False if it was asked to stop before; then a checkpoint was saved."""
+        with Interrupt() as interrupt, Progress(self.schedule.steps, self.counters.env_step) as progress:
+            self.interrupt, self.progress, self._started = interrupt, progress, time.monotonic()
+            try:
+                self._loop()
+                if not interrupt.requested:
+                    self._evaluate(self.schedule.final_eval_episodes)
+                self._save()
+            finally:
+                self.metrics.close()
+        return not interrupt.requested
+
+    def _loop(self) -> None:
+        """Updates, evaluation, checkpoint, one decision; and again. A request to stop is heeded between any two."""
+        while not self._stop:
+            self._learn()
+            self._evaluate_if_due()
+            self._save_if_due()
+            if self.counters.env_step >= self.schedule.steps:
+                return
+            if not self._stop:
+                self._interact()
+
+    @property
+    def _stop(self) -> bool:
+        return self.interrupt.requested
+
+    def close(self) -> None:
+        """Stop the environments."""
+        self.envs.close()
+        self.eval_envs.close()
+
+    def _learn(self) -> None:
+        """Take all updates that are due (Algorithm 1, lines 3-10)."""
+        due = self._updates_due() - self.counters.grad_step
+        if due <= 0:
+            return
+        for batch in self.feed.iterate(self.replay_rng, due):
+            self._update(batch)
+            if self._stop:
+                return
+        self._write(self.means.pop())
+
+    def _updates_due(self) -> int:
+        """How many updates should have been taken by now: C at the start, and C more every 1000 frames."""
+        if self.learning_start is None:
+            return 0
+        rounds = 1 + (self.counters.env_step - self.learning_start) // self.schedule.train_every
+        return rounds * self.schedule.train_steps
+
+    def _update(self, batch: dict[str, torch.Tensor]) -> None:
+        metrics = self.agent.update(batch)
+        self.counters.grad_step += 1
+        self._guard(metrics)
+        self.means.add(metrics)
+
+    def _guard(self, metrics: dict[str, torch.Tensor]) -> None:
+        """Count updates that were left out; give up after several in a row."""
+        bad = [name for name, value in metrics.items() if not math.isfinite(float(value))]
+        self.skipped = self.skipped + 1 if bad else 0
+        self.means.add({"model/skipped_updates": float(bool(bad))})
+        if self.skipped >= self.config.optimizer.max_skipped:
+            raise UserError(
+                f"{self.skipped} updates in a row were not finite, first in {bad[0]}: the last good checkpoint is kept"
+                f" in {self.run_directory.checkpoints}; try --precision float32 or a smaller learning rate."
+            )
+
+    def _interact(self) -> None:
+        """One decision in every environment (Algorithm 1, lines 11-16)."""
+        random = self.learning_start is None
+        frames, finished = self.collector.step(random)
+        self.counters.env_step += frames
+        self.counters.agent_step += len(self.collector.builders)
+        for builder in finished:
+            self._store(builder)
+        if random and self._enough_seed_data():
+            self.learning_start = self.counters.env_step
+        self.progress.update(self.counters.env_step, self.counters.grad_step)
+
+    def _store(self, builder: EpisodeBuilder) -> None:
+        self.store.append(builder.episode())
+        self.episodes += 1
+        self._write({"train/return": builder.total_return, "train/length": len(builder)})
+        self.progress.update(
+            self.counters.env_step, self.counters.grad_step, train_return=builder.total_return
+        )
+
+    def _enough_seed_data(self) -> bool:
+        enough_frames = self.counters.env_step >= self.schedule.seed_frames
+        return enough_frames and self.episodes >= self.schedule.seed_episodes
+
+    def _evaluate_if_due(self) -> None:
+        due = self.schedule.eval_every and self.counters.env_step >= self.next_eval
+        if due and self.counters.env_step < self.schedule.steps and not self._stop:
+            self._evaluate(self.schedule.eval_episodes)
+
+    def _evaluate(self, episodes: int) -> None:
+        seed = self.schedule.seed + 1_000_003 * (1 + self.counters.env_step)
+        self._record(evaluate(self.agent, self.eval_envs, episodes, seed))
+        self.next_eval = _next_multiple(self.counters.env_step, self.schedule.eval_every)
+
+    def _record(self, result: Evaluation) -> None:
+        self._write(
+            {
+                "eval/return": result.mean,
+                "eval/return_std": result.std,
+                "eval/length": float(np.mean(result.lengths)),
+                "eval/episodes": len(result.returns),
+            }
+        )
+        self.progress.update(self.counters.env_step, self.counters.grad_step, eval_return=result.mean)
+
+    def _write(self, scalars: dict[str, float]) -> None:
+        self._tick()
+        self.metrics.write(self.counters, {**scalars, "time/env_steps_per_s": self.progress.speed})
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self.counters.seconds += now - self._started
+        self._started = now
+
+    # -- keeping -----------------------------------------------------------------------------------------------
+
+    def _save_if_due(self) -> None:
+        if self.counters.env_step >= self.next_save and not self._stop:
+            self._save()
+
+    def _save(self) -> None:
+        self.next_save = _next_multiple(self.counters.env_step, self.schedule.checkpoint_every)
+        self._tick()
+        checkpoint.save(self.run_directory.checkpoints, self.state_dict())
+        self.store.commit()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on exactly; see `checkpoint`."""
+        return {
+            "env_step": self.counters.env_step,
+            "counters": self.counters.state_dict(),
+            "learning_start": self.learning_start,
+            "episodes": self.episodes,
+            "skipped": self.skipped,
+            "next_eval": self.next_eval,
+            "next_save": self.next_save,
+            "agent": self.agent.state_dict(),
+            "collector": self.collector.state_dict(),
+            "replay_rng": checkpoint.pack_rng(self.replay_rng),
+            "replay": self.store.extent(),
+            "means": self.means.state_dict(),
+            "metrics_offset": self.metrics.offset(),
+        }
+
+    def _resume(self) -> bool:
+        state = checkpoint.load(self.run_directory.checkpoints)
+        if state is None:
+            self.store.rewind({"episodes": [], "next_id": 0})
+            self.metrics.rewind(0)
+            return False
+        self.counters = Counters(**state["counters"])
+        self.learning_start, self.episodes = state["learning_start"], state["episodes"]
+        self.skipped, self.next_eval, self.next_save = state["skipped"], state["next_eval"], state["next_save"]
+        self.store.rewind(state["replay"])
+        self.metrics.rewind(state["metrics_offset"])
+        self.means.load_state_dict(state["means"])
+        self.replay_rng = checkpoint.unpack_rng(state["replay_rng"])
+        self.agent.load_state_dict(state["agent"])
+        self.collector.load_state_dict(state["collector"])
+        return True
+
+
+def _next_multiple(env_step: int, period: int) -> int:
+    """The first multiple of `period` after `env_step`."""
+    return env_step if not period else (env_step // period + 1) * period
