@@ -5,6 +5,7 @@ Importing this package loads neither MuJoCo nor OpenGL: both wait until an envir
 
 from dreamer.envs.make import make_env
 from dreamer.envs.spec import ActionSpec, EnvSpec, spec_of
-from dreamer.envs.vector import StepResult, VectorEnv, WorkerError
+from dreamer.envs.vector import VectorEnv
+from dreamer.envs.worker import StepResult, WorkerError
 
 __all__ = ["ActionSpec", "EnvSpec", "StepResult", "VectorEnv", "WorkerError", "make_env", "spec_of"]

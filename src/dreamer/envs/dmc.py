@@ -1,18 +1,90 @@
 """The DeepMind Control Suite behind Gymnasium's interface (paper, Section 6; Tassa et al., 2018)."""
 
 import os
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from dreamer.envs.rendering import Camera
+from dreamer.config import EnvConfig
+from dreamer.envs.names import nearest
+from dreamer.envs.rendering import Camera, simplify
 from dreamer.errors import UserError
+
+ALIASES = {"cup_catch": "ball_in_cup_catch"}
+"""Names the literature uses besides the suite's own."""
+
+_UNLIMITED = 1e10
+"""What dm_control gives as the bound of an actuator without limits (MuJoCo's mjMAXVAL)."""
+
+
+class ControlSuiteEnv(gym.Env):
+    """One task of the suite, a frame at a time.
+
+    Observations are the task's own, flattened to one float32 vector; `render()` gives the picture. The
+    suite's time limit is taken away (1000 frames in nearly all tasks): the caller sets one.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    render_mode = "rgb_array"
+
+    def __init__(self, domain: str, task: str, config: EnvConfig) -> None:
+        # Some domains draw their model at random (lqr): a fixed seed makes it the same in every process.
+        settings = {"time_limit": float("inf"), "random": np.random.RandomState(0)}
+        self._env = import_suite().load(domain, task, settings)
+        self._physics = _without_own_rendering(self._env.physics)
+        model = self._physics.model.ptr
+        if config.render == "fast":
+            simplify(model)
+        self._camera = Camera(model, _camera_number(domain, config, model.ncam), config.image_size)
+        self.action_space = _action_space(self._env.action_spec())
+        size = sum(int(np.prod(part.shape)) for part in self._env.observation_spec().values())
+        self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Draw a starting state as the suite does; all that follows depends on the seed and the actions."""
+        if seed is not None:
+            self._env.task.random.seed(seed)
+        observation = _flat(self._env.reset().observation)
+        self._camera.upload_terrain()
+        return observation, {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Advance one frame. `terminated` is an end with discount 0; the suite has few of them (lqr)."""
+        step = self._env.step(action)
+        terminated = step.last() and step.discount == 0
+        truncated = step.last() and not terminated
+        return _flat(step.observation), float(step.reward), terminated, truncated, {}
+
+    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the picture, uint8 `(image_size, image_size, 3)`."""
+        return self._camera.draw(self._physics.data.ptr)
+
+    def close(self) -> None:
+        """Free the simulator and the OpenGL context."""
+        self._camera.close()
+        self._env.close()
+
+
+def load_dmc(name: str, config: EnvConfig) -> ControlSuiteEnv:
+    """Make the task `<domain>_<task>`. Raises `UserError` with the nearest names if there is none."""
+    tasks = {f"{domain}_{task}": (domain, task) for domain, task in import_suite().ALL_TASKS}
+    domain_and_task = tasks.get(ALIASES.get(name, name))
+    if domain_and_task is None:
+        hint = nearest(name, [*tasks, *ALIASES], "dmc:")
+        raise UserError(f"There is no Control Suite task {name!r}{hint}.")
+    return ControlSuiteEnv(*domain_and_task, config)
 
 
 def import_suite() -> Any:
-    """Import dm_control's suite with its own rendering switched off: `Camera` draws in its place."""
+    """Import dm_control's suite with its own rendering switched off: `Camera` draws in its place.
+
+    dm_control would otherwise choose an OpenGL backend for the whole process as soon as it is imported,
+    also where nothing is to be drawn, and fail where there is none.
+    """
     before = os.environ.get("MUJOCO_GL")
     os.environ["MUJOCO_GL"] = "disabled"
     try:
@@ -24,57 +96,28 @@ def import_suite() -> Any:
     return suite
 
 
-class ControlSuiteEnv(gym.Env):
-    """One task of the suite, a frame at a time.
+def _without_own_rendering(physics: Any) -> Any:
+    """Tell the physics that nothing is drawn by dm_control, so that a task does not ask it for a context."""
+    physics.__class__ = type(physics.__class__.__name__, (physics.__class__,), {"contexts": None})
+    return physics
 
-    Observations are the task's own, flattened to a float32 vector; `render()` gives the picture. The task's
-    time limit is removed: the caller sets one.
-    """
 
-    metadata = {"render_modes": ["rgb_array"]}
-    render_mode = "rgb_array"
+def _camera_number(domain: str, config: EnvConfig, cameras: int) -> int:
+    """The camera asked for, by default the paper's. Raises `UserError` if the task has no such camera."""
+    camera = config.camera
+    if camera == -1:
+        camera = 2 if domain == "quadruped" else 0
+    if not 0 <= camera < cameras:
+        raise UserError(f"{config.env} has no camera {camera}: choose --camera from 0 to {cameras - 1}.")
+    return camera
 
-    def __init__(
-        self, domain: str, task: str, camera: int, image_size: int, quality: Literal["canonical", "fast"]
-    ) -> None:
-        # Some domains draw their model at random (lqr): a fixed seed makes it the same in every process.
-        settings = {"time_limit": float("inf"), "random": np.random.RandomState(0)}
-        self._env = import_suite().load(domain, task, settings)
-        physics = self._env.physics
-        camera = camera if camera >= 0 else 2 if domain == "quadruped" else 0
-        self._camera = Camera(physics.model.ptr, camera, image_size, quality)
-        spec = self._env.action_spec()
-        self.action_space = spaces.Box(spec.minimum.astype(np.float32), spec.maximum.astype(np.float32), spec.shape, np.float32)
-        size = sum(int(np.prod(part.shape)) for part in self._env.observation_spec().values())
-        self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        if seed is not None:
-            self._env.task.random.seed(seed)
-        return _flat(self._env.reset().observation), {}
-
-    def step(self, action: np.ndarray):
-        step = self._env.step(action)
-        terminated = step.last()  # Never the time limit, which is infinite here.
-        return _flat(step.observation), float(step.reward), terminated, False, {}
-
-    def render(self) -> np.ndarray:
-        """Return the picture, uint8 `(image_size, image_size, 3)`."""
-        return self._camera.draw(self._env.physics.data.ptr)
-
-    def close(self) -> None:
-        self._camera.close()
-        self._env.close()
+def _action_space(spec: Any) -> spaces.Box:
+    """The suite's bounds; actuators without limits (lqr) get [-1, 1], in which the paper's agents act."""
+    low, high = (np.asarray(bound, np.float32) for bound in (spec.minimum, spec.maximum))
+    unlimited = (low <= -_UNLIMITED) | (high >= _UNLIMITED)
+    return spaces.Box(np.where(unlimited, -1, low), np.where(unlimited, 1, high), dtype=np.float32)
 
 
 def _flat(observation: dict[str, Any]) -> np.ndarray:
     return np.concatenate([np.ravel(part) for part in observation.values()]).astype(np.float32)
-
-
-def load_dmc(name: str, camera: int, image_size: int, quality: Literal["canonical", "fast"]) -> ControlSuiteEnv:
-    """Make the task `<domain>_<task>`. Raises `UserError` with the nearest names if there is none."""
-    tasks = {f"{domain}_{task}": (domain, task) for domain, task in import_suite().ALL_TASKS}
-    tasks["cup_catch"] = ("ball_in_cup", "catch")
-    if name not in tasks:
-        raise UserError(f"There is no Control Suite task {name!r}.")
-    return ControlSuiteEnv(*tasks[name], camera, image_size, quality)

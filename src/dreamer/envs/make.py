@@ -1,38 +1,88 @@
 """From a name to an environment: the chain of wrappers that every environment goes through."""
 
+import atexit
+import weakref
+
 import gymnasium as gym
-from gymnasium.wrappers import AddRenderObservation, RescaleAction, TimeLimit
+from gymnasium.wrappers import TimeLimit
 
 from dreamer.config import EnvConfig
-from dreamer.envs.dmc import load_dmc
-from dreamer.envs.toy import load_toy
-from dreamer.envs.wrappers import FrameRepeat, Named
+from dreamer.envs.actions import unify_actions
+from dreamer.envs.dmc import ALIASES, import_suite, load_dmc
+from dreamer.envs.gymnasium_env import load_gym
+from dreamer.envs.names import nearest
+from dreamer.envs.observations import MIN_IMAGE, unify_observations
+from dreamer.envs.toy import TOYS, load_toy
+from dreamer.envs.wrappers import CheckedEnv, FrameRepeat
 from dreamer.errors import UserError
+
+LOADERS = {"dmc": load_dmc, "gym": load_gym, "toy": load_toy}
+"""What makes the environments of each kind, by the word before the colon: `(name, config) -> Env`."""
 
 
 def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
-    """Make the environment `config.env`; a first `reset()` without a seed follows from `seed`.
+    """Make the environment `config.env`; resets without a seed of their own follow from `seed`.
 
-    Observations are a `Dict` of uint8 images and float32 vectors, actions one float32 vector in [-1, 1].
+    Observations are a `Dict` of uint8 images `(H, W, C)` and float32 vectors `(n,)`, actions one float32
+    vector in [-1, 1]; `info["frames"]` has the simulator frames of each step. At the time limit an episode
+    is truncated.
 
     Raises:
-        UserError: there is no such environment, or its spaces do not fit.
+        UserError: there is no such environment, or what it shows or takes does not fit; later, from `reset`
+            and `step`: the environment returned something outside its declared space, or a reward of NaN.
     """
+    _validate(config)
     env = _load(config)
-    env.reset(seed=seed)
-    env = RescaleAction(env, -1.0, 1.0)
-    env = TimeLimit(env, config.time_limit)  # Inside the repeat: it counts frames.
+    try:
+        wrapped = _wrap(env, config, seed)
+    except gym.error.DependencyNotInstalled as error:  # Met when the first picture is drawn.
+        env.close()
+        raise UserError(f"{config.env} cannot draw: {error}") from error
+    except BaseException:
+        env.close()
+        raise
+    # Registered after the first picture and so called before the exit function of OpenGL, which takes the
+    # display away from contexts that are still open.
+    atexit.register(_close, weakref.ref(wrapped))
+    return wrapped
+
+
+def _close(env: "weakref.ref[gym.Env]") -> None:
+    """Close an environment that its user left open, if it still exists."""
+    if (still_open := env()) is not None:
+        still_open.close()
+
+
+def _wrap(env: gym.Env, config: EnvConfig, seed: int) -> gym.Env:
+    env = CheckedEnv(env, config.env)
+    env = TimeLimit(env, config.time_limit)  # Inside the repeat, because it counts frames.
     env = FrameRepeat(env, config.action_repeat)
-    if config.obs == "state":
-        return Named(env, "state")
-    return Named(AddRenderObservation(env), "image")
+    env = unify_actions(env, config.env)
+    env.reset(seed=seed)
+    # Outermost, so that one picture is drawn and resized per decision, however many frames it has.
+    return unify_observations(env, config)
 
 
 def _load(config: EnvConfig) -> gym.Env:
-    scheme, _, name = config.env.partition(":")
-    match scheme:
-        case "dmc":
-            return load_dmc(name, config.camera, config.image_size, config.render)
-        case "toy":
-            return load_toy(name, config.image_size)
-    raise UserError(f"The environment {config.env!r} must begin with dmc:, gym: or toy:.")
+    kind, colon, name = config.env.partition(":")
+    if not colon or kind not in LOADERS:
+        kinds = ", ".join(f"{kind}:NAME" for kind in LOADERS)
+        hint = nearest(config.env, known_names())
+        raise UserError(f"The environment {config.env!r} is none of {kinds}{hint}.")
+    return LOADERS[kind](name, config)
+
+
+def known_names() -> list[str]:
+    """Every environment that can be named without importing a module first."""
+    tasks = (f"{domain}_{task}" for domain, task in import_suite().ALL_TASKS)
+    names = {"dmc": [*tasks, *ALIASES], "gym": gym.registry, "toy": TOYS}
+    return [f"{kind}:{name}" for kind in names for name in names[kind]]
+
+
+def _validate(config: EnvConfig) -> None:
+    """Refuse numbers that no environment can be made with."""
+    least = {"image_size": MIN_IMAGE, "action_repeat": 1, "time_limit": 1}
+    for option, minimum in least.items():
+        if getattr(config, option) < minimum:
+            flag = "--" + option.replace("_", "-")
+            raise UserError(f"{flag} is {getattr(config, option)}: it must be at least {minimum}.")

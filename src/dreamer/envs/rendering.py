@@ -16,6 +16,8 @@ import numpy as np
 
 from dreamer.errors import UserError
 
+Quality = Literal["canonical", "fast"]
+
 _CANDIDATES = {"linux": ("egl", "osmesa"), "darwin": ("cgl",), "win32": ("glfw",)}
 _PROBE = """
 import importlib, mujoco, sys
@@ -45,86 +47,109 @@ def find_backend() -> str:
             os.environ["MUJOCO_GL"] = backend
             return backend
     raise UserError(
-        "No OpenGL library was found to draw with; install one with "
-        "`apt-get install libegl1 libgl1-mesa-dri libosmesa6`, or learn without images: --obs state."
+        "No OpenGL library was found to draw with: install one with "
+        "`apt-get install libegl1 libgl1-mesa-dri libosmesa6`, or learn without images (--obs state)."
     )
 
 
 def _works(backend: str) -> bool:
-    """Whether a child process can make a context with this backend."""
+    """Whether a child process can make a context with this backend; one that hangs counts as failed."""
     environment = os.environ | {"MUJOCO_GL": "disabled", "PYOPENGL_PLATFORM": backend}
     command = [sys.executable, "-c", _PROBE, backend]
     try:
-        return subprocess.run(command, env=environment, capture_output=True, timeout=_PROBE_SECONDS).returncode == 0
-    except subprocess.TimeoutExpired:
+        subprocess.run(command, check=True, env=environment, capture_output=True, timeout=_PROBE_SECONDS)
+    except subprocess.SubprocessError:
         return False
+    return True
 
 
-def make_context(width: int, height: int) -> Any:
+def make_context(size: int) -> Any:
     """Return a current OpenGL context of MuJoCo's. Raises `UserError` if that fails."""
     backend = find_backend()
+    # Mesa's software rasteriser starts a thread per core, which costs more than it gives at this size.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
     try:
-        context = importlib.import_module(f"mujoco.{backend}").GLContext(width, height)
+        context = importlib.import_module(f"mujoco.{backend}").GLContext(size, size)
         context.make_current()
-    except Exception as error:
+    except Exception as error:  # PyOpenGL fails in many ways: ImportError, AttributeError, GLError, ...
         raise UserError(
-            f"Drawing with MUJOCO_GL={backend} does not work ({error}); unset MUJOCO_GL to have one chosen."
+            f"Drawing with MUJOCO_GL={backend} does not work here ({error}): unset MUJOCO_GL and "
+            "PYOPENGL_PLATFORM to have a backend chosen, or learn without images (--obs state)."
         ) from error
     return context
 
 
-class Camera:
-    """One camera of a MuJoCo model; draws `(size, size, 3)` uint8 pictures.
+def simplify(model: Any) -> None:
+    """Turn a MuJoCo model's pictures into `fast` ones; to be called before the first picture is drawn."""
+    model.vis.quality.shadowsize = 0
+    model.vis.quality.offsamples = 0
+    model.mat_reflectance[:] = 0
+    # Spheres and cylinders of fewer faces: at 64 x 64 pixels the difference is 0.15 of 255 on average.
+    model.vis.quality.numslices = 16
+    model.vis.quality.numstacks = 8
 
-    The context is made with the first picture, in the process and thread that asks for it.
+
+class Camera:
+    """One fixed camera of a MuJoCo model; draws `(size, size, 3)` uint8 pictures.
+
+    The OpenGL context is made with the first picture, in the process and thread that asks for it, and must be
+    freed by `close` before the process ends.
     """
 
-    def __init__(self, model: Any, camera: int, size: int, quality: Literal["canonical", "fast"]) -> None:
-        import mujoco
+    MAX_GEOMS = 10_000
+    """Room for geoms in the scene, as in MuJoCo's own renderer."""
 
+    def __init__(self, model: Any, camera: int, size: int) -> None:
+        mujoco: Any = importlib.import_module("mujoco")
+        self._mujoco = mujoco
         self._model = model
         self._size = size
-        self._fast = quality == "fast"
-        if self._fast:
-            model.vis.quality.shadowsize = 0
-            model.vis.quality.offsamples = 0
-        self._scene = mujoco.MjvScene(model, maxgeom=1000)
+        self._scene = mujoco.MjvScene(model, maxgeom=self.MAX_GEOMS)
         self._option = mujoco.MjvOption()
         self._perturb = mujoco.MjvPerturb()
         self._view = mujoco.MjvCamera()
         self._view.type = mujoco.mjtCamera.mjCAMERA_FIXED
         self._view.fixedcamid = camera
         self._viewport = mujoco.MjrRect(0, 0, size, size)
-        self._gl = None
-        self._context = None
-        if self._fast:
-            self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
-            self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+        self._gl: Any = None
+        self._context: Any = None
 
     def draw(self, data: Any) -> np.ndarray:
-        import mujoco
-
-        if self._context is None:
-            self._open()
-        self._gl.make_current()
-        mujoco.mjv_updateScene(
-            self._model, data, self._option, self._perturb, self._view, mujoco.mjtCatBit.mjCAT_ALL, self._scene
+        """Draw the state `data` (an `MjData` of the camera's model)."""
+        self._make_current()
+        everything = self._mujoco.mjtCatBit.mjCAT_ALL
+        self._mujoco.mjv_updateScene(
+            self._model, data, self._option, self._perturb, self._view, everything, self._scene
         )
-        mujoco.mjr_render(self._viewport, self._scene, self._context)
+        self._mujoco.mjr_render(self._viewport, self._scene, self._context)
         pixels = np.empty((self._size, self._size, 3), np.uint8)
-        mujoco.mjr_readPixels(pixels, None, self._viewport, self._context)
+        self._mujoco.mjr_readPixels(pixels, None, self._viewport, self._context)
         return pixels[::-1].copy()  # OpenGL's first row is the bottom one.
 
-    def _open(self) -> None:
-        import mujoco
+    def upload_terrain(self) -> None:
+        """Show height fields that changed since the last picture (`quadruped_escape` grows new ones)."""
+        if self._context is None:
+            return  # The first picture uploads them in any case.
+        self._make_current()
+        for index in range(self._model.nhfield):
+            self._mujoco.mjr_uploadHField(self._model, self._context, index)
 
-        self._gl = make_context(self._size, self._size)
-        self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_150)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
-
-    def close(self) -> None:
+    def _make_current(self) -> None:
         if self._context is not None:
             self._gl.make_current()
-            self._context.free()
-            self._gl.free()
-            self._context = self._gl = None
+            return
+        buffer = self._model.vis.global_
+        buffer.offwidth = max(buffer.offwidth, self._size)
+        buffer.offheight = max(buffer.offheight, self._size)
+        self._gl = make_context(self._size)
+        self._context = self._mujoco.MjrContext(self._model, self._mujoco.mjtFontScale.mjFONTSCALE_150)
+        self._mujoco.mjr_setBuffer(self._mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+
+    def close(self) -> None:
+        """Free the OpenGL context; the next picture would make a new one."""
+        if self._context is None:
+            return
+        self._gl.make_current()
+        self._context.free()
+        self._gl.free()
+        self._context = self._gl = None

@@ -3,12 +3,13 @@
 They are plain Gymnasium environments drawn with numpy, so they need no simulator and no OpenGL.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from dreamer.config import EnvConfig
 from dreamer.errors import UserError
 
 
@@ -26,7 +27,7 @@ class DotEnv(gym.Env):
     LENGTH = 100
     """Frames of an episode."""
 
-    metadata = {"render_modes": ["rgb_array"]}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
     render_mode = "rgb_array"
     observation_space = spaces.Box(-1, 1, (2,), np.float32)
     action_space = spaces.Box(-1, 1, (2,), np.float32)
@@ -75,7 +76,7 @@ class CountingEnv(gym.Env):
     3 to 12 frames, the number drawn from the seed.
     """
 
-    metadata = {"render_modes": ["rgb_array"]}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
     render_mode = "rgb_array"
     observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
     action_space = spaces.Box(-1, 1, (1,), np.float32)
@@ -117,11 +118,10 @@ class CountingEnv(gym.Env):
 TOYS = ("dot", "counting", "terminating")
 
 
-def load_toy(name: str, image_size: int) -> gym.Env:
+def load_toy(name: str, config: EnvConfig) -> gym.Env:
     """Make the toy environment of this name. Raises `UserError` if there is none."""
-    match name:
-        case "dot":
-            return DotEnv(image_size)
-        case "counting" | "terminating":
-            return CountingEnv(image_size, terminating=name == "terminating")
-    raise UserError(f"There is no toy environment {name!r}; there are toy:{', toy:'.join(TOYS)}.")
+    if name not in TOYS:
+        raise UserError(f"There is no toy environment {name!r}: there are toy:{', toy:'.join(TOYS)}.")
+    if name == "dot":
+        return DotEnv(config.image_size)
+    return CountingEnv(config.image_size, terminating=name == "terminating")

@@ -1,51 +1,96 @@
-"""Several environments side by side."""
+"""Several environments side by side: in this process for one, in worker processes for more."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import wait
+from typing import Any
 
 import numpy as np
 
 from dreamer.config import EnvConfig
 from dreamer.envs.make import make_env
 from dreamer.envs.spec import EnvSpec, spec_of
-from dreamer.errors import UserError
-
-
-class WorkerError(UserError):
-    """An environment's process died, hung or raised; the message has its index and the cause."""
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What one environment answers to one action."""
-
-    observation: dict[str, np.ndarray]
-    reward: float
-    terminated: bool
-    truncated: bool
-    frames: int
-    """Simulator frames this decision took."""
+from dreamer.envs.worker import StepResult, Worker, WorkerError, take_step
 
 
 class VectorEnv:
-    """`num_envs` environments, stepped together and reset one by one."""
+    """`num_envs` environments, stepped together and reset one by one; environment i has the seed `seed + i`.
+
+    `spec` describes each of them. Every method but `close` can raise:
+
+    Raises:
+        UserError: as `make_env`.
+        WorkerError: a worker process raised, died, or was silent for `config.worker_timeout` seconds. All
+            others have been stopped.
+    """
 
     def __init__(self, config: EnvConfig, num_envs: int = 1, seed: int = 0) -> None:
-        self._envs = [make_env(config, seed + index) for index in range(num_envs)]
-        self.spec: EnvSpec = spec_of(self._envs[0])
+        self._timeout = config.worker_timeout
+        self._workers: list[Worker] = []
+        self._env = make_env(config, seed) if num_envs == 1 else None
+        if self._env is not None:
+            self.spec: EnvSpec = spec_of(self._env)
+            return
+        try:
+            for index in range(num_envs):
+                name = f"{index} ({config.env}, {num_envs} side by side)"
+                self._workers.append(Worker(config, seed + index, name))
+            self.spec = self._collect(self._workers)[0]
+        except BaseException:
+            self.close()
+            raise
 
     def reset(self, index: int, seed: int) -> dict[str, np.ndarray]:
         """Begin a new episode in one environment and return its first observation."""
-        return self._envs[index].reset(seed=seed)[0]
+        if self._env is not None:
+            return self._env.reset(seed=seed)[0]
+        return self._ask([self._workers[index]], "reset", [seed])[0]
 
     def step(self, actions: np.ndarray) -> list[StepResult]:
-        """Take one decision in each environment; `actions` is `(num_envs, A)`."""
-        results = []
-        for env, action in zip(self._envs, actions, strict=True):
-            observation, reward, terminated, truncated, info = env.step(action)
-            results.append(StepResult(observation, float(reward), terminated, truncated, info["frames"]))
-        return results
+        """Take one decision in every environment; `actions` is `(num_envs, A)` float32 in [-1, 1].
+
+        An environment whose last result was terminated or truncated must be reset first.
+        """
+        if self._env is not None:
+            (action,) = actions
+            return [take_step(self._env, action)]
+        return self._ask(self._workers, "step", actions)
+
+    def step_one(self, index: int, action: np.ndarray) -> StepResult:
+        """Take one decision in one environment; `action` is `(A,)`."""
+        if self._env is not None:
+            return take_step(self._env, action)
+        return self._ask([self._workers[index]], "step", [action])[0]
 
     def close(self) -> None:
-        """Stop every environment."""
-        for env in self._envs:
-            env.close()
+        """Stop every environment; may be called again."""
+        if self._env is not None:
+            self._env.close()
+        for worker in self._workers:
+            worker.hang_up()
+        for worker in self._workers:
+            worker.join()
+        self._workers = []
+
+    def _ask(self, workers: list[Worker], command: str, arguments: Sequence[Any] | np.ndarray) -> list[Any]:
+        try:
+            for worker, argument in zip(workers, arguments, strict=True):
+                worker.send(command, argument)
+            return self._collect(workers)
+        except WorkerError:
+            self.close()
+            raise
+
+    def _collect(self, workers: list[Worker]) -> list[Any]:
+        """Gather one answer of each worker, whichever comes first, so that a death is seen at once."""
+        waiting = {worker.connection: index for index, worker in enumerate(workers)}
+        answers: list[Any] = [None] * len(workers)
+        deadline = time.monotonic() + self._timeout
+        while waiting:
+            ready = wait(list(waiting), max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise workers[min(waiting.values())].hung(self._timeout)
+            for connection in ready:
+                index = waiting.pop(connection)  # pyright: ignore[reportArgumentType]
+                answers[index] = workers[index].receive()
+        return answers

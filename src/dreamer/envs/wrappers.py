@@ -1,4 +1,4 @@
-"""What Gymnasium's own wrappers leave open: the frame repeat and naming of observations."""
+"""Wrappers that Gymnasium does not have: the frame repeat, and a check of what an environment returns."""
 
 from typing import Any
 
@@ -6,18 +6,23 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from dreamer.errors import UserError
+
+Step = tuple[Any, float, bool, bool, dict[str, Any]]
+
 
 class FrameRepeat(gym.Wrapper):
     """Take each action for several frames and add up their rewards; stop early where an episode ends.
 
-    `info["frames"]` says how many frames were taken.
+    `info["frames"]` says how many frames were taken. Pictures are drawn by a wrapper around this one, so
+    once per decision.
     """
 
     def __init__(self, env: gym.Env, repeat: int) -> None:
         super().__init__(env)
         self._repeat = repeat
 
-    def step(self, action: Any):
+    def step(self, action: Any) -> Step:
         total, frames = 0.0, 0
         while True:
             observation, reward, terminated, truncated, info = self.env.step(action)
@@ -27,13 +32,68 @@ class FrameRepeat(gym.Wrapper):
                 return observation, total, terminated, truncated, {**info, "frames": frames}
 
 
-class Named(gym.ObservationWrapper):
-    """Put a single observation into a dictionary under `key`."""
+class CheckedEnv(gym.Wrapper):
+    """Stop at the first observation outside the declared space, or reward that is not a finite number.
 
-    def __init__(self, env: gym.Env, key: str) -> None:
+    Raises:
+        UserError: says which environment, which part, and what is wrong with it.
+    """
+
+    def __init__(self, env: gym.Env, name: str) -> None:
         super().__init__(env)
-        self._key = key
-        self.observation_space = spaces.Dict({key: env.observation_space})
+        self._name = name
 
-    def observation(self, observation: Any) -> dict[str, np.ndarray]:
-        return {self._key: observation}
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._check(observation)
+        return observation, info
+
+    def step(self, action: Any) -> Step:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._check(observation)
+        if not _is_finite_number(reward):
+            raise UserError(f"{self._name} returned the reward {reward!r}: it must be a finite number.")
+        return observation, float(reward), bool(terminated), bool(truncated), info
+
+    def _check(self, observation: Any) -> None:
+        problem = misfit(self.env.observation_space, observation)
+        if problem:
+            raise UserError(f"{self._name} returned an observation outside its space: {problem}.")
+
+
+def _is_finite_number(reward: Any) -> bool:
+    array = np.asarray(reward)
+    return array.size == 1 and array.dtype.kind in "fiub" and bool(np.isfinite(array).all())
+
+
+def misfit(space: gym.Space, value: Any, name: str = "it") -> str | None:
+    """Say what is wrong with `value` as an element of `space`, or return None.
+
+    Other float types than the declared one are let pass, and so is rounding at the bounds.
+    """
+    if isinstance(space, spaces.Dict):
+        if not isinstance(value, dict) or value.keys() != space.spaces.keys():
+            keys = list(value) if isinstance(value, dict) else type(value).__name__
+            return f"{name} has {keys} where {list(space.spaces)} are declared"
+        problems = (misfit(part, value[key], repr(key)) for key, part in space.spaces.items())
+        return next((problem for problem in problems if problem), None)
+    if isinstance(space, spaces.Box):
+        return _box_misfit(space, np.asarray(value), name)
+    return None if space.contains(value) else f"{name} is {value!r}, which is not in {space}"
+
+
+def _box_misfit(space: spaces.Box, value: np.ndarray, name: str) -> str | None:
+    if value.shape != space.shape:
+        return f"{name} has shape {value.shape} where {space.shape} is declared"
+    if not np.can_cast(value.dtype, space.dtype, "same_kind"):
+        return f"{name} has type {value.dtype} where {space.dtype} is declared"
+    if value.dtype == space.dtype == np.uint8 and space.low.max() == 0 and space.high.min() == 255:
+        return None  # Every such value fits, and a picture has many.
+    if not np.isfinite(value).all():
+        return f"{name} holds NaN or infinity"
+    slack = 1e-4 * np.maximum(1, np.abs(value))
+    if np.any(value < space.low - slack) or np.any(value > space.high + slack):
+        return f"{name} reaches from {value.min():.6g} to {value.max():.6g}, beyond its declared bounds"
+    return None

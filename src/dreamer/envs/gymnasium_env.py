@@ -1,0 +1,58 @@
+"""Any registered Gymnasium environment: `gym:<id>`, or `gym:<module>:<id>` to import a module first."""
+
+import sys
+from typing import Any
+
+import gymnasium as gym
+
+from dreamer.config import EnvConfig
+from dreamer.envs.names import nearest
+from dreamer.envs.observations import shows_image
+from dreamer.envs.rendering import find_backend, simplify
+from dreamer.errors import UserError
+
+
+def load_gym(name: str, config: EnvConfig) -> gym.Env:
+    """Make the environment of this id, able to render where `config` wants an image it does not show.
+
+    Raises:
+        UserError: there is no such id (the message has the nearest ones), a module or package that it
+            needs is missing, or it cannot render.
+    """
+    env = _make(name)
+    if config.obs == "state" or shows_image(env.observation_space):
+        return env
+    env.close()
+    if "rgb_array" not in env.metadata.get("render_modes", []):
+        raise UserError(f"{config.env} neither shows an image nor renders to an rgb_array: use --obs state.")
+    if _uses_mujoco(env):
+        return _make_mujoco(name, config)
+    return _make(name, render_mode="rgb_array")
+
+
+def _make(name: str, **settings: Any) -> gym.Env:
+    try:
+        # Checked by us at every step, not by Gymnasium at the first.
+        return gym.make(name, disable_env_checker=True, **settings)
+    except (gym.error.UnregisteredEnv, gym.error.DeprecatedEnv) as error:
+        hint = nearest(name, gym.registry, "gym:")
+        raise UserError(f"There is no Gymnasium environment {name!r}{hint or f': {error}'}.") from error
+    except (gym.error.Error, ImportError) as error:
+        raise UserError(f"The Gymnasium environment {name!r} cannot be made: {error}") from error
+
+
+def _uses_mujoco(env: gym.Env) -> bool:
+    module = sys.modules.get("gymnasium.envs.mujoco.mujoco_env")
+    return module is not None and isinstance(env.unwrapped, module.MujocoEnv)
+
+
+def _make_mujoco(name: str, config: EnvConfig) -> gym.Env:
+    """Make an environment that draws with MuJoCo, at the size and quality asked for where it can."""
+    find_backend()  # Sets MUJOCO_GL, which Gymnasium reads when it draws first.
+    spec = gym.spec(name)
+    own = str(spec.entry_point).startswith("gymnasium.envs.mujoco")
+    size = {"width": config.image_size, "height": config.image_size} if own else {}
+    env = _make(name, render_mode="rgb_array", **size)
+    if config.render == "fast":
+        simplify(env.unwrapped.model)  # pyright: ignore[reportAttributeAccessIssue]
+    return env

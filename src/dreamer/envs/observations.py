@@ -1,0 +1,116 @@
+"""What the agent sees: always a dictionary of uint8 images `(H, W, C)` and float32 vectors `(n,)`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.spaces.utils import flatten, flatten_space
+from gymnasium.wrappers import AddRenderObservation
+from PIL import Image
+
+from dreamer.config import EnvConfig
+from dreamer.errors import UserError
+
+MIN_IMAGE = 16
+"""Fewest pixels along one side of an image."""
+
+Convert = Callable[[Any], np.ndarray]
+
+
+def unify_observations(env: gym.Env, config: EnvConfig) -> gym.Env:
+    """Wrap `env` so that it shows a dictionary, of what `config.obs` asks for.
+
+    `image`: the environment's own images (with the vectors beside them, if it shows a dictionary), or else
+    `render()` under the name `image`. `state`: the environment's vectors; a single one is named `state`.
+
+    Raises:
+        UserError: an observation fits neither, is too small, or is not there.
+    """
+    space = env.observation_space
+    if config.obs == "image" and not shows_image(space):
+        return DictObservation(AddRenderObservation(env), "image", config)
+    if isinstance(space, spaces.Dict):
+        return DictObservation(env, None, config)
+    return DictObservation(env, config.obs, config)
+
+
+def is_image(space: gym.Space) -> bool:
+    """Whether this is a uint8 `Box` of two or three axes."""
+    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3)
+
+
+def shows_image(space: gym.Space) -> bool:
+    """Whether the environment shows an image by itself."""
+    leaves = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
+    return any(is_image(leaf) for leaf in leaves)
+
+
+class DictObservation(gym.ObservationWrapper):
+    """Convert every part of an observation to an image of the right size, or to a vector.
+
+    `key` names the only part of an environment that shows no dictionary.
+    """
+
+    def __init__(self, env: gym.Env, key: str | None, config: EnvConfig) -> None:
+        super().__init__(env)
+        self._key = key
+        space = env.observation_space
+        parts = space.spaces if isinstance(space, spaces.Dict) and key is None else {key or "": space}
+        if config.obs == "state":
+            parts = {name: part for name, part in parts.items() if not is_image(part)}
+        if not parts:
+            raise UserError(f"{config.env} shows images only, no state vector: use --obs image.")
+        self._convert: dict[str, Convert] = {}
+        shown: dict[str, gym.Space] = {}
+        for name, part in parts.items():
+            shown[name], self._convert[name] = _conversion(part, name, config)
+        self.observation_space = spaces.Dict(shown)
+
+    def observation(self, observation: Any) -> dict[str, np.ndarray]:
+        parts = observation if self._key is None else {self._key: observation}
+        return {name: convert(parts[name]) for name, convert in self._convert.items()}
+
+
+def _conversion(space: gym.Space, name: str, config: EnvConfig) -> tuple[spaces.Box, Convert]:
+    """The space to show in place of `space`, and the function that leads there."""
+    if is_image(space):
+        assert space.shape is not None
+        _require_image_shape(space.shape, name, config)
+        channels = space.shape[2] if len(space.shape) == 3 else 1
+        size = config.image_size
+        return spaces.Box(0, 255, (size, size, channels), np.uint8), lambda image: resize(image, size)
+    if isinstance(space, spaces.Box) and (len(space.shape) > 2 or 0 in space.shape):
+        raise UserError(
+            f"The observation {name!r} of {config.env} is {space}: images must be uint8 (height, width, "
+            "channels), and vectors must not be empty."
+        )
+    if isinstance(space, spaces.Tuple | spaces.Dict) or not space.is_np_flattenable:
+        raise UserError(f"The observation {name!r} of {config.env} is {space}: neither image nor vector.")
+    length = flatten_space(space).shape
+    vector = spaces.Box(-np.inf, np.inf, length, np.float32)
+    return vector, lambda value: np.asarray(flatten(space, value), np.float32)
+
+
+def _require_image_shape(shape: tuple[int, ...], name: str, config: EnvConfig) -> None:
+    if min(shape[:2]) < MIN_IMAGE:
+        hint = " (channels come last)" if len(shape) == 3 and shape[0] < MIN_IMAGE <= shape[2] else ""
+        raise UserError(
+            f"The image {name!r} of {config.env} has shape {shape}: height and width must be at least "
+            f"{MIN_IMAGE}{hint}."
+        )
+
+
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """Resize a uint8 image `(H, W)` or `(H, W, C)` to `(size, size, C)`: means of areas, or bilinear."""
+    image = image if image.ndim == 3 else image[..., None]
+    if image.shape[:2] == (size, size):
+        return image
+    shrinks = min(image.shape[:2]) >= size
+    method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+    if image.shape[2] == 3:
+        return np.asarray(Image.fromarray(image).resize((size, size), method))
+    # Pillow has no general images of many channels, and would weight the first three by a fourth.
+    channels = [Image.fromarray(channel).resize((size, size), method) for channel in np.moveaxis(image, 2, 0)]
+    return np.stack([np.asarray(channel) for channel in channels], axis=-1)

@@ -1,0 +1,166 @@
+"""One environment in a process of its own: `Worker` is the parent's end, `serve` the child's.
+
+The child is a program by itself, not a `multiprocessing.Process`, so that it loads neither the main program
+nor torch, needs no `if __name__ == "__main__"` in a user's script, and shares no OpenGL with its parent.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from dreamer.config import EnvConfig
+from dreamer.envs.make import make_env
+from dreamer.envs.spec import spec_of
+from dreamer.errors import UserError
+
+_PROGRAM = "import sys; from dreamer.envs.worker import serve; serve(int(sys.argv[1]))"
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_GOODBYE_SECONDS = 5
+
+
+class WorkerError(UserError):
+    """An environment's process died, hung or raised; the message says which one and why."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What an environment answers to one action."""
+
+    observation: dict[str, np.ndarray]
+    reward: float
+    """Sum over the frames of this decision."""
+    terminated: bool
+    truncated: bool
+    frames: int
+    """Simulator frames this decision took."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The last answer of a worker that met an exception."""
+
+    text: str
+
+
+class Worker:
+    """The parent's end: sends commands, and turns whatever goes wrong at the other end into `WorkerError`.
+
+    `name` is how messages call the environment; the first answer is its `EnvSpec`.
+    """
+
+    def __init__(self, config: EnvConfig, seed: int, name: str) -> None:
+        self._name = name
+        self._doing = "start"
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = _start(theirs.fileno())
+        self.connection = Connection(ours.detach())
+        self._transmit((config, seed))
+
+    def send(self, command: str, argument: Any) -> None:
+        """Ask for `reset` (argument: the seed) or `step` (the action)."""
+        self._doing = command
+        self._transmit((command, argument))
+
+    def _transmit(self, message: Any) -> None:
+        try:
+            self.connection.send(message)
+        except ConnectionError:
+            raise self._died() from None
+
+    def receive(self) -> Any:
+        """Return the next answer, waiting for it."""
+        try:
+            answer = self.connection.recv()
+        except (EOFError, ConnectionError):
+            raise self._died() from None
+        if isinstance(answer, Failure):
+            raise WorkerError(f"Environment {self._name} failed in {self._doing}: {answer.text}")
+        return answer
+
+    def _died(self) -> WorkerError:
+        try:
+            code = self._process.wait(_GOODBYE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return WorkerError(f"Environment {self._name} closed its connection in {self._doing}.")
+        if code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+            how += " (perhaps for want of memory)" if -code == signal.SIGKILL else ""
+        else:
+            how = f"ended with exit code {code}"
+        return WorkerError(f"The process of environment {self._name} {how} in {self._doing}.")
+
+    def hung(self, seconds: float) -> WorkerError:
+        """Kill the process and return the error that says it has been silent for so long."""
+        self._process.kill()
+        return WorkerError(
+            f"Environment {self._name} was silent for {seconds:g} s in {self._doing} and was stopped; "
+            "give it longer with --worker-timeout, or run it alone with --num-envs 1 to see where it hangs."
+        )
+
+    def hang_up(self) -> None:
+        """Tell the process to end, without waiting for it."""
+        self.connection.close()
+
+    def join(self) -> None:
+        """Wait for the process to end, and kill it if it does not."""
+        try:
+            self._process.wait(_GOODBYE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _start(descriptor: int) -> subprocess.Popen:
+    search_path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    return subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", "-c", _PROGRAM, str(descriptor)],
+        pass_fds=[descriptor],
+        env=os.environ | _ONE_THREAD | {"PYTHONPATH": search_path},
+        stdin=subprocess.DEVNULL,
+        stdout=2,  # What an environment prints must not end up in the results on stdout.
+        # Ctrl-C is for the parent, which saves its work first and then closes the connection.
+        start_new_session=True,
+    )
+
+
+def serve(descriptor: int) -> None:
+    """Make an environment and answer commands, until the parent closes its end or something fails.
+
+    The first message is `(config, seed)`, each later one `(command, argument)`.
+    """
+    with Connection(descriptor) as connection:
+        try:
+            config, seed = connection.recv()
+            with closing(make_env(config, seed)) as env:
+                connection.send(spec_of(env))
+                while True:
+                    connection.send(_answer(env, *connection.recv()))
+        except (EOFError, ConnectionError):
+            return  # The parent is done, or gone.
+        except UserError as error:
+            connection.send(Failure(str(error)))
+        except Exception as error:
+            traceback.print_exc()
+            connection.send(Failure(f"{type(error).__name__}: {error} (its traceback is printed above)"))
+
+
+def _answer(env: gym.Env, command: str, argument: Any) -> Any:
+    return env.reset(seed=argument)[0] if command == "reset" else take_step(env, argument)
+
+
+def take_step(env: gym.Env, action: np.ndarray) -> StepResult:
+    """Step an environment made by `make_env`."""
+    observation, reward, terminated, truncated, info = env.step(action)
+    return StepResult(observation, float(reward), terminated, truncated, info["frames"])
