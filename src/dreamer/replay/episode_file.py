@@ -97,6 +97,8 @@ def _write_member(archive: zipfile.ZipFile, position: int, key: str, array: np.n
 
 
 def _locate_member(file: io.BufferedReader, info: zipfile.ZipInfo) -> Member:
+    if info.header_offset < 0:
+        raise DamagedEpisodeError(f"{info.filename} is not stored where the archive's directory says")
     file.seek(info.header_offset)
     signature, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
     start = file.seek(name_length + extra_length, io.SEEK_CUR)

@@ -1,7 +1,7 @@
 """Batches on their way to the device: the next one is drawn while the present one is trained on."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,7 +23,7 @@ class Prefetcher:
         self.sampler = sampler
         self.device = torch.device(device)
 
-    def iterate(self, rng: np.random.Generator, n: int) -> Iterator[dict[str, Tensor]]:
+    def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
         """Yield the batches that `n` calls of `sampler.sample(rng)` would give.
 
         `rng` always stands where the batch handed out last has left it: whoever stops between two batches

@@ -50,7 +50,8 @@ def save(directory: Path, state: Mapping[str, Any]) -> Path:
 def load(directory: Path) -> dict[str, Any] | None:
     """Read the newest sound checkpoint, its tensors on the CPU; None if there is no checkpoint at all.
 
-    Warns of each damaged one it passes over. Raises `UserError` if all are damaged. Changes nothing on disk.
+    Warns of each damaged one it passes over, and changes nothing on disk. Raises `UserError` if all are
+    damaged, or if one cannot be read: that may pass, while going on from an older one would be for good.
     """
     paths = _paths(directory)
     for path in paths:
@@ -94,12 +95,14 @@ def _sound_content(path: Path) -> bytes | None:
     """What was once written to `path`; None, with a warning, if it does not hold that any more."""
     try:
         content = path.read_bytes()
-        if path.stem.endswith(_checksum(content)):
-            return content
-        reason = "truncated or altered: its checksum is not the one in its name"
     except OSError as error:
-        reason = error.strerror
-    _logger.warning("Checkpoint %s cannot be used (%s); looking for the one before it.", path, reason)
+        raise UserError(
+            f"Cannot read {path}: {error.strerror}; make it readable, or remove it to go on from the one"
+            " before it."
+        ) from error
+    if path.stem.endswith(_checksum(content)):
+        return content
+    _logger.warning("Checkpoint %s is damaged (truncated or altered); looking for the one before it.", path)
     return None
 
 
