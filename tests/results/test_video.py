@@ -1,0 +1,113 @@
+import gc
+
+import imageio.v3 as imageio
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from dreamer.errors import UserError
+from dreamer.results.video import (
+    annotated,
+    comparison,
+    enlarge,
+    error_by_horizon,
+    filmstrip,
+    write_picture,
+    write_video,
+)
+
+
+def sequences(n=2, time=4, height=6, width=8):
+    return np.random.default_rng(0).integers(0, 256, (n, time, height, width, 3), dtype=np.uint8)
+
+
+def test_comparison_rows_and_columns():
+    truth = sequences()
+    model = truth.copy()
+    model[1] = 255 - truth[1]
+    frames = comparison(truth, model)
+    assert frames.shape == (4, 18, 16, 3)
+    np.testing.assert_array_equal(frames[2, :6, :8], truth[0, 2])
+    np.testing.assert_array_equal(frames[3, 6:12, 8:], model[1, 3])
+    assert set(np.unique(frames[:, 12:, :8])) == {128}  # no error is grey
+    expected = (model[1].astype(float) - truth[1] + 255) / 2
+    np.testing.assert_allclose(frames[:, 12:, 8:], expected, atol=0.51)
+
+
+def test_floats_and_bytes_show_the_same():
+    truth, model = sequences(), sequences()[:, ::-1]
+    as_floats = comparison(truth / 255, model.astype(np.float32) / 255)
+    assert np.abs(comparison(truth, model).astype(int) - as_floats).max() <= 1
+    assert comparison(truth / 255 * 3 - 1, model / 255).dtype == np.uint8  # out of range is clipped
+
+
+def test_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"\(N, T, H, W, 3\)"):
+        comparison(sequences(), sequences(time=3))
+
+
+def test_error_by_horizon():
+    truth = np.zeros((2, 5, 2, 2, 3))
+    truth[:, 3:] = 0.5
+    model = np.zeros_like(truth)
+    model[:, 2], model[:, 3], model[:, 4] = 0.1, 0.3, 0.9
+    error = error_by_horizon(truth, model, context=2)
+    assert error["horizon"] == [1, 2, 3]
+    np.testing.assert_allclose(error["mae"], [0.1, 0.2, 0.4])
+    np.testing.assert_allclose(error["mse"], [0.01, 0.04, 0.16])
+    np.testing.assert_allclose(error["mae_still"], [0, 0.5, 0.5])
+
+
+def test_strip_marks_where_the_dream_begins():
+    truth = np.zeros((10, 16, 16, 3), np.uint8)
+    strip = filmstrip(truth, truth, every=2, context=5)
+    assert strip.dtype == np.uint8
+    red = (strip == (200, 64, 47)).all(-1).mean(0) > 0.8
+    assert np.count_nonzero(red) == 2  # one line of two pixels
+    black = (strip == 0).all(-1).any(0)
+    columns = np.flatnonzero(np.diff(black.astype(int)) == 1) + 1
+    assert len(columns) == 5
+    assert columns[2] < np.flatnonzero(red)[0] < columns[3]  # pictures 0, 2, 4 were seen
+
+
+def test_annotated_keeps_the_pictures():
+    truth = sequences()
+    frames = annotated(truth, truth, context=2, scale=3)
+    assert frames.shape[0] == 4
+    np.testing.assert_array_equal(frames[:, -54:, -48:], enlarge(comparison(truth, truth), 3))
+
+
+def read_mp4(path):
+    frames = imageio_ffmpeg.read_frames(str(path))
+    width, height = next(frames)["size"]
+    return np.stack([np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in frames])
+
+
+# The reader of imageio-ffmpeg leaves the pipes of its process to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("ending", [".mp4", ".gif"])
+def test_video_can_be_read_again(tmp_path, ending):
+    frames = np.zeros((5, 33, 47, 3), np.uint8)
+    frames[:, :, :20] = 255
+    frames[range(5), range(5), 30] = 255  # two equal pictures would become one in a GIF
+    path = tmp_path / "videos" / f"a{ending}"
+    write_video(path, frames, fps=10)
+    again = read_mp4(path) if ending == ".mp4" else imageio.imread(path)
+    assert again.shape[0] == 5
+    assert again[2, 10, 5].mean() > 240
+    assert again[2, 10, 40].mean() < 15
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_files_that_cannot_be_written(tmp_path):
+    frames = np.zeros((2, 16, 16, 3), np.uint8)
+    with pytest.raises(UserError, match=r"\.mp4 or \.gif"):
+        write_video(tmp_path / "a.webm", frames)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="Cannot write"):
+        write_picture(tmp_path / "file" / "a.png", frames[0])
+
+
+def test_writing_leaves_no_pipe_open(tmp_path):
+    write_video(tmp_path / "a.mp4", np.zeros((2, 16, 16, 3), np.uint8))
+    gc.collect()  # An open pipe would warn here, and a warning is an error.
