@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dreamer.errors import UserError
-from dreamer.results.video import (
+from dreamer.training.video import (
     annotated,
     comparison,
     enlarge,

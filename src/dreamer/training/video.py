@@ -1,0 +1,170 @@
+"""Pictures, videos and numbers of what the world model predicts (paper, Figure 5).
+
+The world model filters the first `context` pictures of a sequence and predicts the others open loop, from
+the actions alone. Truth, model and error stand below each other; the error is `(model - truth + 1) / 2`, so
+grey is right. Sequences are `(N, T, H, W, 3)`, floats in [0, 1] or uint8.
+"""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as imageio
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from dreamer.errors import UserError
+
+FORMATS = (".mp4", ".gif")
+PAPER, INK, QUIET, ACCENT = (255, 255, 255), (51, 51, 51), (130, 130, 130), (200, 64, 47)
+ROWS = ("truth", "dream", "error")
+
+
+def comparison(truth: np.ndarray, model: np.ndarray) -> np.ndarray:
+    """Put truth, model and error below each other, sequences side by side.
+
+    `(N, T, H, W, 3)` twice -> uint8 `(T, 3 H, N W, 3)`.
+    """
+    rows = np.concatenate(_truth_model_error(truth, model), axis=2)
+    n, time, height, width, channels = rows.shape
+    return rows.transpose(1, 2, 0, 3, 4).reshape(time, height, n * width, channels)
+
+
+def annotated(truth: np.ndarray, model: np.ndarray, context: int, scale: int = 3) -> np.ndarray:
+    """Return the `comparison` enlarged, with a name beside each row and the time above.
+
+    `(N, T, H, W, 3)` twice -> uint8 `(T, H', W', 3)`.
+    """
+    frames = enlarge(comparison(truth, model), scale)
+    height = truth.shape[2] * scale
+    return np.stack([_annotate(frame, height, t, context) for t, frame in enumerate(frames)])
+
+
+def filmstrip(
+    truth: np.ndarray, model: np.ndarray, every: int, context: int = 5, scale: int = 2
+) -> np.ndarray:
+    """Draw one sequence as a strip: rows truth, dream and error, a column for every `every`-th picture.
+
+    Columns before the line were seen by the model, those behind it are predicted from actions alone.
+    `(T, H, W, 3)` twice -> uint8 `(H', W', 3)`.
+    """
+    rows = [enlarge(row[0, ::every], scale) for row in _truth_model_error(truth[None], model[None])]
+    count, height, width, _ = rows[0].shape
+    left, top, gap, line = 52, 22, 3, 9
+    seen = -(-context // every)
+    x = [left + i * (width + gap) + (line if i >= seen else 0) for i in range(count)]
+    canvas = Image.new("RGB", (x[-1] + width + gap, top + 3 * (height + gap)), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    for r, (name, row) in enumerate(zip(ROWS, rows, strict=True)):
+        y = top + r * (height + gap)
+        draw.text((left - 8, y + height // 2), name, INK, _font(12), anchor="rm")
+        for i, picture in enumerate(row):
+            canvas.paste(Image.fromarray(picture), (x[i], y))
+    for i in range(count):
+        color = QUIET if i < seen else ACCENT
+        draw.text((x[i] + width // 2, top // 2), _time(i * every, context), color, _font(11), anchor="mm")
+    if 0 < seen < count:
+        mark = x[seen] - (line + gap) // 2 - 1
+        draw.line([(mark, 4), (mark, canvas.height - gap)], ACCENT, 2)
+    return np.asarray(canvas)
+
+
+def error_by_horizon(truth: np.ndarray, model: np.ndarray, context: int) -> dict[str, list[float]]:
+    """Return the error of open-loop prediction by the number of steps since the last picture seen.
+
+    `horizon` counts from 1; `mae` and `mse` are means over sequences, pixels and channels, which range
+    over [0, 1]; `mae_still` is the error of showing the last picture seen for ever.
+    """
+    truth, model = _unit(truth), _unit(model)
+    error = model[:, context:] - truth[:, context:]
+    still = truth[:, context - 1 : context] - truth[:, context:]
+    axes = (0, 2, 3, 4)
+    return {
+        "horizon": list(range(1, error.shape[1] + 1)),
+        "mae": np.abs(error).mean(axes).tolist(),
+        "mse": np.square(error).mean(axes).tolist(),
+        "mae_still": np.abs(still).mean(axes).tolist(),
+    }
+
+
+def enlarge(pictures: np.ndarray, scale: int) -> np.ndarray:
+    """Repeat every pixel of `(..., H, W, 3)` `scale` times in both directions."""
+    return pictures.repeat(scale, axis=-3).repeat(scale, axis=-2)
+
+
+def write_video(path: Path, frames: np.ndarray, fps: float = 20.0) -> None:
+    """Write `frames`, uint8 `(T, H, W, 3)`, as .mp4 (H.264) or .gif; the file appears when it is whole.
+
+    Raises:
+        UserError: The ending of `path` is another one, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"Cannot write {path.name!r}: let the file name end in {' or '.join(FORMATS)}.")
+    if path.suffix.lower() == ".gif":
+        _write(path, frames, duration=1000 / fps, loop=0)
+        return
+    # H.264 halves the colour resolution, so it takes even sizes only.
+    even = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
+    frames = np.pad(frames, even, mode="edge")
+    _write(path, frames, fps=fps, codec="libx264", quality=8, macro_block_size=2, plugin="FFMPEG")
+
+
+def write_picture(path: Path, picture: np.ndarray) -> None:
+    """Write `picture`, uint8 `(H, W, 3)`, as .png or .jpg; the file appears when it is whole.
+
+    Raises:
+        UserError: The ending of `path` is another one, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".jpg"):
+        raise UserError(f"Cannot write {path.name!r}: let the file name end in .png or .jpg.")
+    _write(path, picture)
+
+
+def _write(path: Path, data: np.ndarray, **options: Any) -> None:
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        imageio.imwrite(part, data, **options)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise UserError(f"Cannot write {path} ({error.strerror or error}): choose another place.") from error
+
+
+def _truth_model_error(truth: np.ndarray, model: np.ndarray) -> list[np.ndarray]:
+    if truth.shape != model.shape or truth.ndim != 5:
+        raise ValueError(f"truth {truth.shape} and model {model.shape} must both be (N, T, H, W, 3)")
+    truth, model = _unit(truth), _unit(model)
+    return [_bytes(row) for row in (truth, model, (model - truth + 1) / 2)]
+
+
+def _unit(pictures: np.ndarray) -> np.ndarray:
+    return pictures / np.float32(255) if pictures.dtype == np.uint8 else pictures
+
+
+def _bytes(pictures: np.ndarray) -> np.ndarray:
+    return (np.clip(pictures, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _annotate(frame: np.ndarray, height: int, t: int, context: int) -> np.ndarray:
+    left, top = 52, 24
+    canvas = Image.new("RGB", (left + frame.shape[1], top + frame.shape[0]), PAPER)
+    canvas.paste(Image.fromarray(frame), (left, top))
+    draw = ImageDraw.Draw(canvas)
+    for r, name in enumerate(ROWS):
+        draw.text((left - 8, top + r * height + height // 2), name, INK, _font(12), anchor="rm")
+    what, color = ("seen by the model", QUIET) if t < context else ("predicted from actions alone", ACCENT)
+    draw.text((left, top // 2), f"t = {t}   {what}", color, _font(12), anchor="lm")
+    return np.asarray(canvas)
+
+
+def _time(t: int, context: int) -> str:
+    """Time of a column: picture numbers while the model sees, steps into the dream behind."""
+    return f"t = {t}" if t < context else f"+{t - context + 1}"
+
+
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
