@@ -71,6 +71,7 @@ class CountingEnv(gym.Env):
     After the n-th frame of an episode the reward is `n`, the vector observation is `[n, action, episode]`
     and the picture holds, over all its pixels, `n % 256` in red, `round(127.5 (action + 1))` in green and
     the number of the episode in blue; `info` has `count`, `action` and `episode`. A reset shows 0, action 0.
+    Episodes are counted from 0, without those in which nothing was done.
 
     `toy:counting` goes on until the time limit; `toy:terminating` ends by itself (terminated) after
     3 to 12 frames, the number drawn from the seed.
@@ -84,7 +85,7 @@ class CountingEnv(gym.Env):
     def __init__(self, image_size: int, terminating: bool = False) -> None:
         self._image_size = image_size
         self._terminating = terminating
-        self._episode = -1
+        self._episode = 0
         self._start_episode()
 
     def _start_episode(self) -> None:
@@ -94,7 +95,7 @@ class CountingEnv(gym.Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         super().reset(seed=seed)
-        self._episode += 1
+        self._episode += self._count > 0
         self._start_episode()
         return self._observation(), self._info()
 

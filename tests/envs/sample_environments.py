@@ -1,0 +1,142 @@
+"""Gymnasium environments as users write them, good and bad, made as `gym:sample_environments:<id>`."""
+
+import os
+import time
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+VECTOR = spaces.Box(-1, 1, (3,), np.float32)
+IMAGE = spaces.Box(0, 255, (48, 32, 3), np.uint8)
+PUSH = spaces.Box(np.array([0, -2], np.float32), np.array([1, 6], np.float32))
+
+
+class SampleEnv(gym.Env):
+    """Shows samples of its space, pays 1 per frame, remembers its last action and ends after five frames."""
+
+    observation_space: gym.Space = VECTOR
+    action_space: gym.Space = PUSH
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+        self.last_action: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self._frames = 0
+        return self.observation(), {}
+
+    def step(self, action: Any):
+        self.last_action = action
+        self._frames += 1
+        return self.observation(), self.reward(), self._frames == 5, False, {}
+
+    def observation(self) -> Any:
+        return self.observation_space.sample()
+
+    def reward(self) -> float:
+        return 1.0
+
+
+class Drawn(SampleEnv):
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (as Gymnasium has it)
+
+    def render(self):
+        return np.full((100, 60, 3), 40 * self._frames, np.uint8)
+
+
+class Image(SampleEnv):
+    observation_space = IMAGE
+
+
+class Grey(SampleEnv):
+    observation_space = spaces.Box(0, 255, (64, 64), np.uint8)
+
+
+class Everything(SampleEnv):
+    observation_space = spaces.Dict(
+        {
+            "front": IMAGE,
+            "wrist": spaces.Box(0, 255, (64, 64, 4), np.uint8),
+            "joints": VECTOR,
+            "gear": spaces.Discrete(3),
+        }
+    )
+
+
+class Buttons(SampleEnv):
+    action_space = spaces.Discrete(3, start=5)
+
+
+class Panel(SampleEnv):
+    action_space = spaces.MultiDiscrete([2, 3])
+
+
+class Unbounded(SampleEnv):
+    action_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
+
+
+class TupleAction(SampleEnv):
+    action_space = spaces.Tuple([spaces.Discrete(2), spaces.Discrete(2)])
+
+
+class TupleObservation(SampleEnv):
+    observation_space = spaces.Tuple([VECTOR, VECTOR])
+
+
+class Tiny(SampleEnv):
+    observation_space = spaces.Box(0, 255, (8, 8, 3), np.uint8)
+
+
+class ChannelsFirst(SampleEnv):
+    observation_space = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+
+
+class FloatImage(SampleEnv):
+    observation_space = spaces.Box(0, 1, (64, 64, 3), np.float32)
+
+
+class WrongShape(SampleEnv):
+    def observation(self) -> Any:
+        return np.zeros(3 if self._frames < 2 else 4, np.float32)
+
+
+class BeyondBounds(SampleEnv):
+    def observation(self) -> Any:
+        return np.full(3, 0.9 * self._frames, np.float32)
+
+
+class NanObservation(SampleEnv):
+    def observation(self) -> Any:
+        return np.full(3, np.nan if self._frames == 2 else 0.0, np.float32)
+
+
+class NanReward(SampleEnv):
+    def reward(self) -> float:
+        return float("nan") if self._frames == 2 else 0.0
+
+
+class Raises(SampleEnv):
+    def reward(self) -> float:
+        return 1 / (2 - self._frames)
+
+
+class Exits(SampleEnv):
+    def reward(self) -> float:
+        return os._exit(3) if self._frames == 2 else 0.0
+
+
+class Hangs(SampleEnv):
+    def reward(self) -> float:
+        if self._frames == 2:
+            time.sleep(600)
+        return 0.0
+
+
+for sample in SampleEnv.__subclasses__():
+    gym.register(f"{sample.__name__}-v0", f"{__name__}:{sample.__name__}")
+gym.register("Sample-v0", f"{__name__}:SampleEnv")
+gym.register("Short-v0", f"{__name__}:SampleEnv", max_episode_steps=3)

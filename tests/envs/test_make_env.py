@@ -1,0 +1,153 @@
+"""The chain of wrappers: frames, rewards, ends, spaces, seeds and refusals."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dreamer.config import EnvConfig
+from dreamer.envs import make_env, spec_of
+from dreamer.errors import UserError
+
+COUNTING = EnvConfig(env="toy:counting", time_limit=7)
+SAMPLE = EnvConfig(env="gym:sample_environments:Sample-v0", obs="state", action_repeat=1)
+
+
+def sample(name: str, **settings) -> EnvConfig:
+    return replace(SAMPLE, env=f"gym:sample_environments:{name}-v0", **settings)
+
+
+def test_a_decision_sums_the_rewards_of_its_frames() -> None:
+    env = make_env(replace(COUNTING, action_repeat=3))
+    env.reset(seed=0)
+    observation, reward, _, _, info = env.step(np.array([1.0], np.float32))
+    assert reward == 1 + 2 + 3
+    assert info["frames"] == info["count"] == 3
+    assert (observation["image"] == (3, 255, 0)).all()  # Frame 3, action 1, episode 0.
+
+
+def test_the_time_limit_counts_frames_and_truncates_within_a_decision() -> None:
+    env = make_env(replace(COUNTING, action_repeat=3))
+    env.reset(seed=0)
+    steps = [env.step(np.zeros(1, np.float32)) for _ in range(3)]
+    assert [step[4]["frames"] for step in steps] == [3, 3, 1]
+    assert [step[3] for step in steps] == [False, False, True]
+    assert not any(step[2] for step in steps)
+
+
+def test_an_end_of_the_environment_is_terminated_not_truncated() -> None:
+    env = make_env(replace(SAMPLE, action_repeat=2))
+    env.reset(seed=0)
+    steps = [env.step(np.zeros(2, np.float32)) for _ in range(3)]
+    assert [step[2:4] for step in steps] == [(False, False), (False, False), (True, False)]
+    assert [step[1] for step in steps] == [2, 2, 1]
+    assert steps[-1][4]["frames"] == 1
+
+
+def test_an_environments_own_time_limit_is_kept() -> None:
+    env = make_env(sample("Short"))
+    env.reset(seed=0)
+    ends = [env.step(np.zeros(2, np.float32))[2:4] for _ in range(3)]
+    assert ends == [(False, False), (False, False), (False, True)]
+
+
+def test_one_picture_is_drawn_per_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_env(replace(COUNTING, action_repeat=3))
+    drawn = []
+    picture = env.unwrapped.render
+    monkeypatch.setattr(env.unwrapped, "render", lambda: drawn.append(1) or picture())
+    env.reset(seed=0)
+    env.step(np.zeros(1, np.float32))
+    env.step(np.zeros(1, np.float32))
+    assert len(drawn) == 3
+
+
+def test_state_observations_are_never_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = make_env(replace(COUNTING, obs="state"))
+    monkeypatch.setattr(env.unwrapped, "render", lambda: pytest.fail("a picture was drawn"))
+    assert list(env.reset(seed=0)[0]) == ["state"]
+    assert env.step(np.zeros(1, np.float32))[0]["state"].dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["toy:dot", "dmc:cartpole_swingup"])
+def test_a_seed_decides_all_that_follows(name: str) -> None:
+    def episode(seed: int) -> list:
+        first = env.reset(seed=seed)[0]["state"]
+        steps = [env.step(action) for action in actions[:3]]
+        return [first.tolist(), *[(step[0]["state"].tolist(), *step[1:4]) for step in steps]]
+
+    env = make_env(EnvConfig(env=name, obs="state", action_repeat=1), seed=5)
+    size = spec_of(env).action.size
+    actions = np.random.default_rng(0).uniform(-1, 1, (3, size)).astype(np.float32)
+    first = episode(1)
+    assert episode(1) == first
+    assert any(episode(seed) != first for seed in (2, 3, 4))
+
+
+def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
+    def start(seed: int) -> list:
+        env = make_env(EnvConfig(env="toy:dot", obs="state"), seed)
+        return [env.reset()[0]["state"].tolist() for _ in range(2)]
+
+    assert start(1) == start(1) != start(2)
+    assert start(1)[0] != start(1)[1]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (EnvConfig(env="walker_walk"), "did you mean dmc:walker_walk"),
+        (EnvConfig(env="dmc:walker_wlak"), "did you mean dmc:walker_walk"),
+        (EnvConfig(env="gym:Pendulm-v1"), "did you mean gym:Pendulum-v1"),
+        (EnvConfig(env="toy:dit"), "toy:dot"),
+        (EnvConfig(env="gym:no_such_module:Thing-v0"), "no_such_module"),
+        (EnvConfig(env="toy:dot", image_size=8), "--image-size is 8"),
+        (EnvConfig(env="toy:dot", action_repeat=0), "--action-repeat is 0"),
+        (EnvConfig(env="toy:dot", time_limit=0), "--time-limit is 0"),
+        (EnvConfig(env="dmc:walker_walk", camera=9), "has no camera 9"),
+        (sample("Unbounded"), "unbounded action space"),
+        (sample("TupleAction"), "only Box, Discrete"),
+        (sample("TupleObservation"), "neither image nor vector"),
+        (sample("Tiny", obs="image"), "at least 16"),
+        (sample("ChannelsFirst", obs="image"), "channels come last"),
+        (sample("FloatImage"), "images must be uint8"),
+        (sample("Image"), "use --obs image"),
+        (sample("Sample", obs="image"), "use --obs state"),
+    ],
+    ids=lambda value: getattr(value, "env", None),
+)
+def test_what_does_not_fit_is_refused_in_one_sentence(config: EnvConfig, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        make_env(config)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("WrongShape", "has shape (4,) where (3,) is declared"),
+        ("BeyondBounds", "beyond its declared bounds"),
+        ("NanObservation", "NaN or infinity"),
+        ("NanReward", "the reward nan"),
+    ],
+)
+def test_a_bad_step_is_caught_when_it_happens(name: str, words: str) -> None:
+    env = make_env(sample(name))
+    env.reset(seed=0)
+    env.step(np.zeros(2, np.float32))
+    with pytest.raises(UserError) as caught:
+        env.step(np.zeros(2, np.float32))
+    assert words in str(caught.value)
+    assert name in str(caught.value)
+
+
+def test_importing_the_package_loads_no_simulator() -> None:
+    program = "import sys, dreamer.envs; print({'mujoco', 'dm_control', 'OpenGL', 'torch'} & {*sys.modules})"
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "set()\n"

@@ -1,0 +1,74 @@
+"""Every observation becomes a dictionary of images and vectors."""
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from dreamer.config import EnvConfig
+from dreamer.envs import make_env, spec_of
+from dreamer.envs.observations import resize
+
+
+def make(name: str, **settings):
+    return make_env(EnvConfig(env=f"gym:sample_environments:{name}-v0", action_repeat=1, **settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "obs", "images", "vectors"),
+    [
+        ("Sample", "state", {}, {"state": 3}),
+        ("Drawn", "image", {"image": (64, 64, 3)}, {}),
+        ("Image", "image", {"image": (64, 64, 3)}, {}),
+        ("Grey", "image", {"image": (64, 64, 1)}, {}),
+        (
+            "Everything",
+            "image",
+            {"front": (64, 64, 3), "wrist": (64, 64, 4)},
+            {"joints": 3, "gear": 3},
+        ),
+        ("Everything", "state", {}, {"joints": 3, "gear": 3}),
+    ],
+)
+def test_keys_shapes_and_types(name: str, obs, images: dict, vectors: dict) -> None:
+    env = make(name, obs=obs)
+    spec = spec_of(env)
+    assert spec.images == images
+    assert spec.vectors == vectors
+    observations = [env.reset(seed=0)[0], env.step(np.zeros(2, np.float32))[0]]
+    for observation in observations:
+        assert env.observation_space.contains(observation)
+        assert observation.keys() == images.keys() | vectors.keys()
+
+
+def test_a_drawn_picture_shows_the_frame_just_taken() -> None:
+    env = make("Drawn")
+    assert env.reset(seed=0)[0]["image"].max() == 0
+    assert (env.step(np.zeros(2, np.float32))[0]["image"] == 40).all()
+
+
+def test_a_discrete_part_becomes_one_hot() -> None:
+    env = make("Everything")
+    for seed in range(5):
+        gear = env.reset(seed=seed)[0]["gear"]
+        assert sorted(gear) == [0, 0, 1]
+
+
+def test_shrinking_takes_the_means_of_areas() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 32, 4), dtype=np.uint8)
+    # Pillow rounds after the columns and again after the rows.
+    means = image.reshape(16, 4, 16, 2, 4).mean((1, 3))
+    assert np.abs(resize(image, 16) - means).max() <= 1
+    assert np.abs(resize(image[..., :3], 16) - means[..., :3]).max() <= 1
+    assert np.abs(resize(image[..., 0], 16)[..., 0] - means[..., 0]).max() <= 1
+
+
+def test_an_image_of_the_right_size_is_left_alone() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    assert resize(image, 16) is image
+
+
+def test_the_space_of_images_has_the_size_asked_for() -> None:
+    env = make("Image", image_size=32)
+    assert isinstance(env.observation_space, spaces.Dict)
+    assert env.observation_space["image"] == spaces.Box(0, 255, (32, 32, 3), np.uint8)
+    assert env.reset(seed=0)[0]["image"].shape == (32, 32, 3)

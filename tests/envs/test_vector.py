@@ -1,0 +1,112 @@
+"""Environments side by side: the same results in processes, and no silent end of one."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from dreamer.config import EnvConfig
+from dreamer.envs import VectorEnv, WorkerError
+from dreamer.errors import UserError
+
+
+def sample(name: str, **settings) -> EnvConfig:
+    return EnvConfig(
+        env=f"gym:sample_environments:{name}-v0", obs="state", action_repeat=1, worker_timeout=60, **settings
+    )
+
+
+def test_processes_give_what_this_process_gives() -> None:
+    config = EnvConfig(env="toy:dot", time_limit=4)
+    actions = np.random.default_rng(0).uniform(-1, 1, (2, 2, 2)).astype(np.float32)
+    several = VectorEnv(config, 2)
+    starts = [several.reset(index, seed=7 + index) for index in range(2)]
+    steps = [several.step(action) for action in actions]
+    several.close()
+    for index in range(2):
+        single = VectorEnv(config)
+        assert single.spec == several.spec
+        np.testing.assert_array_equal(single.reset(0, seed=7 + index)["image"], starts[index]["image"])
+        for action, results in zip(actions, steps, strict=True):
+            [alone] = single.step(action[index : index + 1])
+            np.testing.assert_array_equal(alone.observation["image"], results[index].observation["image"])
+            assert alone.reward == results[index].reward
+            assert alone.frames == results[index].frames == 2
+        assert alone.truncated
+        assert results[index].truncated
+        assert not results[index].terminated
+        single.close()
+
+
+def test_one_environment_is_reset_while_the_others_go_on() -> None:
+    envs = VectorEnv(EnvConfig(env="toy:counting", obs="state", action_repeat=1), 2)
+    for index in range(2):
+        envs.reset(index, seed=0)
+    envs.step(np.zeros((2, 1), np.float32))
+    envs.reset(1, seed=0)
+    counts = [result.observation["state"][0] for result in envs.step(np.zeros((2, 1), np.float32))]
+    assert counts == [2, 1]
+    envs.close()
+    envs.close()
+
+
+def fail(config: EnvConfig) -> str:
+    """Take two steps, the second of which must fail; return the message."""
+    envs = VectorEnv(config, 2)
+    processes = [worker._process for worker in envs._workers]
+    for index in range(2):
+        envs.reset(index, seed=0)
+    envs.step(np.zeros((2, 2), np.float32))
+    with pytest.raises(WorkerError) as caught:
+        envs.step(np.zeros((2, 2), np.float32))
+    assert all(process.poll() is not None for process in processes), "a worker was left running"
+    return str(caught.value)
+
+
+def test_an_exception_in_a_worker_is_told_with_its_cause(capfd: pytest.CaptureFixture) -> None:
+    message = fail(sample("Raises"))
+    assert "Environment 0" in message
+    assert "Raises-v0" in message
+    assert "failed in step: ZeroDivisionError" in message
+    assert "sample_environments.py" in capfd.readouterr().err  # The traceback.
+
+
+def test_a_users_mistake_keeps_its_sentence() -> None:
+    assert "the reward nan" in fail(sample("NanReward"))
+
+
+def test_a_worker_that_exits_is_told_with_its_code() -> None:
+    assert "ended with exit code 3 in step" in fail(sample("Exits"))
+
+
+def test_a_silent_worker_is_stopped() -> None:
+    config = sample("Hangs")
+    envs = VectorEnv(config, 2)
+    processes = [worker._process for worker in envs._workers]
+    for index in range(2):
+        envs.reset(index, seed=0)
+    envs.step(np.zeros((2, 2), np.float32))
+    envs._timeout = 0.5  # Only now: starting the processes may take longer on a busy machine.
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match=r"0 .* silent for 0\.5 s in step"):
+        envs.step(np.zeros((2, 2), np.float32))
+    assert time.monotonic() - start < 30
+    assert all(process.poll() is not None for process in processes)
+
+
+def test_a_killed_worker_is_told_with_its_signal() -> None:
+    envs = VectorEnv(sample("Sample"), 2)
+    for index in range(2):
+        envs.reset(index, seed=0)
+    killed = envs._workers[1]._process
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    with pytest.raises(WorkerError, match=r"environment 1 .* killed by SIGKILL"):
+        envs.step(np.zeros((2, 2), np.float32))
+
+
+def test_an_environment_that_cannot_be_made_is_refused_in_a_worker_too() -> None:
+    with pytest.raises(UserError, match="unbounded action space"):
+        VectorEnv(sample("Unbounded"), 2)
