@@ -1,0 +1,199 @@
+"""The official weights in our modules, and our tensors (weights, gradients) in the official layouts.
+
+An official tensor is called `module/layer/kind`. Each is one of our parameters with its axes in another
+order; only the GRU's bias is two of ours. Both ways are mere permutations: gradients go back by them too.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamer.agents.dreamer import Dreamer
+from dreamer.config import BehaviorConfig, Config, ModelConfig, TrainConfig
+from dreamer.envs.spec import ActionSpec, EnvSpec
+from parity.recorded import Record, record
+
+OWNERS = {"encoder": "model", "rssm": "model", "decoder": "model", "reward": "model", "pcont": "model"}
+OWNERS |= {"actor": "actor", "value": "value"}
+
+RSSM_LAYERS = {
+    "img1": "gru_input",
+    "img2": "prior_hidden",
+    "img3": "prior_out",
+    "obs1": "posterior_hidden",
+    "obs2": "posterior_out",
+}
+
+
+class Layout(NamedTuple):
+    """Where an official tensor lives in ours, and the way there and back."""
+
+    parameters: tuple[str, ...]
+    to_ours: Callable[[Tensor], tuple[Tensor, ...]]
+    to_official: Callable[..., Tensor]
+
+
+def _permuted(parameter: str, *axes: int) -> Layout:
+    back = tuple(np.argsort(axes))
+    return Layout((parameter,), lambda x: (x.permute(axes),), lambda y: y.permute(back))
+
+
+def _swap_gates(x: Tensor) -> Tensor:
+    """Column blocks z, r, h (Keras) to r, z, n (PyTorch), or back."""
+    first, second, candidate = x.chunk(3, -1)
+    return torch.cat([second, first, candidate], -1)
+
+
+def layout(name: str) -> Layout:
+    """The layout of one official tensor."""
+    module, layer, kind = name.split("/")
+    if (module, layer) == ("rssm", "gru"):
+        return _gru_layout(kind)
+    parameter = f"{_path(module, layer)}.{'bias' if kind == 'bias' else 'weight'}"
+    if kind == "bias":
+        return _permuted(parameter, 0)
+    if module == "encoder" or (module == "decoder" and layer not in ("h1", "h2")):
+        return _permuted(parameter, 3, 2, 0, 1)
+    if (module, layer) == ("decoder", "h2"):
+        return _permuted(parameter, 3, 0, 1, 2)  # kept as the matrix product that it is
+    return _permuted(parameter, 1, 0)
+
+
+def _path(module: str, layer: str) -> str:
+    if module == "rssm":
+        return f"rssm.{RSSM_LAYERS[layer]}"
+    if module in ("encoder", "decoder"):
+        index = int(layer[1:])
+        special = {("decoder", 1): "dense", ("decoder", 2): "unfold"}
+        default = f"layers.{index - (1 if module == 'encoder' else 3)}"
+        return f"{module}.parts.image.{special.get((module, index), default)}"
+    head = "actor.head" if module == "actor" else module
+    return f"{head}.out" if layer == "hout" else f"{head}.hidden.{layer[1:]}"
+
+
+def _gru_layout(kind: str) -> Layout:
+    if kind == "bias":
+        names = ("rssm.gru.input.bias", "rssm.gru.recurrent.bias")
+        return Layout(names, lambda x: tuple(_swap_gates(x)), lambda *y: _swap_gates(torch.stack(y)))
+    name = f"rssm.gru.{'input' if kind == 'kernel' else 'recurrent'}.weight"
+    return Layout((name,), lambda x: (_swap_gates(x).T,), lambda y: _swap_gates(y.T))
+
+
+def parameters(agent: Dreamer) -> dict[str, Tensor]:
+    """All parameters of an agent by name."""
+    return {**dict(agent.world_model.named_parameters()), **dict(agent.behavior.named_parameters())}
+
+
+def official_names(agent: Dreamer) -> list[str]:
+    """The official tensors that an agent has, in sorted order."""
+    return sorted(
+        name for name in record("weights") if set(layout(name).parameters) <= set(parameters(agent))
+    )
+
+
+def to_official(ours: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
+    """Tensors named as our parameters, by their official names and in the official layouts."""
+    layouts = {name: layout(name) for name in names}
+    return {n: form.to_official(*(ours[p].detach() for p in form.parameters)) for n, form in layouts.items()}
+
+
+@torch.no_grad()
+def load(agent: Dreamer, weights: Mapping[str, Tensor]) -> None:
+    """Copy official weights into an agent; every one of its parameters must be named."""
+    ours = parameters(agent)
+    missing = set(ours)
+    for name in official_names(agent):
+        form = layout(name)
+        for parameter, value in zip(form.parameters, form.to_ours(weights[name]), strict=True):
+            assert ours[parameter].shape == value.shape, name
+            ours[parameter].copy_(value)
+            missing.discard(parameter)
+    assert not missing, f"no official weights for {sorted(missing)}"
+
+
+def build_agent(depth: int, pcont: bool) -> Dreamer:
+    """An agent with the sizes of the recorded weights, the convolutions `depth` channels wide."""
+    weights, batch = record("weights"), record("batch")
+    layers = {m: sum(n.startswith(f"{m}/h") and n.endswith("/bias") for n in weights) - 1 for m in OWNERS}
+    model = ModelConfig(
+        stoch=weights["rssm/img3/bias"].numel() // 2,
+        deter=weights["rssm/img2/kernel"].shape[0],
+        hidden=weights["rssm/img1/bias"].numel(),
+        units=weights["reward/h0/bias"].numel(),
+        cnn_depth=depth,
+        reward_layers=layers["reward"],
+        pcont=pcont,
+        pcont_layers=layers["pcont"],
+    )
+    behavior = BehaviorConfig(
+        horizon=len(batch["eps_imag_action"]), actor_layers=layers["actor"], value_layers=layers["value"]
+    )
+    training = TrainConfig(device="cpu", precision="float32")
+    height, width, channels = batch["image"].shape[2:]
+    spec = EnvSpec({"image": (height, width, channels)}, {}, ActionSpec(batch["action"].shape[-1]))
+    return Dreamer(spec, Config(model=model, behavior=behavior, training=training))
+
+
+def official_agent(pcont: bool = False, kl_below: bool = False) -> Dreamer:
+    """An agent with the weights of `weights.npz`, or those that bring the KL below the free nats."""
+    weights: dict[str, Tensor] = dict(record("weights"))
+    if kl_below:
+        weights |= record("weights_kl_below")
+    agent = build_agent(weights["encoder/h1/bias"].numel(), pcont)
+    load(agent, weights)
+    return agent
+
+
+def full_depth_agent(pcont: bool = False, kl_below: bool = False) -> Dreamer:
+    """An agent of the default width with the weights that the recipe of `full_depth.npz` generates."""
+    full = record("full_depth")
+    weights = _full_depth_weights(full)
+    if kl_below:
+        for name in record("weights_kl_below"):
+            weights[name] = weights[name] * full["kl_below_factor"]
+    agent = build_agent(full["embed"].shape[-1] // 32, pcont)
+    load(agent, weights)
+    return agent
+
+
+def _full_depth_weights(full: Record) -> dict[str, Tensor]:
+    agent = build_agent(full["embed"].shape[-1] // 32, pcont=True)
+    shapes = {name: x.shape for name, x in to_official(parameters(agent), official_names(agent)).items()}
+    names = enumerate(sorted(shapes))
+    return {name: _generate(name, shapes[name], 1000 * int(full["seed"]) + k) for k, name in names}
+
+
+def _generate(name: str, shape: torch.Size, seed: int) -> Tensor:
+    random = np.random.RandomState(seed)  # its stream is frozen for good
+    if name.endswith("bias"):
+        values = random.uniform(-0.2, 0.2, shape)
+        if name == "actor/hout/bias":
+            half = shape[0] // 2
+            values[half:] = random.uniform(-6, 0, half)
+        if name == "pcont/hout/bias":
+            values += 2
+    else:
+        limit = np.sqrt(6 / _fan(name, shape)) * (1.5 if name.startswith("encoder") else 1)
+        values = random.uniform(-limit, limit, shape) * GAINS.get(name.removesuffix("/kernel"), 1)
+    return torch.from_numpy(values.astype(np.float32))
+
+
+def _fan(name: str, shape: torch.Size) -> float:
+    if len(shape) == 4:
+        return shape[0] * shape[1] * (shape[2] + shape[3])
+    return shape[0] + shape[1] / (3 if "/gru/" in name else 1)
+
+
+GAINS = {
+    "rssm/obs1": 2,
+    "rssm/obs2": 0.6,
+    "rssm/img3": 0.5,
+    "reward/hout": 3,
+    "value/hout": 4,
+    "pcont/hout": 4,
+    "actor/hout": 2,
+    "decoder/h5": 2,
+}
