@@ -107,6 +107,11 @@ def test_a_killed_worker_is_told_with_its_signal() -> None:
         envs.step(np.zeros((2, 2), np.float32))
 
 
+def test_no_environment_at_all_is_refused() -> None:
+    with pytest.raises(UserError, match="--num-envs is 0"):
+        VectorEnv(sample("Sample"), 0)
+
+
 def test_an_environment_that_cannot_be_made_is_refused_in_a_worker_too() -> None:
     with pytest.raises(UserError, match="unbounded action space"):
         VectorEnv(sample("Unbounded"), 2)

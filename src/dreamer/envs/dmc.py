@@ -47,7 +47,7 @@ class ControlSuiteEnv(gym.Env):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Draw a starting state as the suite does; all that follows depends on the seed and the actions."""
         if seed is not None:
-            self._env.task.random.seed(seed)
+            self._env.task.random.seed(seed % 2**32)  # The most that this old generator takes.
         observation = _flat(self._env.reset().observation)
         self._camera.upload_terrain()
         return observation, {}

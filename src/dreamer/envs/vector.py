@@ -11,6 +11,7 @@ from dreamer.config import EnvConfig
 from dreamer.envs.make import make_env
 from dreamer.envs.spec import EnvSpec, spec_of
 from dreamer.envs.worker import StepResult, Worker, WorkerError, take_step
+from dreamer.errors import UserError
 
 
 class VectorEnv:
@@ -25,6 +26,8 @@ class VectorEnv:
     """
 
     def __init__(self, config: EnvConfig, num_envs: int = 1, seed: int = 0) -> None:
+        if num_envs < 1:
+            raise UserError(f"--num-envs is {num_envs}: it must be at least 1.")
         self._timeout = config.worker_timeout
         self._workers: list[Worker] = []
         self._env = make_env(config, seed) if num_envs == 1 else None
