@@ -22,14 +22,20 @@ def test_a_panel_for_each_task(make_run, tmp_path):
     assert {(200, 64, 47), (63, 111, 159), (138, 138, 138)} <= colors  # ours, official, paper
 
 
-@pytest.mark.parametrize(
-    ("env", "name", "message"),
-    [("dmc:dog_run", "a.png", "No published curve"), ("dmc:walker_walk", "a.txt", "a.txt.*png")],
-)
-def test_refused_before_anything_is_written(make_run, tmp_path, env, name, message):
-    run = make_run("a", env, {0: 0.0, 1000: 1.0})
-    with pytest.raises(UserError, match=message):
-        plot_runs([run], tmp_path / "plots" / name)
+def test_an_environment_that_nobody_published(make_run, tmp_path):
+    run = make_run("a", "gym:Pendulum-v1", {0: -1500.0, 1000: -200.0})
+    plot_runs([run], tmp_path / "a.png")
+    colors = {color for _, color in read(tmp_path / "a.png").getcolors(1 << 20) or []}
+    assert (200, 64, 47) in colors
+    assert (63, 111, 159) not in colors
+
+
+def test_refused_before_anything_is_written(make_run, tmp_path):
+    run = make_run("a", "dmc:walker_walk", {0: 0.0, 1000: 1.0})
+    with pytest.raises(UserError, match=r"a\.txt.*png"):
+        plot_runs([run], tmp_path / "plots" / "a.txt")
+    with pytest.raises(UserError, match="no run directory"):
+        plot_runs([run, tmp_path], tmp_path / "plots" / "a.png")
     assert not (tmp_path / "plots").exists()
 
 

@@ -40,11 +40,12 @@ def plot_runs(runs: Sequence[Path], out: Path) -> None:
     """Draw learning curves, one panel per task, our evaluations over what was published.
 
     Ours: each seed thin, their mean thick. Official TF2 code: mean, band over the range of its seeds.
-    Paper: mean, band of one standard deviation. Published points stand at the middle of their bins.
+    Paper: mean, band of one standard deviation. Published points stand at the middle of their bins; an
+    environment that nobody published shows our curves alone.
 
     Raises:
-        UserError: A directory is no run or has no evaluation, a task has no published curve, or the
-            ending of `out` is not one of `FORMATS`.
+        UserError: A directory is no run or has no evaluation, or the ending of `out` is not one of
+            `FORMATS`.
     """
     out = Path(out)
     if out.suffix.lower() not in FORMATS:
@@ -52,8 +53,6 @@ def plot_runs(runs: Sequence[Path], out: Path) -> None:
     groups = by_task([read_run(Path(run)) for run in runs])
     if not groups:
         raise UserError("Nothing to plot: name one run directory or more.")
-    for task in groups:
-        published_curve(task)  # Refuse an unknown task before anything is drawn.
     out.parent.mkdir(parents=True, exist_ok=True)
     _figure(groups, out)
 
@@ -76,7 +75,7 @@ def _figure(groups: dict[str, list[Run]], out: Path) -> None:
         for ax in axes[:, 0]:
             ax.set_ylabel("return")
         figure.supxlabel("simulator frames", fontsize=9)
-        _legend(figure, axes[0, 0])
+        _legend(figure, max(axes.flat, key=lambda ax: len(ax.collections)))
         figure.savefig(out, dpi=200)
 
 
@@ -91,16 +90,15 @@ def _legend(figure: "Figure", ax: "Axes") -> None:
 
 def _panel(ax: "Axes", task: str, runs: list[Run]) -> None:
     end = max(1, *(run.env_step[-1] for run in runs))
-    paper, official = _paper_curve(task, end), published_curve(task, source=OFFICIAL)
-    assert official.seeds is not None
-    seeds = np.nanmin(official.seeds, 0), np.nanmax(official.seeds, 0)
-    _published(ax, paper, (paper.mean - paper.std, paper.mean + paper.std), PAPER, "paper")
-    _published(ax, official, seeds, TF2, OFFICIAL)
+    known = bool(published_curves(task))
+    if known:
+        _published(ax, task, end)
     _ours(ax, runs)
     ax.set_title(task.replace("_", " "), loc="left", fontsize=10)
     ax.set_title("1 seed" if len(runs) == 1 else f"{len(runs)} seeds", loc="right", fontsize=8, color=OURS)
     ax.set_xlim(0, 1.04 * end)
-    ax.set_ylim(0, _top(ax))
+    if known:
+        ax.set_ylim(0, _top(ax))
     ax.grid(axis="y", color="#e9e9e9", linewidth=0.6)
     ax.locator_params(axis="x", nbins=5)
     ax.xaxis.set_major_formatter(_frames)
@@ -112,7 +110,15 @@ def _paper_curve(task: str, end: float) -> Curve:
     return next((c for c in curves if c.middle[-1] >= end), max(curves, key=lambda c: c.middle[-1]))
 
 
-def _published(ax: "Axes", curve: Curve, band: tuple[np.ndarray, np.ndarray], color: str, label: str) -> None:
+def _published(ax: "Axes", task: str, end: float) -> None:
+    paper, official = _paper_curve(task, end), published_curve(task, source=OFFICIAL)
+    assert official.seeds is not None
+    seeds = np.nanmin(official.seeds, 0), np.nanmax(official.seeds, 0)
+    _curve(ax, paper, (paper.mean - paper.std, paper.mean + paper.std), PAPER, "paper")
+    _curve(ax, official, seeds, TF2, OFFICIAL)
+
+
+def _curve(ax: "Axes", curve: Curve, band: tuple[np.ndarray, np.ndarray], color: str, label: str) -> None:
     ax.fill_between(curve.middle, *band, color=color, alpha=0.14, linewidth=0)
     ax.plot(curve.middle, curve.mean, color=color, linewidth=1.2, label=label)
 
