@@ -1,6 +1,7 @@
 """Prefetching changes nothing but the time: the same batches, the generator in step with them."""
 
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -42,7 +43,18 @@ def test_batches_and_generator_are_those_of_the_sampler(sampler, n):
     assert prefetched.bit_generator.state == plain.bit_generator.state
 
 
-def test_stopping_between_batches_and_going_on_gives_the_same_sequence(sampler):
+class _FarAhead(ThreadPoolExecutor):
+    """A thread that has always drawn the next batch before the present one is handed out."""
+
+    def submit(self, *task) -> Future:
+        future = super().submit(*task)
+        wait([future])
+        return future
+
+
+@pytest.mark.parametrize("executor", [ThreadPoolExecutor, _FarAhead])
+def test_stopping_between_batches_and_going_on_gives_the_same_sequence(sampler, executor, monkeypatch):
+    monkeypatch.setattr("dreamer.replay.feed.ThreadPoolExecutor", executor)
     plain, prefetched = np.random.default_rng(3), np.random.default_rng(3)
     expected = [sampler.sample(plain) for _ in range(6)]
     batches, feed = [], Prefetcher(sampler, "cpu")

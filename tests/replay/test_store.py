@@ -123,6 +123,26 @@ def test_rewind_returns_to_the_checkpoint(tmp_path, counting_episode):
     assert EpisodeStore(tmp_path).lengths.tolist() == [5, 5, 5, 5, 4]  # without a capacity 0 and 1 are back
 
 
+def test_a_reused_id_shows_the_new_episode(tmp_path, counting_episode):
+    store = EpisodeStore(tmp_path)
+    _fill(store, counting_episode, [5, 5])
+    assert store.episode(1)["reward"][0] == 1000
+    store.rewind({"episodes": [[0, 1]], "next_id": 1})
+    store.append(counting_episode(7, 5))
+    assert store.episode(1)["reward"][0] == 7000
+
+
+def test_what_was_evicted_before_the_checkpoint_goes_after_two_more(tmp_path, counting_episode):
+    store = EpisodeStore(tmp_path, capacity=8)
+    _fill(store, counting_episode, [5] * 5)
+    store = EpisodeStore(tmp_path, capacity=8)  # where 3 and 4 are live
+    store.rewind({"episodes": [[1, 3]], "next_id": 3})
+    store.commit()
+    assert _ids_on_disk(tmp_path) == [0, 1, 2]
+    store.commit()
+    assert _ids_on_disk(tmp_path) == [1, 2]
+
+
 def test_rewind_to_nothing(tmp_path, counting_episode):
     store = EpisodeStore(tmp_path)
     empty = store.extent()
