@@ -99,7 +99,7 @@ class Progress:
             ("train", _number(self.train_return)),
             ("eval", _number(self.eval_return)),
             ("updates", f"{self.grad_step:,}"),
-            ("frames/s", f"{speed:.1f}"),
+            ("frames/s", _number(speed or None)),
             ("left", left),
         ]
 
