@@ -28,11 +28,11 @@ if ! command -v nvidia-smi >/dev/null \
     torch_from=(--extra-index-url "$cpu_index")
 fi
 
-echo "Installing PyTorch ..." >&2
+echo "Installing PyTorch (this can take some minutes) ..." >&2
 torch=$("$venv/bin/python" -c "
 import tomllib
 needs = tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']
 print(next(need for need in needs if need.startswith('torch')))")
-"$venv/bin/pip" install --quiet "${torch_from[@]}" "$torch"
+"$venv/bin/pip" install -qq "${torch_from[@]}" "$torch"
 echo "Installing dreamer ..." >&2
-"$venv/bin/pip" install --quiet --editable "$target"
+"$venv/bin/pip" install -qq --editable "$target"

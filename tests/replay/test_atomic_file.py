@@ -1,5 +1,6 @@
 """A write that fails leaves what was there, and nothing else."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -10,13 +11,18 @@ from dreamer.errors import UserError
 from dreamer.replay.atomic_file import atomic_file, remove_leftovers
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def no_room():
-    """No file may grow beyond 1000 bytes: the kernel refuses the write, as on a full disk."""
+    """No file may grow beyond 1000 bytes: the kernel refuses the write, as on a full disk.
+
+    Not a fixture: while it holds, the tests' own output cannot be written to a file either.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _write(path, content: bytes, then: type[BaseException] | None = None) -> None:
@@ -36,10 +42,10 @@ def test_the_file_appears_only_when_whole(tmp_path):
 
 
 @pytest.mark.parametrize("size", [2000, 2_000_000])  # refused when flushed, and when written
-def test_a_refused_write_leaves_the_old_file(tmp_path, no_room, size):
+def test_a_refused_write_leaves_the_old_file(tmp_path, size):
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(UserError, match="make room"):
+    with pytest.raises(UserError, match="make room"), no_room():
         _write(path, bytes(size))
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
