@@ -67,7 +67,7 @@ def fail(config: EnvConfig) -> str:
 
 def test_an_exception_in_a_worker_is_told_with_its_cause(capfd: pytest.CaptureFixture) -> None:
     message = fail(sample("Raises"))
-    assert "Environment 0" in message
+    assert message.startswith(("Environment 0", "Environment 1"))  # whichever was heard first
     assert "Raises-v0" in message
     assert "failed in step: ZeroDivisionError" in message
     assert "sample_environments.py" in capfd.readouterr().err  # The traceback.
