@@ -4,8 +4,13 @@ Option names are flat on the command line (`--horizon 15`), so a field name is u
 Defaults are the published hyperparameters (paper, Appendix A) in the reading of the official TF2 code.
 """
 
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from dreamer.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class BehaviorConfig:
     """Imagined steps (H)."""
     gamma: float = 0.99
     """Discount per decision."""
-    lambda_: float = 0.95
+    lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = 0.95
     """Mixture of the lambda-return: 0 is one-step, 1 is Monte Carlo up to the horizon."""
     actor_layers: int = 4
     """Hidden layers of the actor."""
@@ -128,6 +133,8 @@ class TrainConfig:
     """Random episodes before learning starts (S in Algorithm 1)."""
     seed_frames: int = 5000
     """Random frames before learning starts, if the episodes above give fewer."""
+    pretrain: int = 0
+    """Updates of the world model alone, before the actor learns or acts."""
     train_every: int = 1000
     """Frames between two rounds of updates."""
     train_steps: int = 100
@@ -182,3 +189,30 @@ def with_options(config: Config, options: dict[str, Any]) -> Config:
     if left:
         raise KeyError(f"unknown options: {', '.join(left)}")
     return Config(**parts)
+
+
+MAY_BE_ZERO = frozenset(
+    "capacity free_nats kl_scale pcont_scale gamma lambda_ expl_noise reward_layers pcont_layers actor_layers"
+    " value_layers adam_eps seed seed_episodes seed_frames pretrain eval_every video_every threads".split()
+)
+MAY_BE_NEGATIVE = frozenset(["camera"])
+AT_MOST_ONE = ("gamma", "lambda_")
+
+
+def check(config: Config) -> None:
+    """Raise `UserError` for a number that no run can work with."""
+    options = to_flat(config)
+    for name, value in options.items():
+        if isinstance(value, bool | str) or name in MAY_BE_NEGATIVE:
+            continue
+        shown = f"--{name.strip('_').replace('_', '-')}"
+        if not math.isfinite(value) or value < 0 or (value == 0 and name not in MAY_BE_ZERO):
+            raise UserError(
+                f"{shown} must be {'0 or more' if name in MAY_BE_ZERO else 'above 0'}, got {value}."
+            )
+        if name in AT_MOST_ONE and value > 1:
+            raise UserError(f"{shown} must be at most 1, got {value}.")
+    if options["horizon"] < 2:
+        raise UserError("--horizon must be at least 2: a return needs a step and a state to bootstrap from.")
+    if options["pcont"] and options["batch_length"] < 2:
+        raise UserError("--batch-length must be at least 2 with --pcont, whose last step starts no dream.")

@@ -3,6 +3,7 @@
 import torch
 
 from dreamer.config import Config, with_options
+from dreamer.errors import UserError
 
 
 def paper() -> Config:
@@ -26,9 +27,9 @@ def laptop() -> Config:
             "actor_layers": 2,
             "train_steps": 50,
             "horizon": 15,
-            "model_lr": 6e-4,
-            "actor_lr": 2e-4,
-            "value_lr": 2e-4,
+            "model_lr": 1e-3,
+            "actor_lr": 3e-4,
+            "value_lr": 3e-4,
         },
     )
 
@@ -48,6 +49,7 @@ def debug() -> Config:
             "hidden": 16,
             "stoch": 4,
             "horizon": 5,
+            "pretrain": 0,
             "seed_episodes": 2,
             "seed_frames": 200,
             "train_every": 100,
@@ -68,4 +70,6 @@ def preset(name: str) -> Config:
     """A preset by name; `auto` is `paper` with a GPU and `laptop` without."""
     if name == "auto":
         name = "paper" if torch.cuda.is_available() else "laptop"
+    if name not in PRESETS:
+        raise UserError(f"There is no preset {name!r}: take auto, {', '.join(PRESETS)}.")
     return PRESETS[name]()

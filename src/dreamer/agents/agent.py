@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dreamer.agents.policy_state import PolicyState
+from dreamer.envs.spec import EnvSpec
 
 Observation = dict[str, np.ndarray]
 Metrics = dict[str, Tensor]
@@ -15,6 +16,7 @@ Metrics = dict[str, Tensor]
 class Agent(Protocol):
     """Acts on observations of N environments and learns from batches of sequences."""
 
+    spec: EnvSpec
     device: torch.device
 
     def initial_state(self, n: int) -> PolicyState:
@@ -27,8 +29,14 @@ class Agent(Protocol):
         """Actions `(N, A)` for observations `(N, ...)`, and the filter's next state."""
         ...
 
-    def update(self, batch: dict[str, Tensor]) -> Metrics:
-        """One gradient step on a batch `(B, L, ...)`."""
+    def update(self, batch: dict[str, Tensor], behavior: bool = True) -> Metrics:
+        """One gradient step on a batch `(B, L, ...)`; without `behavior` of the world model alone."""
+        ...
+
+    def open_loop(
+        self, batch: dict[str, Tensor], context: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Decoded observations of `(B, T, ...)`, of which only the first `context` steps are seen."""
         ...
 
     def state_dict(self) -> dict[str, Any]: ...

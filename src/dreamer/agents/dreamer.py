@@ -44,24 +44,27 @@ class Dreamer:
 
     # -- learning ----------------------------------------------------------------------------------------------
 
-    def update(self, batch: dict[str, Tensor]) -> Metrics:
-        """One gradient step of all three networks on a batch `(B, L, ...)`."""
+    def update(self, batch: dict[str, Tensor], behavior: bool = True) -> Metrics:
+        """One gradient step of all three networks on a batch `(B, L, ...)`; without `behavior`, of the model alone."""
         with autocast(self.device, self.dtype):
             # Dynamics learning
             noise = self._normal(*batch["action"].shape[:2], self.config.model.stoch)
             model_loss, metrics, posterior = self.world_model.loss(batch, noise)
+            losses = {"model": model_loss}
             # Behaviour learning
-            start = imagination_starts(posterior, drop_last=self.world_model.pcont is not None)
-            dream_noise = self.behavior.draw_noise(len(start.stoch), self.config.model.stoch, self.generator)
-            actor_loss, value_loss, more = self.behavior.losses(self.world_model, start, dream_noise)
-        # Update
+            if behavior:
+                start = imagination_starts(posterior, drop_last=self.world_model.pcont is not None)
+                dreams = self.behavior.draw_noise(len(start.stoch), self.config.model.stoch, self.generator)
+                actor_loss, value_loss, more = self.behavior.losses(self.world_model, start, dreams)
+                losses |= {"value": value_loss, "actor": actor_loss}
+                metrics |= more
+        # Update: all gradients are taken before the first network changes.
         gradients = {
-            "model": self.optimizers["model"].gradients(model_loss),
-            "value": self.optimizers["value"].gradients(value_loss, retain_graph=True),
-            "actor": self.optimizers["actor"].gradients(actor_loss),
+            name: self.optimizers[name].gradients(loss, retain_graph=name == "value")
+            for name, loss in losses.items()
         }
         norms = {f"{name}/grad_norm": self.optimizers[name].apply(g) for name, g in gradients.items()}
-        return {**metrics, **more, **norms}
+        return metrics | norms
 
     # -- acting ------------------------------------------------------------------------------------------------
 
@@ -95,6 +98,14 @@ class Dreamer:
     def explore(self, action: Tensor, noise: Tensor) -> Tensor:
         """Add Gaussian exploration noise and clip to [-1, 1] (paper, Section 5; TF2 dreamer.py:246-268)."""
         return (action + self.config.behavior.expl_noise * noise).clamp(-1, 1)
+
+    def open_loop(
+        self, batch: dict[str, Tensor], context: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Prediction without looking, see `WorldModel.open_loop`."""
+        shape = (*batch["action"].shape[:2], self.config.model.stoch)
+        noise = torch.randn(shape, generator=generator, device=self.device)
+        return self.world_model.open_loop(batch, context, noise)
 
     # -- keeping -----------------------------------------------------------------------------------------------
 

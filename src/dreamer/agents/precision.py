@@ -10,7 +10,9 @@ from dreamer.errors import UserError
 def pick_device(wish: str) -> torch.device:
     """`auto` takes a GPU if there is one."""
     if wish == "cuda" and not torch.cuda.is_available():
-        raise UserError("There is no CUDA GPU that PyTorch can use: leave out --device cuda, or check nvidia-smi.")
+        raise UserError(
+            "There is no CUDA GPU that PyTorch can use: leave out --device cuda, or check nvidia-smi."
+        )
     if wish == "auto":
         wish = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wish)

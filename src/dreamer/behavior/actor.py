@@ -1,7 +1,7 @@
 """The actor q(a_t | s_t) and its action distributions (paper, Section 3, Eq. 3; TF2 models.py:142-176).
 
-    continuous   a = tanh(mean + std * noise),   mean = 5 tanh(raw / 5),   std = softplus(raw + c) + 1e-4
-    discrete     a = one-hot sample, with the gradient of the probabilities (straight through)
+continuous   a = tanh(mean + std * noise),   mean = 5 tanh(raw / 5),   std = softplus(raw + c) + 1e-4
+discrete     a = one-hot sample, with the gradient of the probabilities (straight through)
 """
 
 import math

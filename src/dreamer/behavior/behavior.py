@@ -1,7 +1,7 @@
 """Actor and value losses on imagined trajectories (paper, Section 3, Eq. 6-8; TF2 dreamer.py:179-199).
 
-    actor   max  E sum_t w_t V_lambda(s_t)          by back-propagation through the dynamics
-    value   min  E sum_t w_t 1/2 (v(s_t) - V_lambda(s_t))^2
+actor   max  E sum_t w_t V_lambda(s_t)          by back-propagation through the dynamics
+value   min  E sum_t w_t 1/2 (v(s_t) - V_lambda(s_t))^2
 """
 
 from typing import NamedTuple

@@ -1,6 +1,7 @@
 """A run on disk: `config.json`, `metrics.jsonl`, `checkpoint/`, `replay/`, `videos/`, `tensorboard/`."""
 
 import dataclasses
+import fcntl
 import json
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,20 @@ class RunDirectory:
                 f"{self.path} holds a run with other options ({listed}): choose another --logdir."
             )
 
+    def lock(self) -> None:
+        """Keep every other process from training here, until this one ends. Raises `UserError` if one does."""
+        self._lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"Another process is training in {self.path}: wait for it, or stop it."
+            ) from error
+
+    def unlock(self) -> None:
+        """Let others train here again."""
+        self._lock.close()
+
     def write_config(self, config: Config) -> None:
         """Make the directory and write `config.json`, whole or not at all."""
         try:
@@ -66,4 +81,6 @@ class RunDirectory:
         try:
             return json.loads(self.config_file.read_text())
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.config_file} cannot be read ({error}): restore it, or start anew.") from error
+            raise UserError(
+                f"{self.config_file} cannot be read ({error}): restore it, or start anew."
+            ) from error

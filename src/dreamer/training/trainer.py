@@ -3,9 +3,7 @@
 What is due follows from the counters alone, so a run that stops between any two steps goes on exactly there.
 """
 
-import logging
 import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +21,12 @@ from dreamer.replay.store import EpisodeStore
 from dreamer.training import checkpoint
 from dreamer.training.collect import Collector
 from dreamer.training.counters import Counters
-from dreamer.training.episode_builder import EpisodeBuilder
-from dreamer.training.evaluate import Evaluation, evaluate
+from dreamer.training.dream import dream
+from dreamer.training.evaluate import evaluate
 from dreamer.training.interrupt import Interrupt
-from dreamer.training.metrics import Mean, MetricsWriter
-from dreamer.training.progress import Progress
+from dreamer.training.metrics import Mean
+from dreamer.training.recorder import Recorder
 from dreamer.training.run_directory import RunDirectory
-
-_logger = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -40,6 +36,7 @@ class Trainer:
         self.config, self.schedule = config, config.training
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
+        self.interrupt = Interrupt()
         if self.schedule.threads:
             torch.set_num_threads(self.schedule.threads)
         # Whatever can be wrong with the environment or the networks shows before anything is written.
@@ -52,11 +49,13 @@ class Trainer:
         self.episodes = 0
         self.replay_rng = np.random.default_rng([self.schedule.seed, 2])
         self.next_eval, self.next_save = self.schedule.eval_every, self.schedule.checkpoint_every
+        self.next_video = self.schedule.video_every
         self.means = Mean()
         self.skipped = 0  # updates in a row left out because a gradient was not finite
         self.run_directory.write_config(config)
+        self.run_directory.lock()
         self.store = EpisodeStore(self.run_directory.replay, config.replay.capacity)
-        self.metrics = MetricsWriter(logdir)
+        self.recorder = Recorder(self.run_directory, self.counters, self.schedule.steps)
         self.resumed = self._resume()
         sampler = SequenceSampler(self.store, config.replay.batch_size, config.replay.batch_length)
         self.feed = Prefetcher(sampler, self.agent.device)
@@ -65,16 +64,16 @@ class Trainer:
 
     def run(self) -> bool:
         """Train to the end. Returns False if it was asked to stop before; then a checkpoint was saved."""
-        with Interrupt() as interrupt, Progress(self.schedule.steps, self.counters.env_step) as progress:
-            self.interrupt, self.progress, self._started = interrupt, progress, time.monotonic()
+        self.recorder.start(self.counters)
+        with self.interrupt, self.recorder.progress:
             try:
                 self._loop()
-                if not interrupt.requested:
+                if not self._stop:
                     self._evaluate(self.schedule.final_eval_episodes)
                 self._save()
             finally:
-                self.metrics.close()
-        return not interrupt.requested
+                self.recorder.writer.close()
+        return not self._stop
 
     def _loop(self) -> None:
         """Updates, evaluation, checkpoint, one decision; and again. A request to stop is heeded between any two."""
@@ -92,7 +91,8 @@ class Trainer:
         return self.interrupt.requested
 
     def close(self) -> None:
-        """Stop the environments."""
+        """Stop the environments, and let others train here."""
+        self.run_directory.unlock()
         self.envs.close()
         self.eval_envs.close()
 
@@ -105,17 +105,17 @@ class Trainer:
             self._update(batch)
             if self._stop:
                 return
-        self._write(self.means.pop())
+        self.recorder.scalars(self.means.pop())
 
     def _updates_due(self) -> int:
         """How many updates should have been taken by now: C at the start, and C more every 1000 frames."""
         if self.learning_start is None:
             return 0
         rounds = 1 + (self.counters.env_step - self.learning_start) // self.schedule.train_every
-        return rounds * self.schedule.train_steps
+        return self.schedule.pretrain + rounds * self.schedule.train_steps
 
     def _update(self, batch: dict[str, torch.Tensor]) -> None:
-        metrics = self.agent.update(batch)
+        metrics = self.agent.update(batch, behavior=self.counters.grad_step >= self.schedule.pretrain)
         self.counters.grad_step += 1
         self._guard(metrics)
         self.means.add(metrics)
@@ -138,18 +138,12 @@ class Trainer:
         self.counters.env_step += frames
         self.counters.agent_step += len(self.collector.builders)
         for builder in finished:
-            self._store(builder)
+            self.store.append(builder.episode())
+            self.episodes += 1
+            self.recorder.episode(builder.total_return, len(builder))
         if random and self._enough_seed_data():
             self.learning_start = self.counters.env_step
-        self.progress.update(self.counters.env_step, self.counters.grad_step)
-
-    def _store(self, builder: EpisodeBuilder) -> None:
-        self.store.append(builder.episode())
-        self.episodes += 1
-        self._write({"train/return": builder.total_return, "train/length": len(builder)})
-        self.progress.update(
-            self.counters.env_step, self.counters.grad_step, train_return=builder.total_return
-        )
+        self.recorder.show()
 
     def _enough_seed_data(self) -> bool:
         enough_frames = self.counters.env_step >= self.schedule.seed_frames
@@ -161,29 +155,14 @@ class Trainer:
             self._evaluate(self.schedule.eval_episodes)
 
     def _evaluate(self, episodes: int) -> None:
+        """Evaluate, and film it now and then; nothing here changes what training does next."""
         seed = self.schedule.seed + 1_000_003 * (1 + self.counters.env_step)
-        self._record(evaluate(self.agent, self.eval_envs, episodes, seed))
+        film = bool(self.schedule.video_every) and self.counters.env_step >= self.next_video
+        self.recorder.evaluation(evaluate(self.agent, self.eval_envs, episodes, seed, record=film))
+        if film and self.envs.spec.images:
+            self.recorder.dream(dream(self.agent, self.store, seed))
+            self.next_video = _next_multiple(self.counters.env_step, self.schedule.video_every)
         self.next_eval = _next_multiple(self.counters.env_step, self.schedule.eval_every)
-
-    def _record(self, result: Evaluation) -> None:
-        self._write(
-            {
-                "eval/return": result.mean,
-                "eval/return_std": result.std,
-                "eval/length": float(np.mean(result.lengths)),
-                "eval/episodes": len(result.returns),
-            }
-        )
-        self.progress.update(self.counters.env_step, self.counters.grad_step, eval_return=result.mean)
-
-    def _write(self, scalars: dict[str, float]) -> None:
-        self._tick()
-        self.metrics.write(self.counters, {**scalars, "time/env_steps_per_s": self.progress.speed})
-
-    def _tick(self) -> None:
-        now = time.monotonic()
-        self.counters.seconds += now - self._started
-        self._started = now
 
     # -- keeping -----------------------------------------------------------------------------------------------
 
@@ -193,7 +172,7 @@ class Trainer:
 
     def _save(self) -> None:
         self.next_save = _next_multiple(self.counters.env_step, self.schedule.checkpoint_every)
-        self._tick()
+        self.recorder.tick()
         checkpoint.save(self.run_directory.checkpoints, self.state_dict())
         self.store.commit()
 
@@ -207,25 +186,28 @@ class Trainer:
             "skipped": self.skipped,
             "next_eval": self.next_eval,
             "next_save": self.next_save,
+            "next_video": self.next_video,
             "agent": self.agent.state_dict(),
             "collector": self.collector.state_dict(),
             "replay_rng": checkpoint.pack_rng(self.replay_rng),
             "replay": self.store.extent(),
             "means": self.means.state_dict(),
-            "metrics_offset": self.metrics.offset(),
+            "metrics_offset": self.recorder.writer.offset(),
         }
 
     def _resume(self) -> bool:
         state = checkpoint.load(self.run_directory.checkpoints)
         if state is None:
             self.store.rewind({"episodes": [], "next_id": 0})
-            self.metrics.rewind(0)
+            self.recorder.writer.rewind(0)
             return False
         self.counters = Counters(**state["counters"])
         self.learning_start, self.episodes = state["learning_start"], state["episodes"]
-        self.skipped, self.next_eval, self.next_save = state["skipped"], state["next_eval"], state["next_save"]
+        self.skipped = state["skipped"]
+        self.next_eval, self.next_save = state["next_eval"], state["next_save"]
+        self.next_video = state["next_video"]
         self.store.rewind(state["replay"])
-        self.metrics.rewind(state["metrics_offset"])
+        self.recorder.writer.rewind(state["metrics_offset"])
         self.means.load_state_dict(state["means"])
         self.replay_rng = checkpoint.unpack_rng(state["replay_rng"])
         self.agent.load_state_dict(state["agent"])

@@ -76,3 +76,18 @@ class WorldModel(nn.Module):
         if self.pcont is None:
             return torch.full(feat.shape[:-1], self.gamma, device=feat.device)
         return torch.sigmoid(self.pcont(feat))
+
+    @torch.no_grad()
+    def open_loop(self, batch: Batch, context: int, noise: Tensor) -> dict[str, Tensor]:
+        """See the first `context` steps of `(B, T, ...)`, then dream the rest from the true actions alone.
+
+        `noise` is `(B, T, S)`. Returns the decoded observations `(B, T, ...)`, images in [0, 1] (paper, Figure 5).
+        """
+        embed = self.encoder({key: batch[key][:, :context] for key in self.encoder.parts})
+        seen, _ = self.rssm.observe(embed, batch["action"][:, :context], noise[:, :context])
+        last = seen.map(lambda x: x[:, -1])
+        dreamt = self.rssm.imagine(last, batch["action"][:, context:], noise[:, context:])
+        means = self.decoder(torch.cat([seen.feat, dreamt.feat], 1))
+        return {
+            key: (x.float() + 0.5).clamp(0, 1) if key in self.spec.images else x for key, x in means.items()
+        }

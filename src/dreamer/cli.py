@@ -1,0 +1,237 @@
+"""The command line: `dreamer train | eval | dream | plot | doctor`.
+
+Every option of a run has a flat name (`--horizon 15`); `dreamer train --help` lists them all with their defaults.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dreamer.config import Config, check
+from dreamer.errors import UserError
+from dreamer.presets import preset
+
+PresetName = Literal["auto", "paper", "laptop", "debug"]
+RunPath = Annotated[Path, tyro.conf.Positional]
+
+OVERVIEW = """\
+usage: dreamer COMMAND [OPTIONS]
+
+Dreamer: learning behaviors by latent imagination.
+
+  train    learn a task; the same command again goes on where it stopped
+  eval     play whole episodes with the deterministic policy
+  dream    open-loop prediction: truth, dream and error as video and picture
+  plot     learning curves over the published ones
+  doctor   check graphics, device, precision and disk; predict hours and space
+
+examples:
+  dreamer train --env dmc:walker_stand
+  dreamer train --env dmc:cartpole_swingup --preset paper --seed 1 --logdir runs/swingup-1
+  dreamer eval runs/swingup-1 --episodes 10 --video swingup.mp4
+  dreamer dream runs/swingup-1 --out dream.mp4
+  dreamer plot runs/swingup-1 --out curve.png
+  dreamer doctor --preset paper
+
+`dreamer COMMAND --help` lists the options of a command.
+"""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Learn a task, from the first random episode to the last evaluation.
+
+    Ctrl-C saves a checkpoint; the same command goes on from it.
+
+    Examples: `dreamer train --env dmc:walker_stand`, `dreamer train --env gym:my_module:MyEnv-v0 --steps 200000`.
+    """
+
+    preset: PresetName = "auto"
+    """Starting point of all options: `paper`, `laptop`, `debug`; `auto` is paper with a GPU, else laptop."""
+    logdir: Path | None = None
+    """Directory of the run; the default is made of environment, preset and seed, under `runs/`."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+def train(arguments: list[str]) -> int:
+    """`dreamer train`: returns 0 when the run is complete, also when it was asked to stop before."""
+    options = _run_options(arguments, "dreamer train")
+    config, logdir = options.config, _logdir(options)
+    from dreamer.training.trainer import Trainer  # networks and simulators load only when they are needed
+
+    trainer = Trainer(config, logdir)
+    try:
+        print(f"{'Resuming' if trainer.resumed else 'Training'} {config.environment.env} in {logdir}")
+        complete = trainer.run()
+    finally:
+        trainer.close()
+    env_step = f"{trainer.counters.env_step:,} frames"
+    if complete:
+        print(f"Done after {env_step}. Look at it: dreamer dream {logdir}; dreamer plot {logdir}")
+    else:
+        print(
+            f"Stopped after {env_step}; saved in {logdir / 'checkpoint'}. The same command goes on from there."
+        )
+    return 0
+
+
+def _run_options(arguments: list[str], prog: str) -> Train:
+    """Read the options of a run; the preset, read first, sets the defaults of all others."""
+    name = _value_of("--preset", arguments) or "auto"
+    default = Train(preset=name, config=preset(name))  # pyright: ignore[reportArgumentType]
+    options = tyro.cli(tyro.conf.OmitArgPrefixes[Train], args=arguments, default=default, prog=prog)
+    check(options.config)
+    return options
+
+
+def _logdir(options: Train) -> Path:
+    config = options.config
+    env = config.environment.env.replace(":", "-").replace("/", "-")
+    name = f"{env}-{options.preset}-{config.behavior.agent}-{config.training.seed}"
+    return options.logdir or Path("runs") / name
+
+
+def evaluate(
+    run: RunPath, episodes: int = 10, seed: int = 0, video: Path | None = None, device: str = "auto"
+) -> None:
+    """Play whole episodes with the deterministic policy, in fresh environments.
+
+    The last line printed is one JSON object: mean, std, returns, env_step.
+
+    Args:
+        run: A run directory.
+        episodes: How many to play.
+        seed: Of the episodes' beginnings.
+        video: File for a film of the first episode (.mp4 or .gif).
+        device: auto, cpu or cuda.
+    """
+    from dreamer.training import video as videos
+    from dreamer.training.evaluate import evaluate as play
+    from dreamer.training.load import load_run
+
+    _check_positive("--episodes", episodes)
+    trained = load_run(run, device=device)
+    result = play(trained.agent, trained.envs, episodes, seed, record=video is not None)
+    trained.envs.close()
+    if video is not None and result.frames is not None:
+        videos.write_video(video, videos.enlarge(result.frames, 4))
+    record = {"mean": result.mean, "std": result.std, "returns": result.returns, "env_step": trained.env_step}
+    print(json.dumps(record))
+
+
+def dream(
+    run: RunPath,
+    out: Path | None = None,
+    sequences: int = 6,
+    length: int = 50,
+    context: int = 5,
+    seed: int = 0,
+) -> None:
+    """Predict with the eyes shut: a few pictures are seen, the rest is dreamt from the true actions.
+
+    Writes a video (truth, dream, error), a picture of the first sequence, and the error by horizon as JSON, which is
+    also the last line printed.
+
+    Args:
+        run: A run directory.
+        out: Video to write; picture and JSON go beside it. The default is RUN/videos/dream.mp4.
+        sequences: Windows of past episodes to predict.
+        length: Steps of each.
+        context: Steps the model sees first.
+        seed: Chooses the windows.
+    """
+    from dreamer.training import video
+    from dreamer.training.dream import dream as predict
+    from dreamer.training.load import load_run
+
+    if not 0 < context < length:
+        raise UserError(f"--context must lie between 0 and --length, got {context} and {length}.")
+    _check_positive("--sequences", sequences)
+    trained = load_run(run)
+    trained.envs.close()
+    result = predict(trained.agent, trained.episodes(), seed, sequences, length, context)
+    out = out or run / "videos" / "dream.mp4"
+    video.write_video(out, video.annotated(result.truth, result.model, result.context))
+    every = max(1, length // 10)
+    strip = video.filmstrip(result.truth[0], result.model[0], every, result.context)
+    video.write_picture(out.with_suffix(".png"), strip)
+    errors = {
+        "env_step": trained.env_step,
+        **video.error_by_horizon(result.truth, result.model, result.context),
+    }
+    out.with_suffix(".json").write_text(json.dumps(errors) + "\n")
+    print(f"Wrote {out}, {out.with_suffix('.png')} and {out.with_suffix('.json')}")
+    print(json.dumps(errors))
+
+
+def plot(runs: Annotated[list[Path], tyro.conf.Positional], out: Path = Path("curve.png")) -> None:
+    """Draw learning curves of one or more runs over the published curves of the same tasks.
+
+    Args:
+        runs: Run directories.
+        out: Picture to write (.png, .svg or .pdf).
+    """
+    from dreamer.results.plot import plot_runs
+
+    plot_runs(runs, out)
+    print(f"Wrote {out}")
+
+
+def doctor(arguments: list[str]) -> int:
+    """`dreamer doctor`: returns 0 if nothing stands in the way of a run with these options, else 1."""
+    from dreamer.results.doctor import print_checks, run_checks
+
+    options = _run_options(arguments, "dreamer doctor")
+    checks = run_checks(options.config, _logdir(options))
+    print_checks(checks)
+    return 0 if all(check.ok for check in checks) else 1
+
+
+WITH_RUN_OPTIONS: dict[str, Callable[[list[str]], int]] = {"train": train, "doctor": doctor}
+COMMANDS: dict[str, Callable[..., None]] = {"eval": evaluate, "dream": dream, "plot": plot}
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        sys.exit(_dispatch(sys.argv[1:]))
+    except UserError as error:
+        print(f"dreamer: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(OVERVIEW, end="")
+        return 0 if arguments else 2
+    name, rest = arguments[0], arguments[1:]
+    if name in WITH_RUN_OPTIONS:
+        return WITH_RUN_OPTIONS[name](rest)
+    if name not in COMMANDS:
+        known = ", ".join([*WITH_RUN_OPTIONS, *COMMANDS])
+        raise UserError(f"There is no command {name!r}; there are {known}.")
+    tyro.cli(COMMANDS[name], args=rest, prog=f"dreamer {name}")
+    return 0
+
+
+def _value_of(option: str, arguments: list[str]) -> str | None:
+    for index, argument in enumerate(arguments):
+        if argument == option and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith(option + "="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def _check_positive(option: str, value: int) -> None:
+    if value < 1:
+        raise UserError(f"{option} must be at least 1, got {value}.")
