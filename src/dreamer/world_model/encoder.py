@@ -13,11 +13,12 @@ from dreamer.errors import UserError
 from dreamer.world_model.dense import linear
 
 KERNEL, STRIDE = 4, 2
+IMAGE_SCALE, IMAGE_SHIFT = 1 / 255, -0.5
 
 
 def preprocess_image(image: Tensor) -> Tensor:
     """uint8 `(..., H, W, C)` -> float32 in [-0.5, 0.5] (TF2 dreamer.py:333)."""
-    return image.float() / 255 - 0.5
+    return image.float().mul_(IMAGE_SCALE).add_(IMAGE_SHIFT)
 
 
 def conv_sizes(size: int) -> list[int]:

@@ -17,26 +17,30 @@ def unit_log_prob(mean: Tensor, target: Tensor) -> Tensor:
 
 
 class _SquaredError(torch.autograd.Function):
-    """Sum of (target - mean)² over the trailing dimensions, in as few passes over memory as it takes."""
+    """Sum of (scale * target + shift - mean)² over the trailing dimensions, in few passes over memory."""
 
     @staticmethod
-    def forward(ctx, mean: Tensor, target: Tensor) -> Tensor:
-        error = mean.float() - target
+    def forward(ctx, mean: Tensor, target: Tensor, scale: float, shift: float) -> Tensor:
+        error = torch.sub(mean.float(), target, alpha=scale).sub_(shift)
         ctx.save_for_backward(error)
         ctx.dtype = mean.dtype
-        return error.flatten(2).square().sum(-1)
+        flat = error.flatten(2)
+        return torch.linalg.vecdot(flat, flat)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (error,) = ctx.saved_tensors
         scale = (2 * grad).reshape(grad.shape + (1,) * (error.dim() - 2))
-        return (error * scale).to(ctx.dtype), None
+        return (error * scale).to(ctx.dtype), None, None, None
 
 
-def unit_log_prob_sum(mean: Tensor, target: Tensor) -> Tensor:
-    """ln N(target; mean, 1) summed over all but batch and time: `(B, T, ...)` -> `(B, T)`."""
+def unit_log_prob_sum(mean: Tensor, target: Tensor, scale: float = 1.0, shift: float = 0.0) -> Tensor:
+    """ln N(scale * target + shift; mean, 1) summed over all but batch and time: `(B, T, ...)` -> `(B, T)`.
+
+    With scale and shift a uint8 image is compared as it is, and its float copy is never made.
+    """
     constant = HALF_LOG_TWO_PI * mean[0, 0].numel()
-    return -0.5 * _SquaredError.apply(mean, target) - constant
+    return -0.5 * _SquaredError.apply(mean, target, scale, shift) - constant
 
 
 def kl_divergence(p_mean: Tensor, p_std: Tensor, q_mean: Tensor, q_std: Tensor) -> Tensor:

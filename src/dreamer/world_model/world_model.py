@@ -15,7 +15,7 @@ from dreamer.envs.spec import EnvSpec
 from dreamer.world_model import gaussian
 from dreamer.world_model.decoder import Decoder
 from dreamer.world_model.dense import ScalarHead
-from dreamer.world_model.encoder import Encoder, preprocess_image
+from dreamer.world_model.encoder import IMAGE_SCALE, IMAGE_SHIFT, Encoder
 from dreamer.world_model.rssm import RSSM
 from dreamer.world_model.state import State
 
@@ -62,9 +62,8 @@ class WorldModel(nn.Module):
         """ln q of observations, reward and discount at features `(B, T, F)`: each `(B, T)`."""
         result = {}
         for key, mean in self.decoder(feat).items():
-            image = key in self.spec.images
-            target = preprocess_image(batch[key]) if image else batch[key]
-            result[key] = gaussian.unit_log_prob_sum(mean, target)
+            scaling = (IMAGE_SCALE, IMAGE_SHIFT) if key in self.spec.images else (1.0, 0.0)
+            result[key] = gaussian.unit_log_prob_sum(mean, batch[key], *scaling)
         result["reward"] = gaussian.unit_log_prob(self.reward(feat), batch["reward"])
         if self.pcont is not None:
             label = self.gamma * batch["discount"]  # soft labels, 0 and gamma (paper, Section 3)
