@@ -11,6 +11,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+PATIENCE = 30.0
+"""Seconds without news after which a plain line is printed all the same."""
+
 
 class Progress:
     """Frames done, returns, speed and time left of one run; use as a context manager.
@@ -39,7 +42,7 @@ class Progress:
         self._console = console or Console(highlight=False)
         self._every, self._window = every, window
         self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), start)])
-        self._last_line = float("-inf")
+        self._last_line = time.monotonic() - every
         # Refreshed by its own thread, so that the display costs the training loop nothing.
         self._live = Live(get_renderable=self._render, console=self._console, refresh_per_second=2)
 
@@ -65,7 +68,8 @@ class Progress:
     ) -> None:
         """Take in the newest counters and returns; what is `None` stays as it was.
 
-        Plain lines are printed when a return came in, and no more often than `every` seconds.
+        Plain lines are printed when a return came in, no more often than `every` seconds, and at least every
+        `PATIENCE` seconds, so that a long round of updates does not look like a stall.
         """
         self.env_step = env_step
         self.grad_step = self.grad_step if grad_step is None else grad_step
@@ -73,7 +77,8 @@ class Progress:
         self.eval_return = self.eval_return if eval_return is None else eval_return
         self._mark()
         news = train_return is not None or eval_return is not None
-        if news and not self._console.is_terminal and time.monotonic() - self._last_line >= self._every:
+        quiet = time.monotonic() - self._last_line
+        if not self._console.is_terminal and quiet >= (self._every if news else PATIENCE):
             self._line()
 
     def message(self, text: str) -> None:

@@ -3,7 +3,7 @@
 What is due follows from the counters alone, so a run that stops between any two steps goes on exactly there.
 """
 
-import math
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from dreamer.training.interrupt import Interrupt
 from dreamer.training.metrics import Mean
 from dreamer.training.recorder import Recorder
 from dreamer.training.run_directory import RunDirectory
+
+_logger = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -52,15 +54,21 @@ class Trainer:
         self.next_video = self.schedule.video_every
         self.means = Mean()
         self.skipped = 0  # updates in a row left out because a gradient was not finite
-        self.run_directory.write_config(config)
+        self.finished_at: int | None = None  # env_step of the final evaluation
         self.run_directory.lock()
+        saved = checkpoint.load(self.run_directory.checkpoints)
+        self.run_directory.write_config(config)
         self.store = EpisodeStore(self.run_directory.replay, config.replay.capacity)
         self.recorder = Recorder(self.run_directory, self.counters, self.schedule.steps)
-        self.resumed = self._resume()
+        self.resumed = saved is not None
+        if saved is None:
+            self._start_anew()
+        else:
+            self.load_state_dict(saved)
         sampler = SequenceSampler(self.store, config.replay.batch_size, config.replay.batch_length)
         self.feed = Prefetcher(sampler, self.agent.device)
 
-    # -- the loop ----------------------------------------------------------------------------------------------
+    # -- the loop ----------------------------------------------------------------------------------------
 
     def run(self) -> bool:
         """Train to the end. Returns False if it was asked to stop before; then a checkpoint was saved."""
@@ -69,14 +77,14 @@ class Trainer:
             try:
                 self._loop()
                 if not self._stop:
-                    self._evaluate(self.schedule.final_eval_episodes)
+                    self._finish()
                 self._save()
             finally:
                 self.recorder.writer.close()
-        return not self._stop
+        return self.finished_at == self.counters.env_step
 
     def _loop(self) -> None:
-        """Updates, evaluation, checkpoint, one decision; and again. A request to stop is heeded between any two."""
+        """Updates, evaluation, checkpoint, one decision; and again, until asked to stop between any two."""
         while not self._stop:
             self._learn()
             self._evaluate_if_due()
@@ -103,9 +111,11 @@ class Trainer:
             return
         for batch in self.feed.iterate(self.replay_rng, due):
             self._update(batch)
+            self.recorder.show()
             if self._stop:
-                return
-        self.recorder.scalars(self.means.pop())
+                break
+        if self.counters.grad_step == self._updates_due():
+            self.recorder.scalars(self.means.pop())
 
     def _updates_due(self) -> int:
         """How many updates should have been taken by now: C at the start, and C more every 1000 frames."""
@@ -117,17 +127,18 @@ class Trainer:
     def _update(self, batch: dict[str, torch.Tensor]) -> None:
         metrics = self.agent.update(batch, behavior=self.counters.grad_step >= self.schedule.pretrain)
         self.counters.grad_step += 1
-        self._guard(metrics)
-        self.means.add(metrics)
-
-    def _guard(self, metrics: dict[str, torch.Tensor]) -> None:
-        """Count updates that were left out; give up after several in a row."""
-        bad = [name for name, value in metrics.items() if not math.isfinite(float(value))]
-        self.skipped = self.skipped + 1 if bad else 0
+        bad = _not_finite(metrics)
         self.means.add({"model/skipped_updates": float(bool(bad))})
+        if not bad:
+            self.means.add(metrics)
+        self._give_up_after_several(bad)
+
+    def _give_up_after_several(self, bad: list[str]) -> None:
+        """Raise `UserError` if update after update is left out, because the metrics `bad` are not finite."""
+        self.skipped = self.skipped + 1 if bad else 0
         if self.skipped >= self.config.optimizer.max_skipped:
             raise UserError(
-                f"{self.skipped} updates in a row were not finite, first in {bad[0]}: the last good checkpoint is kept"
+                f"{self.skipped} updates in a row were not finite, first in {bad[0]}: the last good checkpoint is"
                 f" in {self.run_directory.checkpoints}; try --precision float32 or a smaller learning rate."
             )
 
@@ -164,7 +175,13 @@ class Trainer:
             self.next_video = _next_multiple(self.counters.env_step, self.schedule.video_every)
         self.next_eval = _next_multiple(self.counters.env_step, self.schedule.eval_every)
 
-    # -- keeping -----------------------------------------------------------------------------------------------
+    def _finish(self) -> None:
+        """The final evaluation, once: a complete run that is started again has nothing left to do."""
+        if self.finished_at != self.counters.env_step:
+            self._evaluate(self.schedule.final_eval_episodes)
+            self.finished_at = self.counters.env_step
+
+    # -- keeping -----------------------------------------------------------------------------------------
 
     def _save_if_due(self) -> None:
         if self.counters.env_step >= self.next_save and not self._stop:
@@ -184,6 +201,7 @@ class Trainer:
             "learning_start": self.learning_start,
             "episodes": self.episodes,
             "skipped": self.skipped,
+            "finished_at": self.finished_at,
             "next_eval": self.next_eval,
             "next_save": self.next_save,
             "next_video": self.next_video,
@@ -195,15 +213,21 @@ class Trainer:
             "metrics_offset": self.recorder.writer.offset(),
         }
 
-    def _resume(self) -> bool:
-        state = checkpoint.load(self.run_directory.checkpoints)
-        if state is None:
-            self.store.rewind({"episodes": [], "next_id": 0})
-            self.recorder.writer.rewind(0)
-            return False
+    def _start_anew(self) -> None:
+        """Begin with nothing: without a checkpoint a run that was killed cannot be gone on with."""
+        if len(self.store):
+            _logger.warning(
+                "The run in %s was stopped before its first checkpoint: starting anew, without its episodes.",
+                self.run_directory.path,
+            )
+        self.store.rewind({"episodes": [], "next_id": 0})
+        self.recorder.writer.rewind(0)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state_dict` was taken; episodes and metrics of later are dropped."""
         self.counters = Counters(**state["counters"])
         self.learning_start, self.episodes = state["learning_start"], state["episodes"]
-        self.skipped = state["skipped"]
+        self.skipped, self.finished_at = state["skipped"], state.get("finished_at")
         self.next_eval, self.next_save = state["next_eval"], state["next_save"]
         self.next_video = state["next_video"]
         self.store.rewind(state["replay"])
@@ -212,7 +236,12 @@ class Trainer:
         self.replay_rng = checkpoint.unpack_rng(state["replay_rng"])
         self.agent.load_state_dict(state["agent"])
         self.collector.load_state_dict(state["collector"])
-        return True
+
+
+def _not_finite(metrics: dict[str, torch.Tensor]) -> list[str]:
+    """Names of the metrics that are NaN or infinite; waits for the GPU once, not once for each."""
+    finite = torch.stack(list(metrics.values())).isfinite().tolist()
+    return [name for name, good in zip(metrics, finite, strict=True) if not good]
 
 
 def _next_multiple(env_step: int, period: int) -> int:
