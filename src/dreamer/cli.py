@@ -1,6 +1,6 @@
 """The command line: `dreamer train | eval | dream | plot | doctor`.
 
-Every option of a run has a flat name (`--horizon 15`); `dreamer train --help` lists them all with their defaults.
+Every option of a run has a flat name (`--horizon 15`); `dreamer train --help` lists them with their defaults.
 """
 
 import json
@@ -17,6 +17,7 @@ from dreamer.config import Config, check
 from dreamer.errors import UserError
 from dreamer.presets import preset
 
+Device = Literal["auto", "cpu", "cuda"]
 PresetName = Literal["auto", "paper", "laptop", "debug"]
 RunPath = Annotated[Path, tyro.conf.Positional]
 
@@ -49,7 +50,7 @@ class Train:
 
     Ctrl-C saves a checkpoint; the same command goes on from it.
 
-    Examples: `dreamer train --env dmc:walker_stand`, `dreamer train --env gym:my_module:MyEnv-v0 --steps 200000`.
+    Examples: `dreamer train --env dmc:walker_stand`, `dreamer train --env gym:my_module:MyEnv-v0`.
     """
 
     preset: PresetName = "auto"
@@ -75,9 +76,8 @@ def train(arguments: list[str]) -> int:
     if complete:
         print(f"Done after {env_step}. Look at it: dreamer dream {logdir}; dreamer plot {logdir}")
     else:
-        print(
-            f"Stopped after {env_step}; saved in {logdir / 'checkpoint'}. The same command goes on from there."
-        )
+        saved = logdir / "checkpoint"
+        print(f"Stopped after {env_step}; saved in {saved}. The same command goes on from there.")
     return 0
 
 
@@ -98,7 +98,7 @@ def _logdir(options: Train) -> Path:
 
 
 def evaluate(
-    run: RunPath, episodes: int = 10, seed: int = 0, video: Path | None = None, device: str = "auto"
+    run: RunPath, episodes: int = 10, seed: int = 0, video: Path | None = None, device: Device = "auto"
 ) -> None:
     """Play whole episodes with the deterministic policy, in fresh environments.
 
@@ -115,7 +115,8 @@ def evaluate(
     from dreamer.training.evaluate import evaluate as play
     from dreamer.training.load import load_run
 
-    _check_positive("--episodes", episodes)
+    _check_at_least(1, "--episodes", episodes)
+    _check_at_least(0, "--seed", seed)
     trained = load_run(run, device=device)
     result = play(trained.agent, trained.envs, episodes, seed, record=video is not None)
     trained.envs.close()
@@ -135,8 +136,8 @@ def dream(
 ) -> None:
     """Predict with the eyes shut: a few pictures are seen, the rest is dreamt from the true actions.
 
-    Writes a video (truth, dream, error), a picture of the first sequence, and the error by horizon as JSON, which is
-    also the last line printed.
+    Writes a video (truth, dream, error), a picture of the first sequence, and the error by horizon as JSON,
+    which is also the last line printed.
 
     Args:
         run: A run directory.
@@ -152,7 +153,8 @@ def dream(
 
     if not 0 < context < length:
         raise UserError(f"--context must lie between 0 and --length, got {context} and {length}.")
-    _check_positive("--sequences", sequences)
+    _check_at_least(1, "--sequences", sequences)
+    _check_at_least(0, "--seed", seed)
     trained = load_run(run)
     trained.envs.close()
     result = predict(trained.agent, trained.episodes(), seed, sequences, length, context)
@@ -232,6 +234,6 @@ def _value_of(option: str, arguments: list[str]) -> str | None:
     return None
 
 
-def _check_positive(option: str, value: int) -> None:
-    if value < 1:
-        raise UserError(f"{option} must be at least 1, got {value}.")
+def _check_at_least(least: int, option: str, value: int) -> None:
+    if value < least:
+        raise UserError(f"{option} must be at least {least}, got {value}.")

@@ -1,7 +1,8 @@
 """Dreamer (paper, Algorithm 1): the inner loop's two learning steps, and acting.
 
-Dynamics learning and behaviour learning share a batch: the posterior states of the first start the dreams of the second.
-All three losses are taken at the same parameters, then the three networks are updated (TF2 dreamer.py:157-240).
+Dynamics learning and behaviour learning share a batch: the posterior states of the first start the dreams of
+the second. All three losses are taken at the same parameters, then the three networks are updated
+(TF2 dreamer.py:157-240).
 """
 
 from typing import Any
@@ -42,10 +43,13 @@ class Dreamer:
             "value": opt(self.behavior.value.parameters(), rates.value_lr, rates.clip, rates.adam_eps),
         }
 
-    # -- learning ----------------------------------------------------------------------------------------------
+    # -- learning ----------------------------------------------------------------------------------------
 
     def update(self, batch: dict[str, Tensor], behavior: bool = True) -> Metrics:
-        """One gradient step of all three networks on a batch `(B, L, ...)`; without `behavior`, of the model alone."""
+        """One gradient step of all networks on a batch `(B, L, ...)`; without `behavior`, of the model alone.
+
+        If any loss or gradient is not finite no network changes: the metrics show which it was.
+        """
         with autocast(self.device, self.dtype):
             # Dynamics learning
             noise = self._normal(*batch["action"].shape[:2], self.config.model.stoch)
@@ -63,10 +67,14 @@ class Dreamer:
             name: self.optimizers[name].gradients(loss, retain_graph=name == "value")
             for name, loss in losses.items()
         }
-        norms = {f"{name}/grad_norm": self.optimizers[name].apply(g) for name, g in gradients.items()}
-        return metrics | norms
+        norms = {name: torch.nn.utils.get_total_norm(g) for name, g in gradients.items()}
+        if bool(torch.stack([*losses.values(), *norms.values()]).isfinite().all()):
+            for name, optimizer in self.optimizers.items():
+                if name in gradients:
+                    optimizer.apply(gradients[name], norms[name])
+        return metrics | {f"{name}/grad_norm": norm for name, norm in norms.items()}
 
-    # -- acting ------------------------------------------------------------------------------------------------
+    # -- acting ------------------------------------------------------------------------------------------
 
     def initial_state(self, n: int) -> PolicyState:
         """Zeros: no memory and no previous action."""
@@ -107,7 +115,7 @@ class Dreamer:
         noise = torch.randn(shape, generator=generator, device=self.device)
         return self.world_model.open_loop(batch, context, noise)
 
-    # -- keeping -----------------------------------------------------------------------------------------------
+    # -- keeping -----------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on exactly: weights, optimisers, random state."""

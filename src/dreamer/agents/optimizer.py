@@ -9,9 +9,8 @@ from torch import Tensor, nn
 class Optimizer:
     """Clips the gradient of one network to a global norm and takes an Adam step.
 
-    Keras places epsilon beside the uncorrected second moment, PyTorch divides that by its bias correction first.
-    Scaling epsilon by 1 / sqrt(1 - beta2^t) makes the two the same (reference: Kingma & Ba, end of Section 2).
-    An update whose gradient is not finite is left out, and nothing changes.
+    Keras places epsilon beside the uncorrected second moment, PyTorch divides that by its bias correction
+    first. Scaling epsilon by 1 / sqrt(1 - beta2^t) makes the two the same (Kingma & Ba, end of Section 2).
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], lr: float, clip: float, eps: float):
@@ -20,20 +19,14 @@ class Optimizer:
         self.adam = torch.optim.Adam(self.parameters, lr=lr, eps=eps, fused=True)
         self.steps = 0
 
-    def step(self, loss: Tensor, retain_graph: bool = False) -> Tensor:
-        """Differentiate `loss` by this network's parameters alone and update them: `gradients` then `apply`."""
-        return self.apply(self.gradients(loss, retain_graph))
-
     def gradients(self, loss: Tensor, retain_graph: bool = False) -> tuple[Tensor, ...]:
-        """Gradients of `loss` by this network's parameters; other networks are passed through, not trained."""
-        # A part that took no part in the loss (the prior under the free nats) gets zeros, as in the official code.
+        """Gradients of `loss` by this network's parameters; other networks are only passed through."""
+        # What took no part in the loss (the prior under the free nats) gets zeros, as in the official code.
         return torch.autograd.grad(loss, self.parameters, retain_graph=retain_graph, materialize_grads=True)
 
-    def apply(self, gradients: tuple[Tensor, ...]) -> Tensor:
-        """Clip and update. Returns the global norm before clipping; if it is not finite nothing was changed."""
-        norm = torch.nn.utils.get_total_norm(gradients)
-        if not torch.isfinite(norm):
-            return norm
+    def apply(self, gradients: tuple[Tensor, ...], norm: Tensor | None = None) -> Tensor:
+        """Clip and update. Returns the global norm before clipping; it may be given if it is known."""
+        norm = torch.nn.utils.get_total_norm(gradients) if norm is None else norm
         self.steps += 1
         scale = (self.clip / norm).clamp(max=1.0)
         for parameter, gradient in zip(self.parameters, torch._foreach_mul(gradients, scale), strict=True):

@@ -1,8 +1,8 @@
 """Environment interaction (paper, Algorithm 1, lines 11-16): acting, and keeping what happens.
 
-Every episode begins with a seed of its own, a function of the run's seed, the environment's index and the number of the
-episode. So an interrupted episode is brought back by taking its recorded actions again, in any simulator that is
-deterministic.
+Every episode begins with a seed of its own, a function of the run's seed, the environment's index and the
+number of the episode. So an interrupted episode is brought back by taking its recorded actions again, in any
+simulator that is deterministic.
 """
 
 import logging
@@ -42,7 +42,7 @@ class Collector:
         self.builders = [self._begin(index) for index in range(num_envs)]
 
     def step(self, random: bool) -> tuple[int, list[EpisodeBuilder]]:
-        """One decision in every environment. Returns the simulator frames taken and the episodes that ended."""
+        """One decision in every environment. Returns simulator frames taken, and episodes that ended."""
         actions = self._random_actions() if random else self._policy_actions()
         finished, frames = [], 0
         for index, result in enumerate(self.envs.step(actions)):
@@ -72,7 +72,7 @@ class Collector:
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         return EpisodeBuilder(self.envs.reset(index, seed), self.envs.spec.action.size)
 
-    # -- keeping -----------------------------------------------------------------------------------------------
+    # -- keeping -----------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Random states, the filter's state, and the episodes in progress as tensors."""
@@ -94,7 +94,7 @@ class Collector:
             self._bring_back(index, {key: tensor.numpy() for key, tensor in tensors.items()})
 
     def _bring_back(self, index: int, episode: Episode) -> None:
-        """Take the recorded actions again, in one environment; start a new episode if it ends up elsewhere."""
+        """Take the recorded actions again in one environment; begin anew if it ends up elsewhere."""
         self.builders[index] = self._begin(index)
         for action in episode["action"][1:]:
             self.builders[index].add(action, self.envs.step_one(index, action))

@@ -1,6 +1,6 @@
 """Evaluation: whole episodes of the deterministic policy in environments of their own (paper, Section 6).
 
-It has its own environment, filter state and random generators, so that training goes on as if it had not been.
+It has its own environment, filter state and random generators: training goes on as if it had not been.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Evaluation:
 
 
 def evaluate(agent: Agent, envs: VectorEnv, episodes: int, seed: int, record: bool = False) -> Evaluation:
-    """Play `episodes` whole episodes in the first environment of `envs`, a function of `seed` and the weights."""
+    """Play whole episodes in the first environment of `envs`: a function of `seed` and the weights."""
     generator = torch.Generator(agent.device).manual_seed(seed)
     seeds = np.random.SeedSequence(seed).generate_state(episodes)
     returns, lengths, pictures = [], [], []

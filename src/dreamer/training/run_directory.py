@@ -11,10 +11,21 @@ from dreamer.errors import UserError
 from dreamer.replay.atomic_file import atomic_file
 
 MAY_CHANGE = frozenset(
-    "steps preset eval_every eval_episodes final_eval_episodes checkpoint_every video_every device threads"
-    " worker_timeout".split()
+    [
+        "steps",
+        "eval_every",
+        "eval_episodes",
+        "final_eval_episodes",
+        "checkpoint_every",
+        "video_every",
+        "device",
+        "threads",
+        "worker_timeout",
+    ]
 )
 """Options that a resumed run may change: none of them alters what was learned so far."""
+
+LOCK = ".lock"
 
 
 class RunDirectory:
@@ -32,11 +43,22 @@ class RunDirectory:
         return self.config_file.exists()
 
     def check(self, config: Config) -> None:
-        """Raise `UserError` if a run of another configuration lives here. Changes nothing on disk."""
+        """Raise `UserError` if a run of another configuration lives here, or one that lost its checkpoints.
+
+        Changes nothing on disk.
+        """
         if not self.exists:
-            if self.path.is_file() or (self.path.is_dir() and any(self.path.iterdir())):
+            if self.path.is_file() or (self.path.is_dir() and set(self.path.iterdir()) - {self.path / LOCK}):
                 raise UserError(f"{self.path} exists and is not a run directory: choose another --logdir.")
             return
+        self._check_options(config)
+        if _is_empty(self.checkpoints) and any(self.replay.glob("episode-*")):
+            raise UserError(
+                f"{self.checkpoints} is empty, though the run has episodes: put the checkpoints back, or"
+                f" remove {self.path} to start anew."
+            )
+
+    def _check_options(self, config: Config) -> None:
         old, new = self._flat(), to_flat(config)
         differing = [name for name in new if name not in MAY_CHANGE and old.get(name) != new[name]]
         if differing:
@@ -46,11 +68,22 @@ class RunDirectory:
             )
 
     def lock(self) -> None:
-        """Keep every other process from training here, until this one ends. Raises `UserError` if one does."""
-        self._lock = (self.path / ".lock").open("w")
+        """Make the directory, and keep every other process from training here until `unlock`.
+
+        Raises `UserError` if another does, or if the directory cannot be made or written.
+        """
+        self._new = not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / LOCK).open("w")
+        except OSError as error:
+            raise UserError(
+                f"Cannot write in {self.path} ({error.strerror}): choose a --logdir you can write to."
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            self._lock.close()
             raise UserError(
                 f"Another process is training in {self.path}: wait for it, or stop it."
             ) from error
@@ -60,15 +93,15 @@ class RunDirectory:
         self._lock.close()
 
     def write_config(self, config: Config) -> None:
-        """Make the directory and write `config.json`, whole or not at all."""
+        """Write `config.json`, whole or not at all; if a new directory refuses it, that goes again."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"Cannot make {self.path} ({error.strerror}): choose a --logdir you can write to."
-            ) from error
-        with atomic_file(self.config_file) as file:
-            file.write((json.dumps(to_flat(config), indent=2) + "\n").encode())
+            with atomic_file(self.config_file) as file:
+                file.write((json.dumps(to_flat(config), indent=2) + "\n").encode())
+        except UserError:
+            if self._new:
+                (self.path / LOCK).unlink()
+                self.path.rmdir()
+            raise
 
     def config(self, **changes: Any) -> Config:
         """The configuration of the run that lives here. Raises `UserError` if there is none."""
@@ -84,3 +117,8 @@ class RunDirectory:
             raise UserError(
                 f"{self.config_file} cannot be read ({error}): restore it, or start anew."
             ) from error
+
+
+def _is_empty(directory: Path) -> bool:
+    """Whether it exists and holds nothing, not even what a kill leaves of a first checkpoint."""
+    return directory.is_dir() and not any(directory.iterdir())

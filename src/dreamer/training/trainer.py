@@ -138,8 +138,8 @@ class Trainer:
         self.skipped = self.skipped + 1 if bad else 0
         if self.skipped >= self.config.optimizer.max_skipped:
             raise UserError(
-                f"{self.skipped} updates in a row were not finite, first in {bad[0]}: the last good checkpoint is"
-                f" in {self.run_directory.checkpoints}; try --precision float32 or a smaller learning rate."
+                f"{self.skipped} updates in a row were not finite, first in {bad[0]}: the checkpoint in"
+                f" {self.run_directory.checkpoints} is good; try --precision float32 or a smaller learning rate."
             )
 
     def _interact(self) -> None:
