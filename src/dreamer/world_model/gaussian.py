@@ -24,8 +24,7 @@ class _SquaredError(torch.autograd.Function):
         error = torch.sub(mean.float(), target, alpha=scale).sub_(shift)
         ctx.save_for_backward(error)
         ctx.dtype = mean.dtype
-        flat = error.flatten(2)
-        return torch.linalg.vecdot(flat, flat)
+        return error.square().flatten(2).sum(-1)  # no matrix product: autocast would round it to bfloat16
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:
