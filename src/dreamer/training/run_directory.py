@@ -4,7 +4,7 @@ import dataclasses
 import fcntl
 import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from dreamer.config import Config, from_flat, to_flat
 from dreamer.errors import UserError
@@ -37,6 +37,7 @@ class RunDirectory:
         self.checkpoints = path / "checkpoint"
         self.replay = path / "replay"
         self.videos = path / "videos"
+        self._lock: IO[str] | None = None
 
     @property
     def exists(self) -> bool:
@@ -90,7 +91,8 @@ class RunDirectory:
 
     def unlock(self) -> None:
         """Let others train here again."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def write_config(self, config: Config) -> None:
         """Write `config.json`, whole or not at all; if a new directory refuses it, that goes again."""

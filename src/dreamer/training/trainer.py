@@ -55,17 +55,26 @@ class Trainer:
         self.means = Mean()
         self.skipped = 0  # updates in a row left out because a gradient was not finite
         self.finished_at: int | None = None  # env_step of the final evaluation
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        """Take the directory, and go on from its checkpoint if it has one."""
         self.run_directory.lock()
         saved = checkpoint.load(self.run_directory.checkpoints)
-        self.run_directory.write_config(config)
-        self.store = EpisodeStore(self.run_directory.replay, config.replay.capacity)
+        self.run_directory.write_config(self.config)
+        self.store = EpisodeStore(self.run_directory.replay, self.config.replay.capacity)
         self.recorder = Recorder(self.run_directory, self.counters, self.schedule.steps)
         self.resumed = saved is not None
         if saved is None:
             self._start_anew()
         else:
             self.load_state_dict(saved)
-        sampler = SequenceSampler(self.store, config.replay.batch_size, config.replay.batch_length)
+        replay = self.config.replay
+        sampler = SequenceSampler(self.store, replay.batch_size, replay.batch_length)
         self.feed = Prefetcher(sampler, self.agent.device)
 
     # -- the loop ----------------------------------------------------------------------------------------
@@ -138,8 +147,8 @@ class Trainer:
         self.skipped = self.skipped + 1 if bad else 0
         if self.skipped >= self.config.optimizer.max_skipped:
             raise UserError(
-                f"{self.skipped} updates in a row were not finite, first in {bad[0]}: the checkpoint in"
-                f" {self.run_directory.checkpoints} is good; try --precision float32 or a smaller learning rate."
+                f"{self.skipped} updates in a row were not finite, first in {bad[0]}: try --precision float32"
+                f" or a smaller learning rate; the last checkpoint in {self.run_directory.checkpoints} is good."
             )
 
     def _interact(self) -> None:
