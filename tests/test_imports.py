@@ -9,21 +9,22 @@ import dreamer
 
 ROOT = Path(dreamer.__file__).parent
 
-_BASE = {"config", "errors"}
+_BASE = {"config", "errors", "spec"}
 _MODEL = _BASE | {"envs", "world_model"}
 _AGENT = _MODEL | {"behavior", "agents", "replay"}
 
 # What each part may import besides itself. Training and results are siblings: neither knows the other.
 MAY_IMPORT = {
-    "__init__": set(),
-    "config": set(),
+    "spec": set(),
     "errors": set(),
+    "config": {"errors"},
     "presets": _BASE,
     "envs": _BASE,
     "replay": _BASE | {"envs"},
     "world_model": _BASE | {"envs"},
     "behavior": _MODEL,
     "agents": _MODEL | {"behavior"},
+    "__init__": {"agents"},
     "training": _AGENT,
     "results": _AGENT,
     "cli": _AGENT | {"presets", "training", "results"},

@@ -18,7 +18,7 @@ class EnvConfig:
     """The environment and what the agent sees of it (paper, Section 6)."""
 
     env: str = "dmc:walker_walk"
-    """Task: `dmc:<domain>_<task>` (Control Suite) or `gym:<id>` (any registered Gymnasium id)."""
+    """Task: `dmc:<domain>_<task>` (Control Suite), `gym:<id>` (any registered id), `atari:<game>`."""
     obs: Literal["image", "state"] = "image"
     """What the agent sees: camera images, or the environment's state vector."""
     image_size: int = 64
@@ -31,10 +31,23 @@ class EnvConfig:
     """`canonical`: the suite's own pictures. `fast`: no shadows, reflections and multisampling."""
     camera: int = -1
     """Camera of a Control Suite task; -1 takes 0, and 2 for the quadruped."""
+    grey: bool = False
+    """Atari: grey pictures instead of colour."""
+    sticky_actions: float = 0.25
+    """Atari: probability that the console repeats the previous action for a frame; 0 switches it off."""
+    noops: int = 30
+    """Atari: most idle frames at the start of an episode; their number is drawn from 1 up."""
+    life_loss: bool = True
+    """Atari: in training an episode ends with a lost life; evaluation plays to the end of the game."""
     num_envs: int = 1
     """Environments that collect side by side, each in its own process when more than one."""
     worker_timeout: float = 120.0
     """Seconds after which a silent environment process counts as hung."""
+
+
+def evaluated(environment: EnvConfig) -> EnvConfig:
+    """The same environment for evaluation, where an episode is a whole game."""
+    return replace(environment, life_loss=False)
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,10 @@ class ModelConfig:
 
     objective: Literal["reconstruction", "contrastive", "reward-only"] = "reconstruction"
     """What makes the latent states informative about the observations."""
+    contrast: Literal["paper", "window"] = "paper"
+    """With `--objective contrastive`: against all observations of the batch, or the TF1 code's 300 states."""
+    diagnostic_decoder: bool = True
+    """Without reconstruction: train a decoder all the same, to look at; nothing else learns from it."""
     stoch: int = 30
     """Size of the stochastic state (S)."""
     deter: int = 200
@@ -71,6 +88,8 @@ class ModelConfig:
     """Hidden layers of the reward head."""
     free_nats: float = 3.0
     """The KL term is not pushed below this many nats."""
+    free_nats_per: Literal["batch", "element"] = "batch"
+    """Compare the mean KL of the batch with the free nats (TF2), or that of every step (paper, TF1)."""
     kl_scale: float = 1.0
     """Weight of the KL term."""
     pcont: bool = False
@@ -79,6 +98,8 @@ class ModelConfig:
     """Hidden layers of the discount head."""
     pcont_scale: float = 10.0
     """Weight of the discount head's loss."""
+    clip_rewards: Literal["none", "tanh"] = "none"
+    """How rewards are squashed before the reward head learns them; scores are never changed."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +114,8 @@ class BehaviorConfig:
     """Discount per decision."""
     lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = 0.95
     """Mixture of the lambda-return: 0 is one-step, 1 is Monte Carlo up to the horizon."""
+    bootstrap: Literal["last", "second-last"] = "last"
+    """Imagined state whose value ends the lambda-return; the TF1 code takes the second-last."""
     actor_layers: int = 4
     """Hidden layers of the actor."""
     value_layers: int = 3
@@ -100,7 +123,21 @@ class BehaviorConfig:
     mode_samples: int = 100
     """Samples among which evaluation picks the most likely action."""
     expl_noise: float = 0.3
-    """Standard deviation of the Gaussian noise added to actions during collection."""
+    """Standard deviation of the Gaussian noise added to continuous actions during collection."""
+    epsilon: float = 0.4
+    """Share of random actions in collection, where actions are discrete: at the first update."""
+    epsilon_min: float = 0.1
+    """The same after `epsilon_steps` updates, and from then on; between the two it falls linearly."""
+    epsilon_steps: int = 200_000
+    """Updates after which the share of random actions falls no more."""
+    plan_horizon: int = 12
+    """With `--agent planet`: imagined steps of a plan."""
+    plan_iterations: int = 10
+    """With `--agent planet`: rounds of the cross-entropy method."""
+    plan_candidates: int = 1000
+    """With `--agent planet`: plans tried in each round."""
+    plan_elites: int = 100
+    """With `--agent planet`: best plans, to which the next round is fitted."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +189,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where networks run; `auto` takes a GPU if there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the large products; `auto` takes bfloat16 where the hardware has it. Losses are always float32."""
+    """Of the large products; `auto`: bfloat16 where the hardware has it. Losses are always float32."""
     threads: int = 0
     """CPU threads of the learner; 0 takes every core."""
 
@@ -180,7 +217,7 @@ def from_flat(options: dict[str, Any]) -> Config:
 
 
 def with_options(config: Config, options: dict[str, Any]) -> Config:
-    """`config` with some options, given by their flat names, replaced. Raises `KeyError` for an unknown one."""
+    """`config` with some options, by their flat names, replaced. Raises `KeyError` for an unknown one."""
     parts, left = {}, dict(options)
     for part in fields(config):
         old = getattr(config, part.name)
@@ -192,11 +229,35 @@ def with_options(config: Config, options: dict[str, Any]) -> Config:
 
 
 MAY_BE_ZERO = frozenset(
-    "capacity free_nats kl_scale pcont_scale gamma lambda_ expl_noise reward_layers pcont_layers actor_layers"
-    " value_layers adam_eps seed seed_episodes seed_frames pretrain eval_every video_every threads".split()
+    [
+        "capacity",
+        "free_nats",
+        "kl_scale",
+        "pcont_scale",
+        "gamma",
+        "lambda_",
+        "expl_noise",
+        "epsilon",
+        "epsilon_min",
+        "epsilon_steps",
+        "noops",
+        "sticky_actions",
+        "reward_layers",
+        "pcont_layers",
+        "actor_layers",
+        "value_layers",
+        "adam_eps",
+        "seed",
+        "seed_frames",
+        "pretrain",
+        "eval_every",
+        "video_every",
+        "threads",
+    ]
 )
 MAY_BE_NEGATIVE = frozenset(["camera"])
-AT_MOST_ONE = ("gamma", "lambda_")
+AT_MOST_ONE = ("gamma", "lambda_", "epsilon", "epsilon_min", "sticky_actions")
+LARGEST_SEED = 2**32 - 1
 
 
 def check(config: Config) -> None:
@@ -212,7 +273,16 @@ def check(config: Config) -> None:
             )
         if name in AT_MOST_ONE and value > 1:
             raise UserError(f"{shown} must be at most 1, got {value}.")
+    if options["seed"] > LARGEST_SEED:
+        raise UserError(f"--seed must be at most {LARGEST_SEED}, got {options['seed']}.")
     if options["horizon"] < 2:
         raise UserError("--horizon must be at least 2: a return needs a step and a state to bootstrap from.")
+    if options["epsilon_min"] > options["epsilon"]:
+        raise UserError(f"--epsilon-min must not be above --epsilon, got {options['epsilon_min']}.")
+    if options["plan_elites"] > options["plan_candidates"]:
+        raise UserError(
+            f"--plan-elites must not exceed --plan-candidates, got {options['plan_elites']}"
+            f" and {options['plan_candidates']}."
+        )
     if options["pcont"] and options["batch_length"] < 2:
         raise UserError("--batch-length must be at least 2 with --pcont, whose last step starts no dream.")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dreamer.agents.policy_state import PolicyState
-from dreamer.envs.spec import EnvSpec
+from dreamer.spec import EnvSpec
 
 Observation = dict[str, np.ndarray]
 Metrics = dict[str, Tensor]
@@ -18,6 +18,13 @@ class Agent(Protocol):
 
     spec: EnvSpec
     device: torch.device
+    learns: bool
+    """Whether `update` does anything."""
+
+    @property
+    def predicts(self) -> bool:
+        """Whether `open_loop` can be asked for."""
+        ...
 
     def initial_state(self, n: int) -> PolicyState:
         """The filter's state before the first observation of `n` episodes."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamer.behavior.one_hot import OneHot
-from dreamer.envs.spec import ActionSpec
+from dreamer.spec import ActionSpec
 from dreamer.world_model.dense import DenseHead
 from dreamer.world_model.gaussian import HALF_LOG_TWO_PI
 
@@ -51,7 +51,7 @@ class TanhNormal:
         return (normal - log_slope).sum(-1)
 
     def mode(self, noise: Tensor) -> Tensor:
-        """The most likely of the samples made from `noise` `(K, ..., A)`, for every row by itself: `(..., A)`.
+        """The most likely of the samples made from `noise` `(K, ..., A)`, for each row by itself: `(..., A)`.
 
         TF2 tools.py:239 takes for every row the sample that is best for row 0; right only for one row.
         """
@@ -85,6 +85,13 @@ class Actor(nn.Module):
         mean, raw_std = out.chunk(2, -1)
         mean = MEAN_SCALE * torch.tanh(mean / MEAN_SCALE)
         return TanhNormal(mean, F.softplus(raw_std + RAW_INITIAL_STD) + MIN_STD)
+
+    def act(self, feat: Tensor, mode_samples: int | None, generator: torch.Generator | None) -> Tensor:
+        """Actions `(N, A)` at `(N, F)`: a sample, or with `mode_samples` the most likely of so many."""
+        distribution = self(feat)
+        if mode_samples is None:
+            return distribution.sample(self.draw_noise(len(feat), generator=generator))
+        return distribution.mode(self.draw_noise(mode_samples, len(feat), generator=generator))
 
     def draw_noise(self, *shape: int, generator: torch.Generator | None) -> Tensor:
         """What `sample` needs for `(*shape, A)` actions: normal, or Gumbel noise for discrete ones."""

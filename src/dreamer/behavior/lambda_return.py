@@ -11,8 +11,8 @@ def lambda_return(
 
         R_t = r_t + gamma_t ((1 - lambda) v_{t+1} + lambda R_{t+1}),    R_T = v_T = bootstrap
 
-    `reward`, `value`, `discount` are `(T, ...)` on the same states, `bootstrap` `(...)` is the value of the state
-    after the last: returns `(T, ...)`. `value[0]` is never used.
+    `reward`, `value`, `discount` are `(T, ...)` on the same states, `bootstrap` `(...)` is the value of the
+    state after the last: returns `(T, ...)`. `value[0]` is never used.
     """
     next_value = torch.cat([value[1:], bootstrap.unsqueeze(0)])
     one_step = reward + discount * (1 - lambda_) * next_value
@@ -27,7 +27,8 @@ def lambda_return(
 def discount_weights(discount: Tensor) -> Tensor:
     """How likely each imagined state is still to be reached: 1, gamma_0, gamma_0 gamma_1, ... `(T, ...)`.
 
-    The gradient is stopped: the weights say how much a state counts, they are no way to change it (TF2 dreamer.py:190).
+    The gradient is stopped: the weights say how much a state counts, they are no way to change it
+    (TF2 dreamer.py:190).
     """
     discount = discount.detach()
     return torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0)

@@ -42,4 +42,4 @@ class OneHot:
 def _straight_through(logits: Tensor, score: Tensor) -> Tensor:
     probs = F.softmax(logits, -1)
     hard = F.one_hot(score.argmax(-1), logits.shape[-1]).to(probs.dtype)
-    return hard + probs - probs.detach()
+    return hard + (probs - probs.detach())  # this order keeps the numbers exactly 0 and 1

@@ -1,36 +1,12 @@
-"""What an environment shows and takes, in the few words a network needs."""
-
-from dataclasses import dataclass
+"""From an environment's spaces to its `EnvSpec`."""
 
 import gymnasium as gym
 from gymnasium import spaces
 
 from dreamer.errors import UserError
+from dreamer.spec import ActionSpec, EnvSpec
 
-
-@dataclass(frozen=True)
-class ActionSpec:
-    """One action vector of `size` floats.
-
-    `groups` is empty for continuous actions in [-1, 1]; otherwise the vector is the concatenation of
-    one-hot vectors of these lengths (one for `Discrete`, several for `MultiDiscrete`).
-    """
-
-    size: int
-    groups: tuple[int, ...] = ()
-
-    @property
-    def discrete(self) -> bool:
-        return bool(self.groups)
-
-
-@dataclass(frozen=True)
-class EnvSpec:
-    """Observation shapes by key, images (uint8, `(H, W, C)`) apart from vectors (float32, `(n,)`)."""
-
-    images: dict[str, tuple[int, int, int]]
-    vectors: dict[str, int]
-    action: ActionSpec
+__all__ = ["ActionSpec", "EnvSpec", "spec_from_space", "spec_of"]
 
 
 def spec_of(env: gym.Env) -> EnvSpec:

@@ -27,10 +27,12 @@ class Dream:
 def dream(
     agent: Agent, store: EpisodeStore, seed: int, sequences: int = 6, length: int = 50, context: int = CONTEXT
 ) -> Dream:
-    """Predict `sequences` windows of past episodes. Raises `UserError` if the agent sees no images."""
+    """Predict `sequences` windows of past episodes. Raises `UserError` if the agent cannot draw them."""
     images = agent.spec.images
     if not images:
         raise UserError("This agent sees no images, so there is nothing to draw: train with --obs image.")
+    if not agent.predicts:
+        raise UserError("This agent has no decoder to draw its dreams with, so there is nothing to see.")
     length = max(context + 1, min(length, int(store.lengths.max(initial=0))))
     sampler = SequenceSampler(store, sequences, length)
     batch = to_device(sampler.sample(np.random.default_rng(seed)), agent.device)

@@ -6,7 +6,7 @@ from typing import Any
 
 from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
-from dreamer.config import Config
+from dreamer.config import Config, evaluated
 from dreamer.envs.vector import VectorEnv
 from dreamer.errors import UserError
 from dreamer.replay.store import EpisodeStore
@@ -40,7 +40,7 @@ def load_run(path: Path, **changes: Any) -> TrainedRun:
     state = checkpoint.load(directory.checkpoints)
     if state is None:
         raise UserError(f"{path} holds no checkpoint yet: let `dreamer train` run on until it saves one.")
-    envs = VectorEnv(config.environment, 1, config.training.seed)
+    envs = VectorEnv(evaluated(config.environment), 1, config.training.seed)
     agent = make_agent(envs.spec, config)
     agent.load_state_dict(state["agent"])
     return TrainedRun(directory, config, agent, envs, state["env_step"], state["replay"])

@@ -60,7 +60,7 @@ class RunDirectory:
             )
 
     def _check_options(self, config: Config) -> None:
-        old, new = self._flat(), to_flat(config)
+        old, new = to_flat(self.config()), to_flat(config)  # options newer than the run: their defaults
         differing = [name for name in new if name not in MAY_CHANGE and old.get(name) != new[name]]
         if differing:
             listed = ", ".join(f"{name} was {old.get(name)!r}, now {new[name]!r}" for name in differing[:5])

@@ -12,7 +12,7 @@ import torch
 
 from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
-from dreamer.config import Config
+from dreamer.config import Config, evaluated
 from dreamer.envs.vector import VectorEnv
 from dreamer.errors import UserError
 from dreamer.replay.feed import Prefetcher
@@ -43,7 +43,7 @@ class Trainer:
             torch.set_num_threads(self.schedule.threads)
         # Whatever can be wrong with the environment or the networks shows before anything is written.
         self.envs = VectorEnv(config.environment, config.environment.num_envs, self.schedule.seed)
-        self.eval_envs = VectorEnv(config.environment, 1, self.schedule.seed)
+        self.eval_envs = VectorEnv(evaluated(config.environment), 1, self.schedule.seed)
         self.agent: Agent = make_agent(self.envs.spec, config)
         self.collector = Collector(self.envs, self.agent, config.environment.num_envs, self.schedule.seed)
         self.counters = Counters()
@@ -128,7 +128,7 @@ class Trainer:
 
     def _updates_due(self) -> int:
         """How many updates should have been taken by now: C at the start, and C more every 1000 frames."""
-        if self.learning_start is None:
+        if self.learning_start is None or not self.agent.learns:
             return 0
         rounds = 1 + (self.counters.env_step - self.learning_start) // self.schedule.train_every
         return self.schedule.pretrain + rounds * self.schedule.train_steps
@@ -179,7 +179,7 @@ class Trainer:
         seed = self.schedule.seed + 1_000_003 * (1 + self.counters.env_step)
         film = bool(self.schedule.video_every) and self.counters.env_step >= self.next_video
         self.recorder.evaluation(evaluate(self.agent, self.eval_envs, episodes, seed, record=film))
-        if film and self.envs.spec.images:
+        if film and self.envs.spec.images and self.agent.predicts:
             self.recorder.dream(dream(self.agent, self.store, seed))
             self.next_video = _next_multiple(self.counters.env_step, self.schedule.video_every)
         self.next_eval = _next_multiple(self.counters.env_step, self.schedule.eval_every)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamer.envs.spec import EnvSpec
 from dreamer.errors import UserError
+from dreamer.spec import EnvSpec
 from dreamer.world_model.dense import DenseHead, linear
 from dreamer.world_model.encoder import STRIDE, conv_sizes
 
@@ -74,7 +74,7 @@ class ImageDecoder(nn.Module):
     def forward(self, feat: Tensor) -> Tensor:
         x = self.unfold(self.dense(feat.flatten(0, -2)))
         for layer in self.layers:
-            # The bias apart: with it, oneDNN takes a path six times as slow for the first of these in bfloat16.
+            # The bias apart: with it, oneDNN is six times as slow for the first of these in bfloat16.
             x = F.conv_transpose2d(F.relu(x), layer.weight, stride=STRIDE)
             x = x + layer.bias.to(x.dtype).view(-1, 1, 1)
         return x.permute(0, 2, 3, 1).reshape(*feat.shape[:-1], *x.shape[2:], x.shape[1])

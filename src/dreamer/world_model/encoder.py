@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamer.envs.spec import EnvSpec
 from dreamer.errors import UserError
+from dreamer.spec import EnvSpec
 from dreamer.world_model.dense import linear
 
 KERNEL, STRIDE = 4, 2

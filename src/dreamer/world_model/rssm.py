@@ -4,8 +4,8 @@
     transition      q(s_t | h_t)         = N(mean, std),  from ELU(W h_t)            "prior"
     representation  p(s_t | h_t, e_t)    = N(mean, std),  from ELU(W [h_t, e_t])     "posterior"
 
-with std = softplus(raw) + 0.1. Shapes: B batch, T time, A action, E embedding, S stoch, D deter. All noise is an
-argument: a sample is mean + std * noise, independent for every row.
+with std = softplus(raw) + 0.1. Shapes: B batch, T time, A action, E embedding, S stoch, D deter. All noise is
+an argument: a sample is mean + std * noise, independent for every row.
 """
 
 import torch
@@ -61,10 +61,10 @@ class RSSM(nn.Module):
         state: State | None = None,
         is_first: Tensor | None = None,
     ) -> tuple[State, State]:
-        """Filter a sequence: embeddings `(B, T, E)`, the actions that led to them `(B, T, A)`, noise `(B, T, S)`.
+        """Filter embeddings `(B, T, E)`, the actions that led to them `(B, T, A)`, with noise `(B, T, S)`.
 
         Starts from `state` (zeros if none) and again from zeros wherever `is_first` `(B, T)` holds. Returns
-        posterior and prior, `(B, T, .)`. The prior carries its mean as its sample: nothing reads a sample of it.
+        posterior and prior, `(B, T, .)`. The prior carries its mean as its sample: no sample of it is read.
         """
         state = self.initial(len(embed)) if state is None else state
         from_action, from_embed = self._action_part(action), self._embed_part(embed)
@@ -80,12 +80,12 @@ class RSSM(nn.Module):
         return posterior, self.prior(posterior.deter)
 
     def observe_step(self, state: State, action: Tensor, embed: Tensor, noise: Tensor) -> State:
-        """One step of the filter, for acting: the posterior `(B, .)` given action `(B, A)` and embedding `(B, E)`."""
+        """One step of the filter: the posterior `(B, .)` given action `(B, A)` and embedding `(B, E)`."""
         deter = self._memory(state, self._action_part(action))
         return self._posterior(deter, self._embed_part(embed), noise)
 
     def imagine_step(self, state: State, action: Tensor, noise: Tensor) -> State:
-        """One step of the dream: the prior `(B, .)` after `action` `(B, A)`, sampled with `noise` `(B, S)`."""
+        """One step of the dream: the prior `(B, .)` after `action` `(B, A)`, with `noise` `(B, S)`."""
         return self.prior(self._memory(state, self._action_part(action)), noise)
 
     def imagine(self, state: State, action: Tensor, noise: Tensor) -> State:

@@ -3,7 +3,8 @@
     loss = kl_scale * max(mean KL(posterior || prior), free_nats)
            - mean ln q(o_t | s_t) - mean ln q(r_t | s_t) [- pcont_scale * mean ln q(discount_t | s_t)]
 
-Means are over batch and time, densities are summed over their own features.
+Means are over batch and time, densities are summed over their own features. Of the other objectives (paper,
+Figure 8), `contrastive` has J_S of `contrastive.py` in place of ln q(o_t | s_t), `reward-only` has nothing.
 """
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamer.config import BehaviorConfig, ModelConfig
-from dreamer.envs.spec import EnvSpec
+from dreamer.spec import EnvSpec
 from dreamer.world_model import gaussian
+from dreamer.world_model.contrastive import CONTRASTS, StateModel
 from dreamer.world_model.decoder import Decoder
 from dreamer.world_model.dense import ScalarHead
 from dreamer.world_model.encoder import IMAGE_SCALE, IMAGE_SHIFT, Encoder
@@ -34,9 +36,25 @@ class WorldModel(nn.Module):
             spec.action.size, self.encoder.size, config.stoch, config.deter, config.hidden, config.min_std
         )
         self.feat_size = config.stoch + config.deter
-        self.decoder = Decoder(self.feat_size, spec, config.cnn_depth, config.units)
+        self.reconstructs = config.objective == "reconstruction"
+        decodes = self.reconstructs or config.diagnostic_decoder
+        self.decoder = Decoder(self.feat_size, spec, config.cnn_depth, config.units) if decodes else None
         self.reward = ScalarHead(self.feat_size, config.reward_layers, config.units)
         self.pcont = ScalarHead(self.feat_size, config.pcont_layers, config.units) if config.pcont else None
+        contrastive = config.objective == "contrastive"
+        self.state_model = (
+            StateModel(self.encoder.size, self.feat_size, config.units) if contrastive else None
+        )
+
+    @property
+    def diagnostic(self) -> Decoder | None:
+        """A decoder that only looks on: it learns from the states, and they learn nothing from it."""
+        return None if self.reconstructs else self.decoder
+
+    def learners(self) -> list[nn.Parameter]:
+        """The parameters that `loss` trains: all but those of a diagnostic decoder."""
+        onlookers = set() if self.diagnostic is None else set(self.diagnostic.parameters())
+        return [parameter for parameter in self.parameters() if parameter not in onlookers]
 
     def loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics, State]:
         """The loss of a batch `(B, T, ...)` under filter noise `(B, T, S)`.
@@ -46,28 +64,50 @@ class WorldModel(nn.Module):
         embed = self.encoder(batch)
         posterior, prior = self.rssm.observe(embed, batch["action"], noise, is_first=batch.get("is_first"))
         log_probs = self.log_probs(posterior.feat, batch)
-        kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std).mean()
-        # TF2: the mean is taken before the free nats, so that steps may share them (paper: per step).
-        loss = self.config.kl_scale * kl.clamp(min=self.config.free_nats)
+        if self.state_model is not None:
+            contrast = CONTRASTS[self.config.contrast]
+            log_probs["contrast"] = contrast(posterior.feat, *self.state_model(embed))
+        kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
+        loss = self.config.kl_scale * self._above_free_nats(kl)
         for key, log_prob in log_probs.items():
             loss = loss - log_prob.mean() * (self.config.pcont_scale if key == "pcont" else 1.0)
         metrics = {f"model/{key}_loss": -value.mean().detach() for key, value in log_probs.items()}
-        metrics["model/kl"] = kl.detach()
+        metrics["model/kl"] = kl.mean().detach()
         metrics["model/prior_entropy"] = gaussian.mean_entropy(prior.std)
         metrics["model/posterior_entropy"] = gaussian.mean_entropy(posterior.std)
         metrics["model/loss"] = loss.detach()
         return loss, metrics, posterior
 
+    def _above_free_nats(self, kl: Tensor) -> Tensor:
+        """The mean of the KL `(B, T)`, cut off below."""
+        # TF2: the mean is taken before the free nats, so that steps may share them (paper: per step).
+        if self.config.free_nats_per == "batch":
+            return kl.mean().clamp(min=self.config.free_nats)
+        return kl.clamp(min=self.config.free_nats).mean()
+
+    def diagnostic_loss(self, posterior: State, batch: Batch) -> tuple[Tensor, Metrics]:
+        """The loss of the diagnostic decoder alone, at posterior states `(B, T, .)`."""
+        assert self.diagnostic is not None
+        log_probs = self._observation_log_probs(self.diagnostic, posterior.feat.detach(), batch)
+        losses = {f"model/{key}_loss": -log_prob.mean() for key, log_prob in log_probs.items()}
+        return torch.stack(list(losses.values())).sum(), {key: loss.detach() for key, loss in losses.items()}
+
     def log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """ln q of observations, reward and discount at features `(B, T, F)`: each `(B, T)`."""
-        result = {}
-        for key, mean in self.decoder(feat).items():
-            scaling = (IMAGE_SCALE, IMAGE_SHIFT) if key in self.spec.images else (1.0, 0.0)
-            result[key] = gaussian.unit_log_prob_sum(mean, batch[key], *scaling)
-        result["reward"] = gaussian.unit_log_prob(self.reward(feat), batch["reward"])
+        """ln q of observations (if reconstructed), reward and discount at `(B, T, F)`: each `(B, T)`."""
+        reconstructed = self.reconstructs and self.decoder is not None
+        result = self._observation_log_probs(self.decoder, feat, batch) if reconstructed else {}
+        reward = batch["reward"].tanh() if self.config.clip_rewards == "tanh" else batch["reward"]
+        result["reward"] = gaussian.unit_log_prob(self.reward(feat), reward)
         if self.pcont is not None:
             label = self.gamma * batch["discount"]  # soft labels, 0 and gamma (paper, Section 3)
             result["pcont"] = -F.binary_cross_entropy_with_logits(self.pcont(feat), label, reduction="none")
+        return result
+
+    def _observation_log_probs(self, decoder: Decoder, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
+        result = {}
+        for key, mean in decoder(feat).items():
+            scaling = (IMAGE_SCALE, IMAGE_SHIFT) if key in self.spec.images else (1.0, 0.0)
+            result[key] = gaussian.unit_log_prob_sum(mean, batch[key], *scaling)
         return result
 
     def discount(self, feat: Tensor) -> Tensor:
@@ -80,8 +120,9 @@ class WorldModel(nn.Module):
     def open_loop(self, batch: Batch, context: int, noise: Tensor) -> dict[str, Tensor]:
         """See the first `context` steps of `(B, T, ...)`, then dream the rest from the true actions alone.
 
-        `noise` is `(B, T, S)`. Returns the decoded observations `(B, T, ...)`, images in [0, 1] (paper, Figure 5).
+        `noise` is `(B, T, S)`. Returns the decoded observations `(B, T, ...)`, images in [0, 1] (Figure 5).
         """
+        assert self.decoder is not None
         embed = self.encoder({key: batch[key][:, :context] for key in self.encoder.parts})
         seen, _ = self.rssm.observe(embed, batch["action"][:, :context], noise[:, :context])
         last = seen.map(lambda x: x[:, -1])

@@ -1,0 +1,82 @@
+"""The contrastive objective: a state model q(s_t | o_t) in place of a decoder (paper, Section 4, Eq. 11-12).
+
+    J_S = ln q(s_t | o_t) - ln sum_o' q(s_t | o')
+
+The observations o' of the whole batch are the contrast (InfoNCE, Eq. 15), the own one among them: how well
+does a state tell which observation it belongs to? So J_S is never above 0. The original code contrasts states
+instead of observations, those a few sequences and steps away: `window_info_nce`.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dreamer.world_model.dense import DenseHead
+from dreamer.world_model.gaussian import HALF_LOG_TWO_PI
+
+LAYERS = 3
+RAW_UNIT_STD = math.log(math.e - 1)
+MIN_STD = 0.01
+BATCH_SHIFTS, TIME_SHIFTS = range(-5, 5), range(-15, 15)
+
+
+class StateModel(nn.Module):
+    """q(s_t | o_t): embedding `(..., E)` -> mean and std of features `(..., F)` (TF1 configs.py:231-235)."""
+
+    def __init__(self, embed: int, features: int, units: int):
+        super().__init__()
+        self.head = DenseHead(embed, LAYERS, units, 2 * features)
+
+    def forward(self, embed: Tensor) -> tuple[Tensor, Tensor]:
+        mean, raw = self.head(embed).chunk(2, -1)
+        return mean, F.softplus(raw + RAW_UNIT_STD) + MIN_STD
+
+
+def log_densities(feat: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """ln N(s_i; mean_j, std_j) of every state under every observation: three times `(N, F)` -> `(N, N)`.
+
+    The square is multiplied out, so that three matrix products do it; in float32, as its parts are large.
+    """
+    with torch.autocast(feat.device.type, enabled=False):
+        centre = mean.detach().mean(0)  # nearer to zero, less is lost when the large parts cancel
+        feat, mean, precision = feat.float() - centre, mean - centre, std.pow(-2)
+        square = feat.square() @ precision.T - 2 * feat @ (mean * precision).T
+        offset = (mean.square() * precision).sum(-1) + 2 * std.log().sum(-1)
+        return -0.5 * (square + offset) - feat.shape[-1] * HALF_LOG_TWO_PI
+
+
+def info_nce(feat: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """The paper's form, every state's own observation against all B T: `(B, T, F)` -> `(B, T)`."""
+    density = log_densities(feat.flatten(0, 1), mean.flatten(0, 1), std.flatten(0, 1))
+    return (density.diagonal() - density.logsumexp(1)).view(feat.shape[:2])
+
+
+def window_info_nce(feat: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """The original code's form: for every observation, its own state against 300: `(B, T, F)` -> `(B, T)`.
+
+    Those of 10 sequences and 30 steps around it, counted cyclically (TF1 utility.py:366-407).
+    """
+    batch, time = feat.shape[:2]
+    density = log_densities(feat.flatten(0, 1), mean.flatten(0, 1), std.flatten(0, 1))
+    states = _window(batch, time, feat.device)
+    contrast = density.T.gather(1, states).logsumexp(1)
+    return (density.diagonal() - contrast).view(batch, time)
+
+
+def _window(batch: int, time: int, device: torch.device) -> Tensor:
+    """Numbers `(B T, 300)` of the states that stand against each element's own."""
+    rows, shifts_b = torch.arange(batch, device=device), torch.tensor(BATCH_SHIFTS, device=device)
+    steps, shifts_t = torch.arange(time, device=device), torch.tensor(TIME_SHIFTS, device=device)
+    row = (rows[:, None] - shifts_b) % batch
+    step = (steps[:, None] - shifts_t) % time
+    numbers = row[:, None, :, None] * time + step[None, :, None, :]
+    return numbers.flatten(2).flatten(0, 1)
+
+
+CONTRASTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "paper": info_nce,
+    "window": window_info_nce,
+}
