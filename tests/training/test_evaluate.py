@@ -1,0 +1,60 @@
+"""Evaluation: whole episodes, a function of the seed and the weights, and without a trace in training."""
+
+import numpy as np
+import torch
+
+from dreamer.agents.agent import Agent
+from dreamer.agents.make import make_agent
+from dreamer.envs.vector import VectorEnv
+from dreamer.training.evaluate import Evaluation, evaluate
+from training.runs import config
+
+
+def _play(
+    seed: int, env: str = "toy:dot", episodes: int = 3, record: bool = False
+) -> tuple[Evaluation, Agent]:
+    settings = config(env=env, time_limit=20)
+    envs = VectorEnv(settings.environment, 1)
+    agent = make_agent(envs.spec, settings)
+    return evaluate(agent, envs, episodes, seed, record), agent
+
+
+def test_it_is_a_function_of_the_seed() -> None:
+    one, other = _play(0)[0], _play(1)[0]
+    assert one.returns == _play(0)[0].returns
+    assert one.returns != other.returns
+    assert len(set(one.returns)) == 3
+
+
+def test_the_first_episodes_do_not_depend_on_how_many_there_are() -> None:
+    assert _play(0, episodes=2)[0].returns == _play(0, episodes=3)[0].returns[:2]
+
+
+def test_returns_are_undiscounted_sums_over_whole_episodes() -> None:
+    result, _ = _play(0, env="toy:counting")
+    assert result.returns == [20 * 21 / 2] * 3
+    assert result.lengths == [10] * 3
+    assert (result.mean, result.std) == (210, 0)
+
+
+def test_it_ends_where_the_environment_terminates() -> None:
+    result, _ = _play(0, env="toy:terminating", episodes=5)
+    assert len(set(result.lengths)) > 1
+    assert max(result.lengths) <= 6
+
+
+def test_the_first_episode_is_filmed() -> None:
+    result, _ = _play(0, env="toy:counting", record=True)
+    assert result.frames is not None
+    assert result.frames.dtype == np.uint8
+    assert result.frames[:, 0, 0, 0].tolist() == list(range(0, 20, 2))
+
+
+def test_it_changes_neither_agent_nor_global_generators() -> None:
+    before = torch.random.get_rng_state()
+    fresh = make_agent(VectorEnv(config().environment).spec, config(time_limit=20))
+    _, agent = _play(0)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for key, tensor in fresh.state_dict()["world_model"].items():
+        assert torch.equal(tensor, agent.state_dict()["world_model"][key])
+    assert torch.equal(fresh.state_dict()["generator"], agent.state_dict()["generator"])

@@ -1,0 +1,106 @@
+"""Run directories: whose they are, and that a refusal leaves them as they were."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from dreamer.config import Config
+from dreamer.errors import UserError
+from dreamer.training.run_directory import RunDirectory
+from dreamer.training.trainer import Trainer
+from training.runs import config, tree
+
+
+def _made(path: Path, settings: Config) -> RunDirectory:
+    directory = RunDirectory(path)
+    directory.lock()
+    directory.write_config(settings)
+    directory.unlock()
+    return directory
+
+
+def _refused(path: Path, message: str, settings: Config | None = None) -> None:
+    """Building a run there fails with this sentence, and everything around it stays as it is."""
+    before = tree(path.parent)
+    with pytest.raises(UserError, match=message):
+        Trainer(settings or config(), path)
+    assert tree(path.parent) == before
+
+
+def test_the_configuration_comes_back(tmp_path: Path) -> None:
+    directory = _made(tmp_path / "runs" / "run", config(horizon=7, lambda_=0.5, seed=3))
+    assert directory.config() == config(horizon=7, lambda_=0.5, seed=3)
+    assert directory.config(device="cuda").training.device == "cuda"
+
+
+def test_another_configuration_is_refused(tmp_path: Path) -> None:
+    _made(tmp_path / "run", config(horizon=7))
+    message = "other options .horizon was 7, now 5.: choose another --logdir"
+    _refused(tmp_path / "run", message, config(horizon=5))
+
+
+@pytest.mark.parametrize("name", ["steps", "eval_every", "checkpoint_every", "video_every", "threads"])
+def test_some_options_may_change(tmp_path: Path, name: str) -> None:
+    _made(tmp_path, config()).check(config(**{name: 7}))
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("years of work")
+    _refused(tmp_path / "home", "exists and is not a run directory: choose another --logdir")
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    _refused(tmp_path / "file", "exists and is not a run directory")
+    _refused(tmp_path / "file" / "run", "Cannot write in .* choose a --logdir you can write to")
+
+
+def test_an_empty_directory_and_one_that_was_only_locked_are_taken(tmp_path: Path) -> None:
+    RunDirectory(tmp_path).check(config())
+    (tmp_path / ".lock").touch()
+    RunDirectory(tmp_path).check(config())
+
+
+def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
+    directory = _made(tmp_path / "run", config())
+    directory.config_file.write_text(directory.config_file.read_text()[:100])
+    _refused(tmp_path / "run", r"config.json cannot be read")
+
+
+def test_only_one_process_trains_in_a_directory(tmp_path: Path) -> None:
+    directory = _made(tmp_path / "run", config())
+    directory.lock()
+    _refused(tmp_path / "run", "Another process is training in", config(steps=7000))
+    directory.unlock()
+    Trainer(config(), tmp_path / "run").close()
+
+
+def test_a_full_disk_leaves_no_new_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    _refused(tmp_path / "run", "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"env": "dmc:walker_stnad"}, "did you mean dmc:walker_stand"),
+        ({"env": "toy:nothing"}, "There is no toy environment 'nothing'"),
+        ({"env": "walker_walk"}, "is none of dmc:NAME"),
+        ({"env": "gym:Blackjack-v1", "obs": "state"}, "neither image nor vector"),
+        ({"image_size": 20}, "too small for the encoder"),
+        ({"image_size": 8}, "--image-size is 8: it must be at least 16"),
+    ],
+)
+def test_environments_that_do_not_fit_leave_nothing(tmp_path: Path, options: dict, message: str) -> None:
+    _refused(tmp_path / "run", message, config(**options))
+
+
+def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a run directory: it has no config.json"):
+        RunDirectory(tmp_path).config()

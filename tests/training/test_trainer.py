@@ -1,0 +1,127 @@
+"""The outer loop: what is due when, updates that are not finite, and disks that fill up."""
+
+import errno
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dreamer.errors import UserError
+from dreamer.training.trainer import Trainer
+from training.runs import call_after, config, metrics, run, same, tree, weights
+
+
+def test_updates_follow_the_frames(tmp_path: Path) -> None:
+    """The random episodes end at 200 frames: one round there, and one each 100 frames from then on."""
+    trainer = run(config(steps=450, train_every=100, train_steps=3), tmp_path)
+    assert trainer.learning_start == 200
+    assert trainer.counters.grad_step == 3 * 3
+    assert trainer.counters.env_step == 450
+    assert trainer.counters.agent_step == 225
+    rounds = [line for line in metrics(tmp_path) if "model/loss" in line]
+    assert [(line["env_step"], line["grad_step"]) for line in rounds] == [(200, 3), (300, 6), (400, 9)]
+
+
+def test_the_record_counts_what_it_says(tmp_path: Path) -> None:
+    run(config(env="toy:counting", steps=250), tmp_path)
+    lines = metrics(tmp_path)
+    episodes = [line for line in lines if "train/return" in line]
+    assert [line["env_step"] for line in episodes] == [50, 100, 150, 200, 250]
+    assert {(line["train/return"], line["train/length"]) for line in episodes} == {(50 * 51 / 2, 25)}
+    final = lines[-1]
+    assert (final["eval/return"], final["eval/episodes"], final["env_step"]) == (50 * 51 / 2, 2, 250)
+
+
+def test_random_episodes_and_frames_both_must_be_enough(tmp_path: Path) -> None:
+    few = run(config(steps=300, seed_frames=0, seed_episodes=3), tmp_path / "episodes")
+    assert few.learning_start == 150
+    many = run(config(steps=300, seed_frames=120, seed_episodes=1), tmp_path / "frames")
+    assert many.learning_start == 120
+
+
+def test_pretraining_is_of_the_world_model_alone(tmp_path: Path) -> None:
+    trainer = Trainer(config(pretrain=5, steps=200), tmp_path)
+    seen: list[bool] = []
+    whole = trainer.agent.update
+
+    def watched(batch: dict[str, torch.Tensor], behavior: bool = True) -> Any:
+        seen.append(behavior)
+        return whole(batch, behavior)
+
+    trainer.agent.update = watched  # type: ignore[method-assign]
+    trainer.run()
+    trainer.close()
+    assert seen == [False] * 5 + [True] * 4
+
+
+def test_two_environments_share_one_run(tmp_path: Path) -> None:
+    trainer = run(config(num_envs=2, steps=300), tmp_path)
+    assert trainer.counters.env_step == 300
+    assert trainer.counters.agent_step == 150
+    assert len(trainer.store) == 6
+
+
+# -- updates that are not finite ---------------------------------------------------------------------------
+
+
+def _poison(trainer: Trainer, when: Callable[[int], bool]) -> None:
+    """Put a NaN into the rewards of the updates whose number (from 0) `when` picks."""
+    whole = trainer.agent.update
+
+    def poisoned(batch: dict[str, torch.Tensor], behavior: bool = True) -> Any:
+        if when(trainer.counters.grad_step):
+            batch = {**batch, "reward": batch["reward"] * math.nan}
+        return whole(batch, behavior)
+
+    trainer.agent.update = poisoned  # type: ignore[method-assign]
+
+
+def test_an_update_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> None:
+    trainer = Trainer(config(steps=300), tmp_path)
+    _poison(trainer, lambda n: n in (1, 5, 6))
+    trainer.run()
+    trainer.close()
+    rounds = [line for line in metrics(tmp_path) if "model/skipped_updates" in line]
+    assert [line["model/skipped_updates"] for line in rounds] == [1 / 4, 2 / 4]
+    assert all(math.isfinite(line["model/reward_loss"]) for line in rounds)
+    assert trainer.skipped == 0
+    flat = torch.cat([x.flatten() for x in weights(trainer)["world_model"].values()])
+    assert torch.isfinite(flat).all()
+
+
+def test_a_run_gives_up_after_several_and_keeps_its_checkpoint(tmp_path: Path) -> None:
+    settings = config(max_skipped=3)
+    run(settings, tmp_path, ("_interact", 160))
+    before = tree(tmp_path / "checkpoint")
+    trainer = Trainer(settings, tmp_path)
+    _poison(trainer, lambda n: n >= 9)
+    with pytest.raises(UserError, match=r"3 updates in a row were not finite, first in model/reward_loss"):
+        trainer.run()
+    trainer.close()
+    assert trainer.counters.grad_step == 12
+    assert tree(tmp_path / "checkpoint") == before
+    assert run(settings, tmp_path).counters.env_step == 600
+
+
+# -- disks that fill up ------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_stops_a_run_that_can_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(config(), tmp_path / "whole")
+    trainer = Trainer(config(), tmp_path / "run")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    call_after(trainer, "_interact", 190, lambda: monkeypatch.setattr(os, "fsync", refuse))
+    with pytest.raises(UserError, match="No space left on device; make room there"):
+        trainer.run()
+    trainer.close()
+    monkeypatch.undo()
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    assert same(weights(run(config(), tmp_path / "run")), weights(whole))
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
