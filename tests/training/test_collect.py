@@ -1,5 +1,6 @@
 """Alignment from the environment to the batch: every element holds what belongs to its step."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -161,4 +162,4 @@ def test_episodes_differ_by_their_number_and_by_environment() -> None:
     for number in (1, 2):
         collector.episode_numbers[0] = number
         starts.append(collector._begin(0).observation["image"])
-    assert not any(np.array_equal(a, b) for a, b in zip(starts, starts[1:], strict=False))
+    assert not any(np.array_equal(a, b) for a, b in itertools.pairwise(starts))

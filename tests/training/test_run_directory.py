@@ -102,5 +102,5 @@ def test_environments_that_do_not_fit_leave_nothing(tmp_path: Path, options: dic
 
 
 def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a run directory: it has no config.json"):
+    with pytest.raises(UserError, match=r"is not a run directory: it has no config.json"):
         RunDirectory(tmp_path).config()

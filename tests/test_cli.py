@@ -1,0 +1,202 @@
+"""The commands as a user types them, in processes of their own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dreamer
+from dreamer import cli
+from dreamer.errors import UserError
+
+SMALL = ["--preset", "debug", "--image-size", "32", "--time-limit", "50", "--device", "cpu", "--threads", "1"]
+SHORT = [*SMALL, "--steps", "300", "--checkpoint-every", "100", "--eval-every", "0", "--video-every", "300"]
+Result = subprocess.CompletedProcess[str]
+
+
+def _environment() -> dict[str, str]:
+    source = str(Path(dreamer.__file__).parents[1])
+    return os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def command(*arguments: object, cwd: Path | None = None) -> Result:
+    """Run `dreamer` with these arguments to its end."""
+    line = [sys.executable, "-m", "dreamer", *map(str, arguments)]
+    settings = {"env": _environment(), "cwd": cwd, "capture_output": True, "text": True}
+    return subprocess.run(line, check=False, timeout=120, **settings)
+
+
+def in_process(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """What a command would exit with, without the seconds that a process takes to start."""
+    monkeypatch.setattr(sys, "argv", ["dreamer", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    return int(exit_.value.code or 0)
+
+
+def _last_json(result: Result) -> dict:
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 300 frames, made by the command."""
+    logdir = tmp_path_factory.mktemp("cli") / "run"
+    result = command("train", *SHORT, "--logdir", logdir)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(f"Training toy:dot in {logdir}\n")
+    assert f"Done after 300 frames. Look at it: dreamer dream {logdir}" in result.stdout
+    return logdir
+
+
+def test_a_run_leaves_what_was_promised(trained: Path) -> None:
+    assert {path.name for path in trained.iterdir()} == {
+        ".lock",
+        "checkpoint",
+        "config.json",
+        "metrics.jsonl",
+        "replay",
+        "tensorboard",
+        "videos",
+    }
+    assert json.loads((trained / "config.json").read_text())["env"] == "toy:dot"
+    names = {path.name for path in (trained / "videos").iterdir()}
+    assert names == {"evaluation-000000300.mp4", "open_loop-000000300.mp4"}
+
+
+def test_eval_prints_one_json_object_last(trained: Path, tmp_path: Path) -> None:
+    video = tmp_path / "play.mp4"
+    record = _last_json(command("eval", trained, "--episodes", 3, "--video", video))
+    assert record.keys() == {"mean", "std", "returns", "env_step"}
+    assert len(record["returns"]) == 3
+    assert record["env_step"] == 300
+    assert video.stat().st_size > 0
+
+
+def test_dream_writes_video_picture_and_errors(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "dream.mp4"
+    errors = _last_json(command("dream", trained, "--out", out, "--sequences", 2, "--length", 12))
+    assert {path.name for path in tmp_path.iterdir()} == {"dream.mp4", "dream.png", "dream.json"}
+    assert json.loads(out.with_suffix(".json").read_text()) == errors
+    assert errors["env_step"] == 300
+
+
+def test_plot_draws_a_picture(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "curve.png"
+    result = command("plot", trained, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+    options = ["train", *SHORT, "--video-every", "0", "--logdir", "run", "--steps"]
+    code, out, err = _signalled(number, *options, "100000000", cwd=tmp_path)
+    assert code == 0, err
+    said = r"Stopped after ([\d,]+) frames; saved in run/checkpoint\. The same command goes on from there\."
+    stopped = re.search(said, out)
+    assert stopped, out
+    env_step = int(stopped[1].replace(",", ""))
+    newest = sorted((tmp_path / "run" / "checkpoint").iterdir())[-1]
+    assert newest.name.startswith(f"step-{env_step:09d}-")
+    again = command(*options, env_step + 50, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.startswith("Resuming toy:dot in run\n")
+
+
+def _signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command that gets a signal at its first line of progress."""
+    line = [sys.executable, "-u", "-m", "dreamer", *arguments]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(line, env=_environment(), cwd=cwd, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        for shown in process.stdout:
+            if " frames" in shown:
+                break
+        process.send_signal(number)
+        out, err = process.communicate(timeout=100)
+        return process.returncode, out, err
+
+
+BAD = {
+    "unknown command": (["fly"], "There is no command 'fly'; there are train"),
+    "unknown environment": (["train", "--env", "dmc:walker_stnad"], "did you mean dmc:walker_stand"),
+    "unknown option": (["train", "--horizzon", "3"], "--horizon"),
+    "ill-typed option": (["train", "--horizon", "abc"], "--horizon"),
+    "no such choice": (["train", "--obs", "smell"], "--obs"),
+    "number out of range": (["train", "--horizon", "1"], "--horizon must be at least 2"),
+    "unknown preset": (["train", "--preset", "big"], "There is no preset 'big'"),
+    "no run": (["eval", "."], "is not a run directory"),
+    "no episodes": (["eval", ".", "--episodes", "0"], "--episodes must be at least 1"),
+    "a seed below zero": (["eval", ".", "--seed", "-1"], "--seed must be at least 0"),
+    "unknown device": (["eval", ".", "--device", "abacus"], "--device"),
+    "too much context": (["dream", ".", "--context", "50"], "--context must lie between"),
+    "no run to dream of": (["dream", "missing"], "missing is not a run directory"),
+    "no run to plot": (["plot", "missing"], "missing"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD.keys())
+def test_bad_input_gets_a_sentence_and_leaves_nothing(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert in_process(monkeypatch, *arguments) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert "Traceback" not in err
+    assert not out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_of_another_configuration_is_left_alone(trained: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+    result = command("train", *SHORT, "--horizon", "7", "--logdir", trained)
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"dreamer: {trained} holds a run with other options (horizon was 5, now 7):"
+        " choose another --logdir.\n"
+    )
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["train", "eval", "dream", "plot", "doctor"])
+def test_every_command_explains_itself(name: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert in_process(monkeypatch, name, "--help") == 0
+    shown = capsys.readouterr().out
+    assert f"usage: dreamer {name}" in shown
+    assert f"  {name} " in cli.OVERVIEW
+
+
+def test_the_overview(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert in_process(monkeypatch, "--help") == 0
+    assert in_process(monkeypatch) == 2
+    assert capsys.readouterr().out == 2 * cli.OVERVIEW
+
+
+def test_the_preset_sets_the_defaults_of_all_other_options() -> None:
+    options = cli._run_options(["--horizon", "9", "--preset=debug"], "dreamer train")
+    assert (options.config.behavior.horizon, options.config.model.units) == (9, 16)
+
+
+def test_the_default_directory_says_what_runs_there() -> None:
+    arguments = ["--preset", "debug", "--env", "gym:my:Env-v0", "--seed", "3"]
+    logdir = cli._logdir(cli._run_options(arguments, "dreamer train"))
+    assert logdir == Path("runs/gym-my-Env-v0-debug-dreamer-3")
+
+
+def test_an_error_that_is_not_the_users_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: list[str]) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(cli.WITH_RUN_OPTIONS, "train", broken)
+    monkeypatch.setattr(sys, "argv", ["dreamer", "train"])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+    assert not issubclass(ZeroDivisionError, UserError)
