@@ -63,7 +63,27 @@ def debug() -> Config:
     )
 
 
-PRESETS = {"paper": paper, "laptop": laptop, "debug": debug}
+def atari() -> Config:
+    """The paper's settings for Atari games, `--env atari:pong` and others (Appendix A); for a GPU."""
+    return with_options(
+        paper(),
+        {
+            "env": "atari:pong",
+            "action_repeat": 4,
+            "time_limit": 108_000,
+            "horizon": 10,
+            "kl_scale": 0.1,
+            "clip_rewards": "tanh",
+            "pcont": True,
+            "steps": 20_000_000,
+            "eval_every": 100_000,
+            "checkpoint_every": 100_000,
+            "video_every": 500_000,
+        },
+    )
+
+
+PRESETS = {"paper": paper, "laptop": laptop, "atari": atari, "debug": debug}
 
 
 def preset(name: str) -> Config:

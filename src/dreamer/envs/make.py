@@ -8,6 +8,7 @@ from gymnasium.wrappers import TimeLimit
 
 from dreamer.config import EnvConfig
 from dreamer.envs.actions import unify_actions
+from dreamer.envs.atari import known_games, load_atari
 from dreamer.envs.dmc import ALIASES, import_suite, load_dmc
 from dreamer.envs.gymnasium_env import load_gym
 from dreamer.envs.names import nearest
@@ -16,7 +17,7 @@ from dreamer.envs.toy import TOYS, load_toy
 from dreamer.envs.wrappers import CheckedEnv, FrameRepeat
 from dreamer.errors import UserError
 
-LOADERS = {"dmc": load_dmc, "gym": load_gym, "toy": load_toy}
+LOADERS = {"dmc": load_dmc, "gym": load_gym, "atari": load_atari, "toy": load_toy}
 """What makes the environments of each kind, by the word before the colon: `(name, config) -> Env`."""
 
 
@@ -75,7 +76,7 @@ def _load(config: EnvConfig) -> gym.Env:
 def known_names() -> list[str]:
     """Every environment that can be named without importing a module first."""
     tasks = (f"{domain}_{task}" for domain, task in import_suite().ALL_TASKS)
-    names = {"dmc": [*tasks, *ALIASES], "gym": gym.registry, "toy": TOYS}
+    names = {"dmc": [*tasks, *ALIASES], "gym": gym.registry, "atari": known_games(), "toy": TOYS}
     return [f"{kind}:{name}" for kind in names for name in names[kind]]
 
 

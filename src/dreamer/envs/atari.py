@@ -1,0 +1,92 @@
+"""Atari games behind Gymnasium's interface: `atari:pong` (paper, Appendix C; Machado et al., 2018).
+
+A frame at a time, so that `FrameRepeat` around it takes the paper's four; what is shown is the larger of the
+last two frames, since the console draws some sprites in every other one only. `ale-py` brings the games.
+"""
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from dreamer.config import EnvConfig
+from dreamer.envs.names import nearest
+from dreamer.errors import UserError
+
+NOOP = 0
+
+
+class AtariEnv(gym.Env):
+    """One game with its smallest set of buttons, `Discrete(3)` to `Discrete(18)`.
+
+    An episode begins with a random number of idle frames, and ends (terminated) with the game, or with a lost
+    life if `life_loss` is on. A reset always starts a new game.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+
+    def __init__(self, game: str, config: EnvConfig) -> None:
+        self._game = _ale().AtariEnv(
+            game,
+            obs_type="grayscale" if config.grey else "rgb",
+            frameskip=1,
+            repeat_action_probability=config.sticky_actions,
+        )
+        self._noops, self._life_loss = config.noops, config.life_loss
+        self.observation_space = self._game.observation_space
+        self.action_space = self._game.action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start a game; all that follows depends on the seed and the actions."""
+        super().reset(seed=seed)
+        if seed is None:
+            seed = int(self.np_random.integers(2**31))
+        self._screen, info = self._game.reset(seed=seed)
+        idle = int(self.np_random.integers(1, self._noops, endpoint=True)) if self._noops else 0
+        for _ in range(idle):
+            self._screen, _, _, _, info = self._game.step(NOOP)
+        self._lives = info["lives"]
+        return self._screen, {"lives": self._lives}
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Advance one frame; `reward` is the game's own score."""
+        before, lives = self._screen, self._lives
+        self._screen, reward, terminated, truncated, info = self._game.step(action)
+        self._lives = info["lives"]
+        lost = self._life_loss and self._lives < lives
+        shown = np.maximum(before, self._screen)
+        return shown, float(reward), bool(terminated or lost), truncated, {"lives": self._lives}
+
+    def close(self) -> None:
+        """Switch the console off."""
+        self._game.close()
+
+
+def load_atari(name: str, config: EnvConfig) -> AtariEnv:
+    """Make the game of this name. Raises `UserError` with the nearest names, or if ale-py is missing."""
+    _ale()
+    games = known_games()
+    if name not in games:
+        raise UserError(f"There is no Atari game {name!r}{nearest(name, games, 'atari:')}.")
+    return AtariEnv(name, config)
+
+
+def known_games() -> list[str]:
+    """The names of all games; none if ale-py is missing."""
+    try:
+        from ale_py import roms
+    except ImportError:
+        return []
+    return roms.get_all_rom_ids()
+
+
+def _ale() -> Any:
+    """The module of ale-py's environment, told not to print its name."""
+    try:
+        from ale_py import ALEInterface, LoggerMode, env
+    except ImportError as error:
+        raise UserError("Atari needs ale-py: pip install 'dream-to-control[atari]'.") from error
+    ALEInterface.setLoggerMode(LoggerMode.Error)
+    return env
