@@ -1,4 +1,4 @@
-"""The command line: `dreamer train | eval | dream | plot | doctor`.
+"""The command line: `dreamer train | eval | dream | plot | export | doctor`.
 
 Every option of a run has a flat name (`--horizon 15`); `dreamer train --help` lists them with their defaults.
 """
@@ -18,7 +18,7 @@ from dreamer.errors import UserError
 from dreamer.presets import preset
 
 Device = Literal["auto", "cpu", "cuda"]
-PresetName = Literal["auto", "paper", "laptop", "debug"]
+PresetName = Literal["auto", "paper", "laptop", "atari", "debug"]
 RunPath = Annotated[Path, tyro.conf.Positional]
 
 OVERVIEW = """\
@@ -30,6 +30,7 @@ Dreamer: learning behaviors by latent imagination.
   eval     play whole episodes with the deterministic policy
   dream    open-loop prediction: truth, dream and error as video and picture
   plot     learning curves over the published ones
+  export   write a trained policy as one file, for dreamer.load_policy
   doctor   check graphics, device, precision and disk; predict hours and space
 
 examples:
@@ -38,6 +39,7 @@ examples:
   dreamer eval runs/swingup-1 --episodes 10 --video swingup.mp4
   dreamer dream runs/swingup-1 --out dream.mp4
   dreamer plot runs/swingup-1 --out curve.png
+  dreamer export runs/swingup-1 --out swingup.pt
   dreamer doctor --preset paper
 
 `dreamer COMMAND --help` lists the options of a command.
@@ -54,7 +56,7 @@ class Train:
     """
 
     preset: PresetName = "auto"
-    """Starting point of all options: `paper`, `laptop`, `debug`; `auto` is paper with a GPU, else laptop."""
+    """Starting point of all options; `auto` is `paper` with a GPU, else `laptop`."""
     logdir: Path | None = None
     """Directory of the run; the default is made of environment, preset and seed, under `runs/`."""
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
@@ -185,6 +187,19 @@ def plot(runs: Annotated[list[Path], tyro.conf.Positional], out: Path = Path("cu
     print(f"Wrote {out}")
 
 
+def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
+    """Write a trained policy as one file, for `dreamer.load_policy`, which needs torch and numpy alone.
+
+    Args:
+        run: A run directory.
+        out: File to write.
+    """
+    from dreamer.training.export import export_run
+
+    export_run(run, out)
+    print(f"Wrote {out}")
+
+
 def doctor(arguments: list[str]) -> int:
     """`dreamer doctor`: returns 0 if nothing stands in the way of a run with these options, else 1."""
     from dreamer.results.doctor import print_checks, run_checks
@@ -196,7 +211,7 @@ def doctor(arguments: list[str]) -> int:
 
 
 WITH_RUN_OPTIONS: dict[str, Callable[[list[str]], int]] = {"train": train, "doctor": doctor}
-COMMANDS: dict[str, Callable[..., None]] = {"eval": evaluate, "dream": dream, "plot": plot}
+COMMANDS: dict[str, Callable[..., None]] = {"eval": evaluate, "dream": dream, "plot": plot, "export": export}
 
 
 def main() -> None:

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamer.agents.dreamer import Dreamer
 from dreamer.agents.make import make_agent
 from dreamer.agents.model_based import ModelBasedAgent
+from dreamer.agents.no_value import NoValue
 from dreamer.behavior.behavior import alive_starts, imagination_starts
 from dreamer.behavior.exploration import epsilon_at, epsilon_greedy, random_action
 from dreamer.config import BehaviorConfig, Config, with_options
@@ -121,7 +123,7 @@ def test_saved_and_loaded_agents_act_alike(name) -> None:
             a.policy(obs, a.initial_state(3), explore, torch.Generator().manual_seed(0))[0]
             for a in (agent, other)
         ]
-        assert np.array_equal(*actions)
+        assert np.array_equal(actions[0], actions[1])
         assert actions[0].shape == (3, 2)
         assert np.abs(actions[0]).max() <= 1
 
@@ -181,6 +183,7 @@ def one_hots(action: np.ndarray) -> bool:
 def test_discrete_actions_are_explored_by_epsilon_and_remembered(name) -> None:
     agent = agent_of(BUTTONS, agent=name)
     agent.update(random_batch(BUTTONS))
+    assert isinstance(agent, Dreamer | NoValue)
     with torch.no_grad():
         agent.behavior.actor.head.out.bias += torch.tensor([50.0, 0, 0, 50, 0])  # always the first button
     obs, state = observation(BUTTONS, 3000), agent.initial_state(3000)

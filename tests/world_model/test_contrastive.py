@@ -1,6 +1,7 @@
 """InfoNCE against plain loops, and what each objective trains."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from dreamer.world_model.contrastive import info_nce, log_densities, window_info
 from dreamer.world_model.world_model import WorldModel
 
 SPEC = EnvSpec({"image": (32, 32, 3)}, {"state": 3}, ActionSpec(2))
-SIZES = {"stoch": 3, "deter": 8, "hidden": 8, "units": 8, "cnn_depth": 2}
+SIZES: dict[str, Any] = {"stoch": 3, "deter": 8, "hidden": 8, "units": 8, "cnn_depth": 2}
 
 
 def random_gaussians(batch: int, time: int, size: int) -> tuple[Tensor, Tensor, Tensor]:

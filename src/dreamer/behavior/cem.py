@@ -1,8 +1,8 @@
 """Planning by the cross-entropy method, as PlaNet does (Hafner et al., 2019, Algorithm 2; paper, Figure 7).
 
 Plans of H actions are drawn from a Gaussian, clipped to [-1, 1] and judged; the Gaussian is fitted to the
-best of them, and again. Each decision starts afresh from N(0, 1). Shapes: N environments, J candidates, H steps,
-A action.
+best of them, and again. Each decision starts afresh from N(0, 1). Shapes: N environments, J candidates,
+H steps, A action.
 """
 
 from collections.abc import Callable, Iterable, Iterator

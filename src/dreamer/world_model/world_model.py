@@ -94,8 +94,9 @@ class WorldModel(nn.Module):
 
     def log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
         """ln q of observations (if reconstructed), reward and discount at `(B, T, F)`: each `(B, T)`."""
-        reconstructed = self.reconstructs and self.decoder is not None
-        result = self._observation_log_probs(self.decoder, feat, batch) if reconstructed else {}
+        result = {}
+        if self.reconstructs and self.decoder is not None:
+            result = self._observation_log_probs(self.decoder, feat, batch)
         reward = batch["reward"].tanh() if self.config.clip_rewards == "tanh" else batch["reward"]
         result["reward"] = gaussian.unit_log_prob(self.reward(feat), reward)
         if self.pcont is not None:
