@@ -217,6 +217,7 @@ COMMANDS: dict[str, Callable[..., None]] = {"eval": evaluate, "dream": dream, "p
 def main() -> None:
     """Entry point of the console command."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    sys.path.insert(0, str(Path.cwd()))  # `gym:my_module:MyEnv-v0` finds my_module.py where the user stands
     try:
         sys.exit(_dispatch(sys.argv[1:]))
     except UserError as error:

@@ -26,7 +26,7 @@ def forecast(
     """Predict the whole run of `config` on a machine with these costs."""
     training = config.training
     rounds = 1 + max(0, training.steps - training.seed_frames) // training.train_every
-    updates = rounds * training.train_steps
+    updates = training.pretrain + rounds * training.train_steps
     repeat, side_by_side = config.environment.action_repeat, min(config.environment.num_envs, cores)
     decisions = training.steps / repeat
     collect = decisions * (seconds_per_decision / side_by_side + agent.action / config.environment.num_envs)
