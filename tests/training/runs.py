@@ -37,7 +37,7 @@ def config(**options: Any) -> Config:
     return with_options(debug(), short | options)
 
 
-def call_after(trainer: Trainer, method: str, calls: int, then: Callable[[], None]) -> None:
+def call_after(trainer: Trainer, method: str, calls: int, then: Callable[[], object]) -> None:
     """Call `then` once, when `method` of the trainer has been called `calls` times."""
     original, count = getattr(trainer, method), itertools.count(1)
 

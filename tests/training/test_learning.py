@@ -20,7 +20,7 @@ def test_a_toy_is_learned(tmp_path: Path) -> None:
         env="toy:dot",
         time_limit=100,
         action_repeat=4,
-        steps=6000,
+        steps=5000,
         seed_episodes=5,
         seed_frames=1000,
         eval_every=0,
@@ -30,4 +30,4 @@ def test_a_toy_is_learned(tmp_path: Path) -> None:
         **RATES,
     )
     run(settings, tmp_path)
-    assert metrics(tmp_path)[-1]["eval/return"] > 4 * RANDOM  # reached with seeds 0, 1, 2: 66, 62, 59
+    assert metrics(tmp_path)[-1]["eval/return"] > 3 * RANDOM  # reached with seeds 0, 1, 2: 45, 44, 45

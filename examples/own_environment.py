@@ -1,0 +1,118 @@
+"""Train Dreamer on an environment of your own, from its pictures, in a minute or two on a laptop.
+
+    python examples/own_environment.py
+
+An environment is any Gymnasium environment: it is written and registered in the usual way, and named
+`gym:<id>`. It needs a `render()` that returns a picture (or an observation that is one), and actions that are
+a bounded `Box`, `Discrete` or `MultiDiscrete`. Dreamer sees the pictures, never the numbers behind them.
+
+The command line does the same from the folder of this file, which it imports first:
+
+    dreamer train --env gym:own_environment:Catch-v0
+"""
+
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from dreamer.config import Config, with_options
+from dreamer.presets import laptop
+from dreamer.training.evaluate import evaluate
+from dreamer.training.load import load_run
+from dreamer.training.trainer import Trainer
+
+
+class CatchEnv(gym.Env):
+    """Keep a basket under a ball that falls: reward 1 for each frame in which they are above each other."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (Gymnasium's own way)
+    observation_space = spaces.Box(-1, 1, (3,), np.float32)  # what is known: ball x, ball y, basket x
+    action_space = spaces.Box(-1, 1, (1,), np.float32)  # what can be done: the basket's speed
+
+    def __init__(self, render_mode: str | None = None):
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)  # `self.np_random` is a function of the seed from here on
+        self.basket, self.frames = 0.0, 0
+        self._drop()
+        return self._state(), {}
+
+    def step(self, action: np.ndarray):
+        self.basket = float(np.clip(self.basket + 0.15 * action[0], -1, 1))
+        self.y, self.frames = self.y - 0.1, self.frames + 1
+        if self.y < -1:
+            self._drop()
+        reward = float(abs(self.x - self.basket) < 0.25)
+        return self._state(), reward, False, self.frames >= 100, {}  # terminated, truncated, info
+
+    def render(self) -> np.ndarray:
+        rows, columns = np.mgrid[1:-1:32j, -1:1:32j]  # of any size: pictures are resized
+        picture = np.zeros((32, 32, 3), np.uint8)
+        picture[np.hypot(columns - self.x, rows - self.y) < 0.2] = (255, 220, 60)
+        picture[(abs(columns - self.basket) < 0.25) & (rows < -0.8)] = (80, 160, 255)
+        return picture
+
+    def _drop(self) -> None:
+        self.x, self.y = self.np_random.uniform(-0.9, 0.9), 1.0
+
+    def _state(self) -> np.ndarray:
+        return np.array([self.x, self.y, self.basket], np.float32)
+
+
+gym.register("Catch-v0", CatchEnv)
+
+OPTIONS = {
+    "env": "gym:Catch-v0",
+    "steps": 8000,  # frames in all
+    "image_size": 32,  # small pictures and small networks make it quick
+    "cnn_depth": 8,
+    "units": 64,
+    "deter": 64,
+    "hidden": 64,
+    "stoch": 8,
+    "action_repeat": 4,  # frames per decision
+    "time_limit": 100,  # frames after which an episode is cut off
+    "gamma": 0.9,  # what happens ten decisions from now hardly matters here
+    "horizon": 6,
+    "batch_size": 8,
+    "batch_length": 12,
+    "seed_frames": 1000,  # random frames to learn the first model from
+    "pretrain": 100,
+    "train_every": 100,
+    "train_steps": 15,  # updates per 100 frames
+    "free_nats": 1.0,
+    "model_lr": 2e-3,
+    "actor_lr": 4e-4,
+    "value_lr": 1e-3,
+    "eval_every": 2000,
+    "eval_episodes": 5,
+    "video_every": 0,
+}
+"""The options of `dreamer train --help` that differ from the preset."""
+
+
+def config(**changes: object) -> Config:
+    """The preset `laptop` with the options above, and changes to them."""
+    return with_options(laptop(), OPTIONS | changes)
+
+
+def main(logdir: Path, **changes: object) -> float:
+    """Train in `logdir`, or go on there, and return the mean return of ten episodes (random: about 23)."""
+    trainer = Trainer(config(**changes), logdir)
+    try:
+        trainer.run()
+    finally:
+        trainer.close()
+    trained = load_run(logdir)
+    result = evaluate(trained.agent, trained.envs, episodes=10, seed=0)
+    trained.envs.close()
+    return result.mean
+
+
+if __name__ == "__main__":
+    directory = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/catch")
+    print(f"Mean return after training: {main(directory):.0f} of 100")

@@ -1,0 +1,74 @@
+"""The example for a user's own environment, shortened, and the same module by the command."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+from dreamer import cli
+from dreamer.envs.make import make_env
+from dreamer.envs.spec import spec_of
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SHORT: dict[str, Any] = {
+    "steps": 500,
+    "seed_frames": 200,
+    "seed_episodes": 2,
+    "pretrain": 2,
+    "train_steps": 2,
+}
+SHORT |= {"final_eval_episodes": 1, "time_limit": 40, "threads": 1, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    """The example as a module, without installing it."""
+    spec = importlib.util.spec_from_file_location("own_environment", EXAMPLES / "own_environment.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_trains_and_plays(example: ModuleType, tmp_path: Path) -> None:
+    assert 0 <= example.main(tmp_path / "run", **SHORT) <= 40
+    assert (tmp_path / "run" / "checkpoint").is_dir()
+
+
+def test_its_pictures_are_what_the_agent_sees(example: ModuleType) -> None:
+    env = make_env(example.config().environment)
+    assert spec_of(env).images == {"image": (32, 32, 3)}
+    assert len(env.reset(seed=0)[0]["image"].reshape(-1, 3).tolist()) == 32 * 32
+    env.close()
+
+
+OWN = """
+import gymnasium as gym, numpy as np
+
+class Own(gym.Env):
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+    def __init__(self, render_mode=None): pass
+    def reset(self, *, seed=None, options=None): return np.zeros(2, np.float32), {}
+    def step(self, action): return np.zeros(2, np.float32), 1.0, False, False, {}
+
+gym.register("Own-v0", Own)
+"""
+
+
+def test_a_module_beside_the_user_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_module.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    options = ["--preset", "debug", "--obs", "state", "--env", "gym:own_module:Own-v0", "--steps", "100"]
+    line = ["dreamer", "train", *options, "--time-limit", "40", "--device", "cpu", "--logdir", "run"]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 0
+    assert "Own-v0" in gym.registry
