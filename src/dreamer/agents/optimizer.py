@@ -29,7 +29,8 @@ class Optimizer:
         norm = torch.nn.utils.get_total_norm(gradients) if norm is None else norm
         self.steps += 1
         scale = (self.clip / norm).clamp(max=1.0)
-        for parameter, gradient in zip(self.parameters, torch._foreach_mul(gradients, scale), strict=True):
+        clipped = torch._foreach_mul(gradients, scale)  # pyright: ignore[reportPrivateImportUsage]
+        for parameter, gradient in zip(self.parameters, clipped, strict=True):
             parameter.grad = gradient
         beta2 = self.adam.defaults["betas"][1]
         self.adam.param_groups[0]["eps"] = self.eps / (1 - beta2**self.steps) ** 0.5

@@ -148,7 +148,7 @@ class Trainer:
         if self.skipped >= self.config.optimizer.max_skipped:
             raise UserError(
                 f"{self.skipped} updates in a row were not finite, first in {bad[0]}: try --precision float32"
-                f" or a smaller learning rate; the last checkpoint in {self.run_directory.checkpoints} is good."
+                " or a smaller learning rate; the last checkpoint is good, the same command goes on from it."
             )
 
     def _interact(self) -> None:
