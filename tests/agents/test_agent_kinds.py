@@ -185,7 +185,7 @@ def test_discrete_actions_are_explored_by_epsilon_and_remembered(name) -> None:
     agent.update(random_batch(BUTTONS))
     assert isinstance(agent, Dreamer | NoValue)
     with torch.no_grad():
-        agent.behavior.actor.head.out.bias += torch.tensor([50.0, 0, 0, 50, 0])  # always the first button
+        agent.behavior.actor.head.out.bias.add_(torch.tensor([50.0, 0, 0, 50, 0]))  # always the first button
     obs, state = observation(BUTTONS, 3000), agent.initial_state(3000)
     explored, after = agent.policy(obs, state, True, torch.Generator().manual_seed(0))
     assert one_hots(explored)

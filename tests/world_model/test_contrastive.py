@@ -110,15 +110,15 @@ def test_diagnostic_decoder_only_looks_on(objective) -> None:
     loss, metrics = model.diagnostic_loss(posterior, batch)
     assert parts_moved(model, loss) == {"decoder"}
     assert set(metrics) == {"model/image_loss", "model/state_loss"}
-    assert model.decoder is not None
     learners, onlookers = model.learners(), list(model.decoder.parameters())
     assert len(learners) + len(onlookers) == len(list(model.parameters()))
 
 
 def test_without_diagnostic_decoder_there_is_none() -> None:
     model = WorldModel(SPEC, ModelConfig(objective="reward-only", diagnostic_decoder=False, **SIZES))
-    assert model.decoder is None
-    assert model.diagnostic is None
+    assert not model.decoder.draws
+    assert not model.diagnoses
+    assert len(model.learners()) == len(list(model.parameters()))
 
 
 def test_contrastive_learns_to_tell_observations_apart() -> None:

@@ -45,8 +45,8 @@ class ModelBasedAgent(ABC):
         self.optimizers = {"model": self._optimizer(self.world_model.learners(), rates.model_lr)}
         for name, part in self.behavior.named_children():
             self.optimizers[name] = self._optimizer(list(part.parameters()), getattr(rates, f"{name}_lr"))
-        if self.world_model.diagnostic is not None:
-            onlookers = list(self.world_model.diagnostic.parameters())
+        if self.world_model.diagnoses:
+            onlookers = list(self.world_model.decoder.parameters())
             self.optimizers["decoder"] = self._optimizer(onlookers, rates.model_lr)
 
     def _optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
@@ -79,7 +79,7 @@ class ModelBasedAgent(ABC):
             noise = self._normal(*batch["action"].shape[:2], self.config.model.stoch)
             model_loss, metrics, posterior = self.world_model.loss(batch, noise)
             losses = {"model": model_loss}
-            if self.world_model.diagnostic is not None:
+            if self.world_model.diagnoses:
                 losses["decoder"], more = self.world_model.diagnostic_loss(posterior, batch)
                 metrics |= more
             # Behaviour learning
@@ -146,7 +146,7 @@ class ModelBasedAgent(ABC):
     @property
     def predicts(self) -> bool:
         """Whether there is a decoder, which `open_loop` needs."""
-        return self.world_model.decoder is not None
+        return self.world_model.decoder.draws
 
     def open_loop(
         self, batch: dict[str, Tensor], context: int, generator: torch.Generator

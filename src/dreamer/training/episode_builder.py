@@ -14,8 +14,8 @@ class EpisodeBuilder:
     def __init__(self, observation: Observation, action_size: int):
         self._steps: dict[str, list[np.ndarray]] = {key: [value] for key, value in observation.items()}
         self._steps["action"] = [np.zeros(action_size, np.float32)]
-        self._steps["reward"] = [np.float32(0)]
-        self._steps["discount"] = [np.float32(1)]
+        self._steps["reward"] = [np.array(0, np.float32)]
+        self._steps["discount"] = [np.array(1, np.float32)]
         self.total_return = 0.0
 
     def add(self, action: np.ndarray, result: StepResult) -> None:
@@ -23,9 +23,9 @@ class EpisodeBuilder:
         for key, value in result.observation.items():
             self._steps[key].append(value)
         self._steps["action"].append(np.asarray(action, np.float32))
-        self._steps["reward"].append(np.float32(result.reward))
+        self._steps["reward"].append(np.array(result.reward, np.float32))
         # A time limit is no end: what would have come after it is worth as much as before.
-        self._steps["discount"].append(np.float32(0 if result.terminated else 1))
+        self._steps["discount"].append(np.array(0 if result.terminated else 1, np.float32))
         self.total_return += result.reward
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from dreamer.errors import UserError
 from dreamer.spec import EnvSpec
-from dreamer.world_model.dense import DenseHead, linear
+from dreamer.world_model.dense import DenseHead, glorot_, linear
 from dreamer.world_model.encoder import STRIDE, conv_sizes
 
 CANONICAL_KERNELS = (5, 5, 6, 6)
@@ -60,20 +60,20 @@ class ImageDecoder(nn.Module):
     def __init__(self, features: int, shape: tuple[int, int, int], depth: int):
         super().__init__()
         kernels = deconv_kernels(shape[0])
-        layers = len(kernels)
-        widths = [depth * 2 ** (layers - 2 - i) for i in range(layers - 1)] + [shape[-1]]
+        count = len(kernels)
+        widths = [depth * 2 ** (count - 2 - i) for i in range(count - 1)] + [shape[-1]]
         self.dense = linear(features, 32 * depth)
         self.unfold = UnfoldFromPoint(32 * depth, widths[0], kernels[0])
         pairs = zip(widths, widths[1:], kernels[1:], strict=False)
-        self.layers = nn.ModuleList(nn.ConvTranspose2d(i, o, k, STRIDE) for i, o, k in pairs)
-        for layer in self.layers:
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        self.layers.to(memory_format=torch.channels_last)
+        layers = [nn.ConvTranspose2d(i, o, k, STRIDE) for i, o, k in pairs]
+        self.layers = nn.ModuleList(glorot_(layer) for layer in layers)
+        self.layers.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, feat: Tensor) -> Tensor:
         x = self.unfold(self.dense(feat.flatten(0, -2)))
         for layer in self.layers:
+            assert isinstance(layer, nn.ConvTranspose2d)
+            assert layer.bias is not None
             # The bias apart: with it, oneDNN is six times as slow for the first of these in bfloat16.
             x = F.conv_transpose2d(F.relu(x), layer.weight, stride=STRIDE)
             x = x + layer.bias.to(x.dtype).view(-1, 1, 1)
@@ -88,6 +88,11 @@ class Decoder(nn.Module):
         images = {key: ImageDecoder(features, shape, depth) for key, shape in spec.images.items()}
         vectors = {key: DenseHead(features, 3, units, size) for key, size in spec.vectors.items()}
         self.parts = nn.ModuleDict({**images, **vectors})
+
+    @property
+    def draws(self) -> bool:
+        """Whether there is anything to decode."""
+        return bool(self.parts)
 
     def forward(self, feat: Tensor) -> dict[str, Tensor]:
         return {key: part(feat) for key, part in self.parts.items()}

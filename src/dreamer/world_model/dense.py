@@ -1,13 +1,19 @@
 """Dense layers as the official code builds them: Glorot-uniform kernels, zero biases, ELU between."""
 
+import itertools
+from typing import TypeVar
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
-def glorot_(layer: nn.Linear) -> nn.Linear:
+
+def glorot_(layer: Layer) -> Layer:
     """Give a layer Keras' default initialisation, in place."""
     nn.init.xavier_uniform_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer
 
 
@@ -25,7 +31,7 @@ class DenseHead(nn.Module):
     def __init__(self, inputs: int, layers: int, units: int, outputs: int):
         super().__init__()
         widths = [inputs] + [units] * layers
-        self.hidden = nn.ModuleList(linear(i, o) for i, o in zip(widths, widths[1:], strict=False))
+        self.hidden = nn.ModuleList(linear(i, o) for i, o in itertools.pairwise(widths))
         self.out = linear(widths[-1], outputs)
 
     def forward(self, x: Tensor) -> Tensor:

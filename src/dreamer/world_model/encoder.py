@@ -4,13 +4,15 @@ An image of 64x64 passes four convolutions, kernel 4, stride 2, no padding, ReLU
 with 32, 64, 128, 256 channels; the last map is flattened to 1024 numbers, row by row, channels last.
 """
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamer.errors import UserError
 from dreamer.spec import EnvSpec
-from dreamer.world_model.dense import linear
+from dreamer.world_model.dense import glorot_, linear
 
 KERNEL, STRIDE = 4, 2
 IMAGE_SCALE, IMAGE_SHIFT = 1 / 255, -0.5
@@ -41,12 +43,9 @@ class ImageEncoder(nn.Module):
             raise UserError(f"Images must be square, got {height}x{width}: resize them in the environment.")
         sizes = conv_sizes(height)
         widths = [channels] + [depth * 2**i for i in range(len(sizes) - 1)]
-        pairs = zip(widths, widths[1:], strict=False)
-        self.layers = nn.ModuleList(nn.Conv2d(i, o, KERNEL, STRIDE) for i, o in pairs)
-        for layer in self.layers:
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        self.to(memory_format=torch.channels_last)
+        layers = [nn.Conv2d(i, o, KERNEL, STRIDE) for i, o in itertools.pairwise(widths)]
+        self.layers = nn.ModuleList(glorot_(layer) for layer in layers)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.size = sizes[-1] ** 2 * widths[-1]
 
     def forward(self, image: Tensor) -> Tensor:

@@ -37,8 +37,8 @@ class WorldModel(nn.Module):
         )
         self.feat_size = config.stoch + config.deter
         self.reconstructs = config.objective == "reconstruction"
-        decodes = self.reconstructs or config.diagnostic_decoder
-        self.decoder = Decoder(self.feat_size, spec, config.cnn_depth, config.units) if decodes else None
+        decoded = spec if self.reconstructs or config.diagnostic_decoder else EnvSpec({}, {}, spec.action)
+        self.decoder = Decoder(self.feat_size, decoded, config.cnn_depth, config.units)
         self.reward = ScalarHead(self.feat_size, config.reward_layers, config.units)
         self.pcont = ScalarHead(self.feat_size, config.pcont_layers, config.units) if config.pcont else None
         contrastive = config.objective == "contrastive"
@@ -47,13 +47,13 @@ class WorldModel(nn.Module):
         )
 
     @property
-    def diagnostic(self) -> Decoder | None:
-        """A decoder that only looks on: it learns from the states, and they learn nothing from it."""
-        return None if self.reconstructs else self.decoder
+    def diagnoses(self) -> bool:
+        """Whether the decoder only looks on: it learns from the states, and they learn nothing from it."""
+        return not self.reconstructs and self.decoder.draws
 
     def learners(self) -> list[nn.Parameter]:
         """The parameters that `loss` trains: all but those of a diagnostic decoder."""
-        onlookers = set() if self.diagnostic is None else set(self.diagnostic.parameters())
+        onlookers = set() if self.reconstructs else set(self.decoder.parameters())
         return [parameter for parameter in self.parameters() if parameter not in onlookers]
 
     def loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics, State]:
@@ -87,16 +87,13 @@ class WorldModel(nn.Module):
 
     def diagnostic_loss(self, posterior: State, batch: Batch) -> tuple[Tensor, Metrics]:
         """The loss of the diagnostic decoder alone, at posterior states `(B, T, .)`."""
-        assert self.diagnostic is not None
-        log_probs = self._observation_log_probs(self.diagnostic, posterior.feat.detach(), batch)
+        log_probs = self._observation_log_probs(posterior.feat.detach(), batch)
         losses = {f"model/{key}_loss": -log_prob.mean() for key, log_prob in log_probs.items()}
         return torch.stack(list(losses.values())).sum(), {key: loss.detach() for key, loss in losses.items()}
 
     def log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
         """ln q of observations (if reconstructed), reward and discount at `(B, T, F)`: each `(B, T)`."""
-        result = {}
-        if self.reconstructs and self.decoder is not None:
-            result = self._observation_log_probs(self.decoder, feat, batch)
+        result = self._observation_log_probs(feat, batch) if self.reconstructs else {}
         reward = batch["reward"].tanh() if self.config.clip_rewards == "tanh" else batch["reward"]
         result["reward"] = gaussian.unit_log_prob(self.reward(feat), reward)
         if self.pcont is not None:
@@ -104,9 +101,9 @@ class WorldModel(nn.Module):
             result["pcont"] = -F.binary_cross_entropy_with_logits(self.pcont(feat), label, reduction="none")
         return result
 
-    def _observation_log_probs(self, decoder: Decoder, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _observation_log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
         result = {}
-        for key, mean in decoder(feat).items():
+        for key, mean in self.decoder(feat).items():
             scaling = (IMAGE_SCALE, IMAGE_SHIFT) if key in self.spec.images else (1.0, 0.0)
             result[key] = gaussian.unit_log_prob_sum(mean, batch[key], *scaling)
         return result
@@ -123,7 +120,6 @@ class WorldModel(nn.Module):
 
         `noise` is `(B, T, S)`. Returns the decoded observations `(B, T, ...)`, images in [0, 1] (Figure 5).
         """
-        assert self.decoder is not None
         embed = self.encoder({key: batch[key][:, :context] for key in self.encoder.parts})
         seen, _ = self.rssm.observe(embed, batch["action"][:, :context], noise[:, :context])
         last = seen.map(lambda x: x[:, -1])
