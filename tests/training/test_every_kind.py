@@ -1,0 +1,143 @@
+"""Every agent, objective and kind of task through a whole short run; and what is refused before one begins."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamer.errors import UserError
+from dreamer.training.dream import dream
+from dreamer.training.load import load_run
+from dreamer.training.trainer import Trainer
+from training.runs import config, everything, metrics, run, same
+
+SAMPLES = Path(__file__).parents[1] / "envs"
+QUICK = {"steps": 300, "eval_every": 0, "train_steps": 2, "final_eval_episodes": 1}
+PLAN = {"plan_horizon": 3, "plan_iterations": 2, "plan_candidates": 20, "plan_elites": 4}
+
+
+def finished(logdir: Path, **options: Any) -> Trainer:
+    """A whole run; its last evaluation is in the metrics."""
+    trainer = run(config(**{**QUICK, **options}), logdir)
+    assert "eval/return" in metrics(logdir)[-1]
+    return trainer
+
+
+@pytest.mark.parametrize("agent", ["dreamer", "no-value", "planet"])
+def test_agents_on_images(agent, tmp_path: Path) -> None:
+    trainer = finished(tmp_path, agent=agent, num_envs=1, **PLAN)
+    assert trainer.counters.grad_step > 0
+
+
+def test_the_random_agent_collects_and_evaluates_alone(tmp_path: Path) -> None:
+    trainer = finished(tmp_path, agent="random", video_every=100, eval_every=150)
+    assert trainer.counters.grad_step == 0
+    with pytest.raises(UserError, match="no decoder"):
+        dream(trainer.agent, trainer.store, seed=0)
+
+
+@pytest.mark.parametrize("objective", ["contrastive", "reward-only"])
+def test_objectives_show_what_they_know(objective, tmp_path: Path) -> None:
+    trainer = finished(tmp_path, objective=objective, contrast="window")
+    recorded = {key for line in metrics(tmp_path) for key in line}
+    assert ("model/contrast_loss" in recorded) == (objective == "contrastive")
+    assert {"model/image_loss", "decoder/grad_norm"} <= recorded
+    assert dream(trainer.agent, trainer.store, seed=0).model.shape[2:] == (32, 32, 3)
+
+
+@pytest.mark.parametrize("options", [{"agent": "planet", **PLAN}, {"objective": "contrastive"}], ids=str)
+def test_stopping_changes_nothing(options, tmp_path: Path) -> None:
+    settings = config(**{**QUICK, **options})
+    whole = run(settings, tmp_path / "whole")
+    run(settings, tmp_path / "parts", stop=("_interact", 130))
+    parts = run(settings, tmp_path / "parts")
+    assert same(everything(whole), everything(parts))
+
+
+@pytest.mark.parametrize("size", [32, 84, 96, 128])
+def test_image_sizes(size, tmp_path: Path) -> None:
+    trainer = finished(tmp_path, image_size=size, steps=250, batch_length=4)
+    assert dream(trainer.agent, trainer.store, seed=0).model.shape[2:] == (size, size, 3)
+
+
+def test_images_that_cannot_be_decoded_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="16x16"):
+        Trainer(config(image_size=16), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("agent", ["dreamer", "planet"])
+def test_state_vectors(agent, tmp_path: Path) -> None:
+    finished(tmp_path, obs="state", agent=agent, **PLAN)
+
+
+@pytest.fixture
+def _samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SAMPLES))
+
+
+ENDING = {"action_repeat": 1, "pcont": True, "seed_frames": 50, "steps": 120, "train_every": 20}
+
+
+@pytest.mark.usefixtures("_samples")
+@pytest.mark.parametrize("name", ["Everything", "Buttons", "Panel"])
+def test_dictionaries_and_buttons_in_episodes_that_end(name, tmp_path: Path) -> None:
+    # Episodes of five frames: every row of a batch is packed of several.
+    trainer = finished(tmp_path, env=f"gym:sample_environments:{name}-v0", obs="state", **ENDING)
+    assert "model/pcont_loss" in {key for line in metrics(tmp_path) for key in line}
+    episode = trainer.store.episode(trainer.store.ids[0])
+    assert episode["discount"].tolist() == [1, 1, 1, 1, 1, 0]
+    assert trainer.envs.spec.action.discrete == (name != "Everything")
+
+
+def test_ends_and_time_limits_are_told_apart(tmp_path: Path) -> None:
+    trainer = finished(tmp_path, env="toy:terminating", **{**ENDING, "time_limit": 6})
+    for number in trainer.store.ids:
+        discount = trainer.store.episode(number)["discount"]
+        assert discount[:-1].all()
+        assert discount[-1] == (len(discount) > 7) or len(discount) <= 7
+    ends = [trainer.store.episode(number)["discount"][-1] for number in trainer.store.ids]
+    assert {float(end) for end in ends} == {0.0, 1.0}
+
+
+def test_planet_with_buttons_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--agent planet plans continuous actions only"):
+        Trainer(config(env="gym:CartPole-v1", obs="state", agent="planet"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_older_than_an_option_goes_on_with_its_default(tmp_path: Path) -> None:
+    settings = config(**QUICK)
+    run(settings, tmp_path, stop=("_interact", 130))
+    file = tmp_path / "config.json"
+    options = json.loads(file.read_text())
+    del options["bootstrap"]
+    file.write_text(json.dumps(options))
+    assert run(settings, tmp_path).resumed
+    file.write_text(json.dumps({**options, "bootstrap": "second-last"}))
+    with pytest.raises(UserError, match="bootstrap"):
+        Trainer(settings, tmp_path)
+
+
+def test_evaluation_of_a_game_is_not_cut_by_a_lost_life(tmp_path: Path) -> None:
+    pytest.importorskip("ale_py")
+    game = {"env": "atari:breakout", "action_repeat": 4, "time_limit": 2000, "agent": "random"}
+    trainer = Trainer(config(**{**QUICK, **game, "steps": 4, "seed_episodes": 1}), tmp_path)
+    trainer.close()
+    config_of = [envs._env.unwrapped._life_loss for envs in (trainer.envs, trainer.eval_envs) if envs._env]
+    assert config_of == [True, False]
+    trainer.run_directory.lock()
+    trainer.run_directory.unlock()
+
+
+def test_a_game_is_learned_from(tmp_path: Path) -> None:
+    pytest.importorskip("ale_py")
+    game = {"env": "atari:pong", "action_repeat": 4, "time_limit": 200, "pcont": True, "clip_rewards": "tanh"}
+    trainer = finished(
+        tmp_path, **game, **{"seed_frames": 400, "steps": 800, "train_every": 200, "grey": True}
+    )
+    assert trainer.envs.spec.images == {"image": (32, 32, 1)}
+    loaded = load_run(tmp_path)
+    loaded.envs.close()
+    assert loaded.config.environment.grey
