@@ -56,12 +56,23 @@ def test_the_actor_learns_through_dynamics_reward_and_value() -> None:
 
 
 def test_an_action_is_not_credited_for_the_actions_that_it_provokes() -> None:
-    """What the actor reads is detached: with dynamics that ignore actions nothing is left to learn."""
+    """The return by each action, times that action by the weights in a state that stands still."""
     tiny = parts()
-    stoch = tiny.model.rssm.stoch
-    tiny.model.rssm.gru_input.weight.data[:, stoch:] = 0
-    actor_loss, _, _ = losses(tiny)
-    assert not _touched(actor_loss, tiny.behavior.actor)
+    model, behavior = tiny.model, tiny.behavior
+    feat = imagined(tiny).detach()
+    read = torch.cat([tiny.start.feat[None], feat[:-1]])
+    actions = behavior.actor(read).sample(tiny.noise.action)
+    given = actions.detach().requires_grad_()
+    states = model.rssm.imagine(tiny.start, given.transpose(0, 1), tiny.noise.state.transpose(0, 1))
+    dream = states.feat.transpose(0, 1)
+    torch.testing.assert_close(dream.detach(), feat)
+    reward, value, discount = model.reward(dream), behavior.value(dream), model.discount(dream)
+    returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], 0.95)
+    (by_action,) = torch.autograd.grad(-(discount_weights(discount[:-1]) * returns).mean(), given)
+    assert by_action[:-1].abs().max() > 0
+    weights = list(behavior.actor.parameters())
+    expected = torch.autograd.grad(actions, weights, by_action)
+    torch.testing.assert_close(torch.autograd.grad(losses(tiny)[0], weights), expected)
 
 
 def test_the_actors_gradient_is_the_slope_of_the_return(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,11 +28,16 @@ def test_updates_follow_the_frames(tmp_path: Path) -> None:
 
 
 def test_the_record_counts_what_it_says(tmp_path: Path) -> None:
-    run(config(env="toy:counting", steps=250), tmp_path)
+    trainer = run(config(env="toy:counting", steps=250), tmp_path)
     lines = metrics(tmp_path)
     episodes = [line for line in lines if "train/return" in line]
     assert [line["env_step"] for line in episodes] == [50, 100, 150, 200, 250]
     assert {(line["train/return"], line["train/length"]) for line in episodes} == {(50 * 51 / 2, 25)}
+    kept = trainer.store.episode(trainer.store.ids[-1])
+    assert np.array_equal(kept["image"][:, 0, 0, 0], np.arange(0, 51, 2))  # the frame, in red
+    assert np.array_equal(
+        kept["image"][:, 0, 0, 1], np.round(127.5 * (kept["action"][:, 0].astype(float) + 1))
+    )
     final = lines[-1]
     assert (final["eval/return"], final["eval/episodes"], final["env_step"]) == (50 * 51 / 2, 2, 250)
 
