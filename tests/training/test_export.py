@@ -158,3 +158,14 @@ def test_nothing_is_written_where_there_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run directory"):
         export_run(tmp_path / "nothing", tmp_path / "policy.pt")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (program,) = (
+        block.split("```")[0] for block in readme.split("```python\n")[1:] if "load_policy" in block
+    )
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    assert names["action"].shape == (2,)
