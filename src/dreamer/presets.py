@@ -12,23 +12,24 @@ def paper() -> Config:
 
 
 def laptop() -> Config:
-    """For two CPU cores and no GPU: smaller networks and batches, quick pictures."""
+    """For two CPU cores and no GPU: smaller networks and batches, quick pictures, a pretrained world model.
+
+    LAPTOP_DOC
+    """
     return with_options(
         paper(),
         {
+            "env": "dmc:walker_stand",
             "steps": 100_000,
             "render": "fast",
             "batch_size": 10,
-            "batch_length": 25,
+            "batch_length": 20,
             "cnn_depth": 16,
             "units": 200,
-            "reward_layers": 2,
-            "value_layers": 2,
-            "actor_layers": 2,
-            "train_steps": 50,
-            "horizon": 15,
+            "pretrain": 1000,
+            "train_steps": 45,
             "model_lr": 1e-3,
-            "actor_lr": 3e-4,
+            "actor_lr": 1.5e-4,
             "value_lr": 3e-4,
         },
     )
