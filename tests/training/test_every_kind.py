@@ -125,8 +125,8 @@ def test_evaluation_of_a_game_is_not_cut_by_a_lost_life(tmp_path: Path) -> None:
     game = {"env": "atari:breakout", "action_repeat": 4, "time_limit": 2000, "agent": "random"}
     trainer = Trainer(config(**{**QUICK, **game, "steps": 4, "seed_episodes": 1}), tmp_path)
     trainer.close()
-    config_of = [envs._env.unwrapped._life_loss for envs in (trainer.envs, trainer.eval_envs) if envs._env]
-    assert config_of == [True, False]
+    games = [envs._env.unwrapped for envs in (trainer.envs, trainer.eval_envs) if envs._env]
+    assert [getattr(game, "_life_loss", None) for game in games] == [True, False]
 
 
 def test_a_game_is_learned_from(tmp_path: Path) -> None:
