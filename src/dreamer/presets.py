@@ -14,8 +14,8 @@ def paper() -> Config:
 def laptop() -> Config:
     """For two CPU cores and no GPU: smaller networks and batches, quick pictures, a pretrained world model.
 
-    Seen: `walker_stand` 414 after 100,000 frames (official code: 478, read off its curve), in 53 minutes on one
-    thread of a busy machine. `cartpole_swingup` stays at its plateau of 75 (docs/lab-log.md).
+    Seen: `walker_stand` 414 after 100,000 frames (official code: 478, read off its curve), in 53 minutes on
+    one thread of a busy machine. `cartpole_swingup` stays at its plateau of 75 (docs/lab-log.md).
     """
     return with_options(
         paper(),
