@@ -1,0 +1,1 @@
+"""`dreamer bench`: what a gradient step, an action, an environment and a stretch of training cost here."""
