@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamer.agents.agent import Learning
 from dreamer.agents.dreamer import Dreamer
 from dreamer.agents.make import make_agent
 from dreamer.agents.model_based import ModelBasedAgent
@@ -64,12 +65,12 @@ def observation(spec: EnvSpec, n: int) -> dict[str, np.ndarray]:
     }
 
 
-def moved(agent: ModelBasedAgent, batch: dict[str, Tensor], **options: bool) -> set[str]:
+def moved(agent: ModelBasedAgent, batch: dict[str, Tensor], learning: Learning = "all") -> set[str]:
     """The parts that one update changes."""
     modules = {"world_model": agent.world_model, "behavior": agent.behavior}
     named = {f"{m}.{n}": p for m, module in modules.items() for n, p in module.named_parameters()}
     before = {name: parameter.clone() for name, parameter in named.items()}
-    agent.update(batch, **options)
+    agent.update(batch, learning)
     return {".".join(n.split(".")[:2]) for n, p in named.items() if not torch.equal(p, before[n])}
 
 
@@ -86,7 +87,7 @@ MODEL_PARTS = {"world_model.encoder", "world_model.rssm", "world_model.reward", 
 )
 def test_what_an_update_trains(name, parts) -> None:
     agent, batch = agent_of(BOX, agent=name), random_batch(BOX)
-    assert moved(agent, batch, behavior=False) == MODEL_PARTS
+    assert moved(agent, batch, learning="model") == MODEL_PARTS
     assert moved(agent, batch) == MODEL_PARTS | parts
 
 
@@ -126,6 +127,50 @@ def test_saved_and_loaded_agents_act_alike(name) -> None:
         assert np.array_equal(actions[0], actions[1])
         assert actions[0].shape == (3, 2)
         assert np.abs(actions[0]).max() <= 1
+
+
+def three_decisions(agent: ModelBasedAgent) -> np.ndarray:
+    """Explored actions `(3, 8, A)` in eight environments, with the same noise each time."""
+    generator, state, taken = torch.Generator().manual_seed(0), agent.initial_state(8), []
+    torch.manual_seed(0)
+    obs = observation(agent.spec, 8)
+    for _ in range(3):
+        action, state = agent.policy(obs, state, True, generator)
+        taken.append(action)
+    return np.stack(taken)
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"), [("dreamer", BOX), ("dreamer", BUTTONS), ("no-value", BOX), ("planet", BOX)]
+)
+def test_a_copy_acts_as_its_original_did_whatever_that_learns_later(name, spec) -> None:
+    quick = {"model_lr": 0.05, "actor_lr": 0.1, "epsilon": 0.9, "epsilon_min": 0.0, "epsilon_steps": 12}
+    agent, copy = agent_of(spec, agent=name, **quick), agent_of(spec, agent=name, **quick, seed=1)
+    batch = random_batch(spec)
+    for _ in range(2):  # The second copy overwrites the first.
+        agent.update(batch)
+        then = three_decisions(agent)
+        copy.load_acting_state(agent.acting_state())
+        for _ in range(4):
+            agent.update(batch)
+        assert not np.array_equal(three_decisions(agent), then)
+        assert np.array_equal(three_decisions(copy), then)
+
+
+def test_a_copy_keeps_no_casts_of_earlier_weights() -> None:
+    """Autocast remembers weights that learn until the outermost one ends; the collector is always in one."""
+    settings = {"agent": "planet", "precision": "bfloat16"}
+    originals = [agent_of(BOX, **settings, seed=seed) for seed in (1, 2)]
+    expected = [three_decisions(original) for original in originals]
+    copy = agent_of(BOX, **settings)
+    torch.autocast_increment_nesting()
+    try:
+        for original, actions in zip(originals, expected, strict=True):
+            copy.load_acting_state(original.acting_state())
+            assert np.array_equal(three_decisions(copy), actions)
+    finally:
+        torch.autocast_decrement_nesting()
+        torch.clear_autocast_cache()
 
 
 def test_planet_plans_without_noise_in_evaluation() -> None:

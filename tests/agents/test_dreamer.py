@@ -54,9 +54,18 @@ def test_each_loss_moves_its_own_network_only(
 def test_the_model_learns_nothing_from_behaviour() -> None:
     with_behavior, without = agent(), agent()
     with_behavior.update(batch())
-    without.update(batch(), behavior=False)
+    without.update(batch(), "model")
     assert torch.equal(weights(with_behavior)["model"], weights(without)["model"])
     assert moved(without, weights(agent())) == ["model"]
+
+
+def test_the_actor_may_wait_for_the_value_model() -> None:
+    whole, waiting = agent(), agent()
+    whole.update(batch())
+    metrics = waiting.update(batch(), "model and value")
+    assert moved(waiting, weights(whole)) == ["actor"]
+    assert moved(waiting, weights(agent())) == ["model", "value"]
+    assert {"actor/loss", "value/loss"} <= metrics.keys()
 
 
 def test_an_update_reports_every_loss_and_norm() -> None:
@@ -90,6 +99,7 @@ def test_an_update_that_is_not_finite_changes_nothing(poison: str) -> None:
     metrics = dreamer.update(data)
     assert moved(dreamer, before) == []
     assert [str(o.state_dict()) for o in dreamer.optimizers.values()] == states
+    assert metrics["skipped"] == 1
     assert not all(value.isfinite() for value in metrics.values())
     if poison != "reward":
         assert [name for name in NETWORKS if not metrics[f"{name}/grad_norm"].isfinite()] == [poison]

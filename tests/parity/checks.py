@@ -148,7 +148,7 @@ def check_update(agent: Dreamer, official: Record, prefix: str, monkeypatch) -> 
     expected, data = official.under(prefix), batch()
     before = to_official({k: x.clone() for k, x in parameters(agent).items()}, official_names(agent))
     noise = imagination_noise(agent.world_model.pcont is not None)
-    monkeypatch.setattr(agent, "_normal", lambda *shape: record("batch")["eps_post"])
+    monkeypatch.setattr(agent, "_filter_noise", lambda _: record("batch")["eps_post"])
     monkeypatch.setattr(agent.behavior, "draw_noise", lambda *args: noise)
     is_first = torch.zeros(data["reward"].shape, dtype=torch.bool)
     is_first[:, 0] = True

@@ -1,10 +1,11 @@
-"""i_exploration_preprocess.npz: pixels, exploration noise, and acting step by step."""
+"""i_exploration_preprocess.npz: pixels, rewards, exploration noise, and acting step by step."""
 
 import pytest
 import torch
 
 from dreamer.agents.dreamer import Dreamer, PolicyState
 from dreamer.world_model.encoder import preprocess_image
+from dreamer.world_model.world_model import squash
 from parity.recorded import Record, assert_elements, assert_state, record
 from parity.weights import official_agent
 
@@ -26,6 +27,11 @@ def act(agent: Dreamer, state: PolicyState, official: Record) -> PolicyState:
 def test_all_pixel_values() -> None:
     assert len(OFFICIAL["pixel_uint8"].unique()) == 256
     assert_elements(preprocess_image(OFFICIAL["pixel_uint8"]), OFFICIAL["pixel_float"])
+
+
+@pytest.mark.parametrize("how", ["none", "tanh"])
+def test_rewards(how: str) -> None:
+    assert_elements(squash(OFFICIAL["reward_raw"], how), OFFICIAL[f"reward_clip_{how}"])
 
 
 def test_exploration_noise(agent: Dreamer) -> None:

@@ -26,7 +26,7 @@ class Dreamer(ModelBasedAgent):
 
     def behavior_losses(self, start: State, alive: Tensor | float) -> tuple[dict[str, Tensor], Metrics]:
         """Of actor and value model, from the same dreams."""
-        noise = self.behavior.draw_noise(len(start.stoch), self.config.model.stoch, self.generator)
+        noise = self.dream_noise(self.behavior.draw_noise, len(start.stoch))
         actor_loss, value_loss, metrics = self.behavior.losses(self.world_model, start, noise, alive)
         return {"value": value_loss, "actor": actor_loss}, metrics
 

@@ -6,22 +6,27 @@ An agent adds how it acts (`choose`) and, unless it only plans, what else it lea
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dreamer.agents.agent import Metrics, Observation
+from dreamer.agents.agent import Learning, Metrics, Observation
 from dreamer.agents.optimizer import Optimizer
 from dreamer.agents.policy_state import PolicyState
 from dreamer.agents.precision import autocast, pick_device, pick_dtype
+from dreamer.agents.ranks import Ranks
 from dreamer.behavior.behavior import alive_starts, imagination_starts
 from dreamer.behavior.exploration import add_noise, epsilon_at, epsilon_greedy, random_action
+from dreamer.behavior.imagine import ImaginationNoise
 from dreamer.config import Config
 from dreamer.spec import EnvSpec
 from dreamer.world_model.state import State
 from dreamer.world_model.world_model import WorldModel
+
+DrawNoise = Callable[[int, int, torch.Generator | None], ImaginationNoise]
 
 
 class ModelBasedAgent(ABC):
@@ -32,6 +37,7 @@ class ModelBasedAgent(ABC):
 
     def __init__(self, spec: EnvSpec, config: Config):
         self.spec, self.config = spec, config
+        self.ranks = Ranks()
         self.device = pick_device(config.training.device)
         self.dtype = pick_dtype(config.training.precision, self.device)
         with torch.random.fork_rng(devices=[]):  # initial weights depend on the seed alone
@@ -69,35 +75,41 @@ class ModelBasedAgent(ABC):
 
     # -- learning ----------------------------------------------------------------------------------------
 
-    def update(self, batch: dict[str, Tensor], behavior: bool = True) -> Metrics:
-        """One gradient step of all networks on a batch `(B, L, ...)`; without `behavior`, of the model alone.
+    def update(self, batch: dict[str, Tensor], learning: Learning = "all") -> Metrics:
+        """One gradient step of all networks on a batch `(B, L, ...)`, or of some (see `Learning`).
 
-        If any loss or gradient is not finite no network changes: the metrics show which it was.
+        Of several processes each is given its own rows: the step is the one of all rows together.
+        If any loss or gradient is not finite no network changes: `skipped` is 1 among the metrics then, and
+        the others show which it was. Nothing here waits for the device.
         """
         with autocast(self.device, self.dtype):
             # Dynamics learning
-            noise = self._normal(*batch["action"].shape[:2], self.config.model.stoch)
-            model_loss, metrics, posterior = self.world_model.loss(batch, noise)
+            model_loss, metrics, posterior = self.world_model.loss(
+                batch, self._filter_noise(batch), self.ranks.mean
+            )
             losses = {"model": model_loss}
             if self.world_model.diagnoses:
                 losses["decoder"], more = self.world_model.diagnostic_loss(posterior, batch)
                 metrics |= more
             # Behaviour learning
-            if behavior:
+            if learning != "model":
                 more_losses, more = self.behavior_losses(*self._starts(posterior, batch))
                 losses |= more_losses
                 metrics |= more
+        if learning == "model and value":
+            losses.pop("actor", None)
         # Update: all gradients are taken before the first network changes.
         gradients = {
-            name: self.optimizers[name].gradients(loss, retain_graph=name == "value")
+            name: self.ranks.means(self.optimizers[name].gradients(loss, retain_graph=name == "value"))
             for name, loss in losses.items()
         }
+        losses, metrics = self.ranks.mean_scalars(losses), self.ranks.mean_scalars(metrics)
         norms = {name: torch.nn.utils.get_total_norm(g) for name, g in gradients.items()}
-        if bool(torch.stack([*losses.values(), *norms.values()]).isfinite().all()):
-            for name, optimizer in self.optimizers.items():
-                if name in gradients:
-                    optimizer.apply(gradients[name], norms[name])
-        return metrics | {f"{name}/grad_norm": norm for name, norm in norms.items()}
+        finite = torch.stack([*losses.values(), *norms.values()]).isfinite().all()
+        for name in gradients:
+            self.optimizers[name].apply(gradients[name], norms[name], finite)
+        metrics |= {f"{name}/grad_norm": norm for name, norm in norms.items()}
+        return metrics | {"skipped": (~finite).float()}
 
     def _starts(self, posterior: State, batch: dict[str, Tensor]) -> tuple[State, Tensor | float]:
         """Where dreams begin, and which of them count: where episodes may end, none from an end."""
@@ -140,8 +152,23 @@ class ModelBasedAgent(ABC):
             return self.explore(action, torch.randn(action.shape, generator=generator, device=self.device))
         random = random_action(self.spec.action, len(action), generator)
         uniform = torch.rand(len(action), generator=generator, device=self.device)
-        epsilon = epsilon_at(self.optimizers["model"].steps, self.config.behavior)
+        epsilon = epsilon_at(int(self.optimizers["model"].steps), self.config.behavior)
         return epsilon_greedy(action, random, uniform, epsilon)
+
+    def acting_state(self) -> dict[str, Any]:
+        """The weights, and the updates so far, with which exploration may change (references, no copies)."""
+        return {
+            "world_model": self.world_model.state_dict(),
+            "behavior": self.behavior.state_dict(),
+            "updates": int(self.optimizers["model"].steps),
+        }
+
+    def load_acting_state(self, state: dict[str, Any]) -> None:
+        """Copy what another agent's `acting_state` refers to; this agent cannot be trained any more."""
+        for name, network in (("world_model", self.world_model), ("behavior", self.behavior)):
+            network.load_state_dict(state[name])
+            network.requires_grad_(False)  # Of weights that learn autocast keeps casts, which would grow old.
+        self.optimizers["model"].steps.fill_(state["updates"])
 
     @property
     def predicts(self) -> bool:
@@ -174,5 +201,15 @@ class ModelBasedAgent(ABC):
             optimizer.load_state_dict(state["optimizers"][name])
         self.generator.set_state(state["generator"].cpu())
 
-    def _normal(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self.generator, device=self.device)
+    # -- noise: drawn for the whole batch by every process, which takes its share --------------------------
+
+    def _filter_noise(self, batch: dict[str, Tensor]) -> Tensor:
+        """For the filter `(B, L, S)`."""
+        rows, length = batch["action"].shape[:2]
+        shape = (rows * self.ranks.size, length, self.config.model.stoch)
+        return self.ranks.own(torch.randn(shape, generator=self.generator, device=self.device))
+
+    def dream_noise(self, draw_noise: DrawNoise, starts: int) -> ImaginationNoise:
+        """For `starts` dreams, by the `draw_noise` of a behaviour."""
+        whole = draw_noise(starts * self.ranks.size, self.config.model.stoch, self.generator)
+        return ImaginationNoise(*(self.ranks.own(noise, dim=1) for noise in whole))

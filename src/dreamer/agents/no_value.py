@@ -19,7 +19,7 @@ class NoValue(ModelBasedAgent):
 
     def behavior_losses(self, start: State, alive: Tensor | float) -> tuple[dict[str, Tensor], Metrics]:
         """Of the actor."""
-        noise = self.behavior.draw_noise(len(start.stoch), self.config.model.stoch, self.generator)
+        noise = self.dream_noise(self.behavior.draw_noise, len(start.stoch))
         loss, metrics = self.behavior.loss(self.world_model, start, noise, alive)
         return {"actor": loss}, metrics
 

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamer.agents.agent import Metrics, Observation
+from dreamer.agents.agent import Learning, Metrics, Observation
 from dreamer.agents.policy_state import PolicyState
+from dreamer.agents.ranks import Ranks
 from dreamer.behavior.exploration import random_action
 from dreamer.config import Config
 from dreamer.errors import UserError
@@ -25,6 +26,7 @@ class RandomAgent:
         del config
         self.spec = spec
         self.device = torch.device("cpu")
+        self.ranks = Ranks()
 
     def initial_state(self, n: int) -> PolicyState:
         """Nothing to remember but the action."""
@@ -39,9 +41,9 @@ class RandomAgent:
         action = random_action(self.spec.action, len(state.action), generator)
         return action.numpy(), PolicyState(state.latent, action)
 
-    def update(self, batch: dict[str, Tensor], behavior: bool = True) -> Metrics:
+    def update(self, batch: dict[str, Tensor], learning: Learning = "all") -> Metrics:
         """Learn nothing."""
-        del batch, behavior
+        del batch, learning
         return {}
 
     def open_loop(
@@ -50,6 +52,13 @@ class RandomAgent:
         """Raises `UserError`: there is no world model to predict with."""
         del batch, context, generator
         raise UserError("The random agent has no world model to dream with: train another --agent.")
+
+    def acting_state(self) -> dict[str, Any]:
+        """Actions depend on nothing."""
+        return {}
+
+    def load_acting_state(self, state: dict[str, Any]) -> None:
+        del state
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing is learned, nothing is kept."""

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,14 @@ from dreamer.replay.sampler import Batch, SequenceSampler
 def to_device(batch: Batch, device: torch.device | str) -> dict[str, Tensor]:
     """The batch as tensors of the same types and shapes; on the CPU they share its memory."""
     return {key: torch.from_numpy(array).to(device) for key, array in batch.items()}
+
+
+class Feed(Protocol):
+    """Where the learner gets its batches from."""
+
+    def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
+        """Yield `n` batches; `rng` always stands where the batch handed out last has left it."""
+        ...
 
 
 class Prefetcher:

@@ -9,13 +9,24 @@ their start until it is full (the last one cut); `is_first` marks where each beg
 short episodes out.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dreamer.errors import UserError
-from dreamer.replay.episode_file import Episode
 from dreamer.replay.store import EpisodeStore
 
 Batch = dict[str, np.ndarray]
+
+
+class Window(NamedTuple):
+    """`length` elements of an episode from `start` on, and where they go: a row, from `offset` on."""
+
+    row: int
+    offset: int
+    episode_id: int
+    start: int
+    length: int
 
 
 class SequenceSampler:
@@ -26,37 +37,41 @@ class SequenceSampler:
         self.batch_size = batch_size
         self.batch_length = batch_length
 
-    def allocate(self) -> Batch:
-        """Uninitialised arrays (B, L, ...) of a batch, for `sample` to fill."""
-        leading = (self.batch_size, self.batch_length)
-        example = self.store.episode(self._ids()[0])
-        batch = {key: np.empty(leading + array.shape[1:], array.dtype) for key, array in example.items()}
-        return batch | {"is_first": np.empty(leading, np.bool_)}
+    def draw(self, rng: np.random.Generator) -> list[Window]:
+        """Choose the windows that fill a batch. Raises `UserError` if there is no episode."""
+        ids, lengths = self._ids().tolist(), self.store.lengths
+        drawn = rng.integers(len(ids), size=self.batch_size)
+        starts = rng.integers(np.maximum(lengths[drawn] - self.batch_length, 0), endpoint=True)
+        windows = []
+        for row, (number, start) in enumerate(zip(drawn.tolist(), starts.tolist(), strict=True)):
+            filled = 0
+            while filled < self.batch_length:
+                if filled:
+                    number, start = int(rng.integers(len(ids))), 0
+                length = min(int(lengths[number]) - start, self.batch_length - filled)
+                windows.append(Window(row, filled, ids[number], start, length))
+                filled += length
+        return windows
 
     def sample(self, rng: np.random.Generator, out: Batch | None = None) -> Batch:
         """Draw a batch: the episodes' keys as (B, L, ...), and `is_first`, bool (B, L).
 
         Fills the arrays of `out` if given (see `allocate`). Raises `UserError` if there is no episode.
         """
-        ids, lengths = self._ids(), self.store.lengths
         out = self.allocate() if out is None else out
         out["is_first"][:] = False
-        drawn = rng.integers(len(ids), size=self.batch_size)
-        starts = rng.integers(np.maximum(lengths[drawn] - self.batch_length, 0), endpoint=True)
-        for row, (episode_id, start) in enumerate(zip(ids[drawn], starts.tolist(), strict=True)):
-            filled = self._copy(out, row, 0, self.store.episode(episode_id), start)
-            while filled < self.batch_length:
-                episode = self.store.episode(ids[rng.integers(len(ids))])
-                filled = self._copy(out, row, filled, episode, 0)
+        for row, offset, episode_id, start, length in self.draw(rng):
+            for key, array in self.store.episode(episode_id).items():
+                out[key][row, offset : offset + length] = array[start : start + length]
+            out["is_first"][row, offset] = start == 0
         return out
 
-    def _copy(self, out: Batch, row: int, filled: int, episode: Episode, start: int) -> int:
-        """Continue a row with an episode from `start` on; returns how far the row is filled now."""
-        end = min(filled + len(episode["action"]) - start, self.batch_length)
-        for key, array in episode.items():
-            out[key][row, filled:end] = array[start : start + end - filled]
-        out["is_first"][row, filled] = start == 0
-        return end
+    def allocate(self) -> Batch:
+        """Uninitialised arrays (B, L, ...) of a batch, for `sample` to fill."""
+        leading = (self.batch_size, self.batch_length)
+        example = self.store.episode(self._ids()[0])
+        batch = {key: np.empty(leading + array.shape[1:], array.dtype) for key, array in example.items()}
+        return batch | {"is_first": np.empty(leading, np.bool_)}
 
     def _ids(self) -> np.ndarray:
         if not len(self.store):

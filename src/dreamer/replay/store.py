@@ -55,6 +55,8 @@ class EpisodeStore:
         self._evicted: set[int] = set()  # since the last commit
         self._expired: set[int] = set()  # before the last commit: the older of two checkpoints has them
         self._next_id = 0
+        self.rewinds = 0
+        """How often `rewind` was called: from then on an id may stand for another episode."""
         # A mapping holds a file descriptor: leave half of them to the rest of the process.
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._map = lru_cache(max(1, min(max_mapped, descriptors // 2)))(self._map_file)
@@ -117,6 +119,7 @@ class EpisodeStore:
                 f"The checkpoint was made with episodes that are missing in {self.directory} (id {names}):"
                 " put them back, or start in a new run directory."
             )
+        self.rewinds += 1
         self._delete([i for i in self._layouts if i >= extent["next_id"]])
         self._set_live(recorded & self._layouts.keys())
         self._evicted = self._layouts.keys() - recorded

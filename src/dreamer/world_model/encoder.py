@@ -53,7 +53,7 @@ class ImageEncoder(nn.Module):
         # (N, H, W, C) seen as (N, C, H, W) is channels_last already: nothing is moved.
         x = preprocess_image(image.flatten(0, -4)).permute(0, 3, 1, 2)
         for layer in self.layers:
-            x = F.relu(layer(x))
+            x = F.relu(layer(x), inplace=True)
         return x.permute(0, 2, 3, 1).reshape(*batch, self.size)
 
 

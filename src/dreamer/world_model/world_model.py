@@ -7,6 +7,8 @@ Means are over batch and time, densities are summed over their own features. Of 
 Figure 8), `contrastive` has J_S of `contrastive.py` in place of ln q(o_t | s_t), `reward-only` has nothing.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,6 +25,17 @@ from dreamer.world_model.state import State
 
 Batch = dict[str, Tensor]
 Metrics = dict[str, Tensor]
+Average = Callable[[Tensor], Tensor]
+
+
+def this_batch(mean: Tensor) -> Tensor:
+    """Where a batch is the whole batch, its mean is the mean."""
+    return mean
+
+
+def squash(reward: Tensor, how: str) -> Tensor:
+    """What the reward head learns: rewards as they are (`none`) or their `tanh` (TF2 dreamer.py:329-341)."""
+    return {"none": lambda x: x, "tanh": torch.tanh}[how](reward)
 
 
 class WorldModel(nn.Module):
@@ -56,9 +69,12 @@ class WorldModel(nn.Module):
         onlookers = set() if self.reconstructs else set(self.decoder.parameters())
         return [parameter for parameter in self.parameters() if parameter not in onlookers]
 
-    def loss(self, batch: Batch, noise: Tensor) -> tuple[Tensor, Metrics, State]:
+    def loss(
+        self, batch: Batch, noise: Tensor, average: Average = this_batch
+    ) -> tuple[Tensor, Metrics, State]:
         """The loss of a batch `(B, T, ...)` under filter noise `(B, T, S)`.
 
+        If it is a share of a larger one, `average` gives the mean over all shares, cut from the graph.
         Returns the scalar loss, the metrics and the posterior states `(B, T, .)`, where imagination starts.
         """
         embed = self.encoder(batch)
@@ -68,7 +84,7 @@ class WorldModel(nn.Module):
             contrast = CONTRASTS[self.config.contrast]
             log_probs["contrast"] = contrast(posterior.feat, *self.state_model(embed))
         kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
-        loss = self.config.kl_scale * self._above_free_nats(kl)
+        loss = self.config.kl_scale * self._above_free_nats(kl, average)
         for key, log_prob in log_probs.items():
             loss = loss - log_prob.mean() * (self.config.pcont_scale if key == "pcont" else 1.0)
         metrics = {f"model/{key}_loss": -value.mean().detach() for key, value in log_probs.items()}
@@ -78,11 +94,16 @@ class WorldModel(nn.Module):
         metrics["model/loss"] = loss.detach()
         return loss, metrics, posterior
 
-    def _above_free_nats(self, kl: Tensor) -> Tensor:
-        """The mean of the KL `(B, T)`, cut off below."""
+    def _above_free_nats(self, kl: Tensor, average: Average = this_batch) -> Tensor:
+        """The mean of the KL `(B, T)`, cut off below.
+
+        The mean of the whole batch decides, for every share of it alike: then the mean of the shares'
+        gradients is the gradient of the whole.
+        """
         # TF2: the mean is taken before the free nats, so that steps may share them (paper: per step).
         if self.config.free_nats_per == "batch":
-            return kl.mean().clamp(min=self.config.free_nats)
+            mean = kl.mean()
+            return torch.where(average(mean.detach()) < self.config.free_nats, self.config.free_nats, mean)
         return kl.clamp(min=self.config.free_nats).mean()
 
     def diagnostic_loss(self, posterior: State, batch: Batch) -> tuple[Tensor, Metrics]:
@@ -94,8 +115,8 @@ class WorldModel(nn.Module):
     def log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
         """ln q of observations (if reconstructed), reward and discount at `(B, T, F)`: each `(B, T)`."""
         result = self._observation_log_probs(feat, batch) if self.reconstructs else {}
-        reward = batch["reward"].tanh() if self.config.clip_rewards == "tanh" else batch["reward"]
-        result["reward"] = gaussian.unit_log_prob(self.reward(feat), reward)
+        target = squash(batch["reward"], self.config.clip_rewards)
+        result["reward"] = gaussian.unit_log_prob(self.reward(feat), target)
         if self.pcont is not None:
             label = self.gamma * batch["discount"]  # soft labels, 0 and gamma (paper, Section 3)
             result["pcont"] = -F.binary_cross_entropy_with_logits(self.pcont(feat), label, reduction="none")

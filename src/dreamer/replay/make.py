@@ -1,0 +1,56 @@
+"""From a configuration to a feed: where batches are gathered."""
+
+import math
+
+import torch
+
+from dreamer.config import Config
+from dreamer.errors import UserError
+from dreamer.replay.device_replay import DeviceReplay
+from dreamer.replay.feed import Feed, Prefetcher
+from dreamer.replay.sampler import SequenceSampler
+from dreamer.replay.store import EpisodeStore
+from dreamer.spec import EnvSpec
+
+LARGEST_SHARE = 1 / 3
+"""Of the GPU memory that is free at the start; `auto` takes no more, as networks and other runs need it."""
+
+
+def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.device) -> Feed:
+    """Batches of `store` on `device`: gathered there, or prefetched from disk (`--replay-device`).
+
+    Raises `UserError` if the replay is to be in the memory of a GPU that is too small for it.
+    """
+    sampler = SequenceSampler(store, config.replay.batch_size, config.replay.batch_length)
+    elements = planned_elements(config)
+    needed, free = elements * bytes_per_decision(spec), free_gpu_memory(device)
+    where = config.replay.replay_device
+    if where == "device" and free is not None and needed > free:
+        raise UserError(
+            f"The replay of the whole run takes {needed / 2**30:.1f} GiB, and the GPU has {free / 2**30:.1f}"
+            " GiB free: take --replay-device disk, or a smaller --capacity."
+        )
+    if where == "device" or (where == "auto" and free is not None and needed <= LARGEST_SHARE * free):
+        return DeviceReplay(sampler, device, elements)
+    return Prefetcher(sampler, device)
+
+
+def planned_elements(config: Config) -> int:
+    """Elements that the replay will hold at most, if episodes last to the time limit."""
+    repeat = config.environment.action_repeat
+    decisions = math.ceil(config.training.steps / repeat)
+    decisions = min(decisions, config.replay.capacity or decisions)
+    episode = max(1, config.environment.time_limit // repeat)
+    return decisions + decisions // episode + 1  # every episode has an element before its first decision
+
+
+def bytes_per_decision(spec: EnvSpec) -> int:
+    """Return what the replay keeps of one decision: uint8 images, and float32 of everything else."""
+    images = sum(height * width * channels for height, width, channels in spec.images.values())
+    floats = sum(spec.vectors.values()) + spec.action.size + 2  # reward and discount
+    return images + 4 * floats
+
+
+def free_gpu_memory(device: torch.device) -> int | None:
+    """Bytes that are free on a GPU; None for a CPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
