@@ -94,6 +94,24 @@ def test_plot_draws_a_picture(trained: Path, tmp_path: Path) -> None:
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
+def test_bench_compares_with_a_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    options = ["bench", *SMALL, "--only", "replay", "--repeats", "1", "--json"]
+    assert in_process(monkeypatch, *options, first) == 0
+    assert "sampling" in capsys.readouterr().out
+    report = json.loads(first.read_text())
+    for figure in report["figures"]:
+        figure["median"] /= 1000
+    first.write_text(json.dumps(report))
+    assert in_process(monkeypatch, *options, second, "--baseline", first) == 1
+    out, err = capsys.readouterr()
+    assert "× baseline" in out
+    assert err.startswith("dreamer: Worse than the baseline by more than 1.3 times: ")
+    assert "sampling of replay" in err
+    assert in_process(monkeypatch, *options, second, "--baseline", first, "--tolerance", "1e9") == 0
+    assert len(json.loads(second.read_text())["figures"]) == len(report["figures"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp_path: Path) -> None:
     options = ["train", *SHORT, "--video-every", "0", "--logdir", "run", "--steps"]
@@ -139,6 +157,11 @@ BAD = {
     "too much context": (["dream", ".", "--context", "50"], "--context must lie between"),
     "no run to dream of": (["dream", "missing"], "missing is not a run directory"),
     "no run to plot": (["plot", "missing"], "missing"),
+    "no baseline": (["bench", "--baseline", "missing"], "missing is no file of `dreamer bench --json`"),
+    "a tolerance below one": (["bench", "--tolerance", "0.5"], "--tolerance must be at least 1"),
+    "nothing to repeat": (["bench", "--repeats", "0"], "--repeats must be at least 1"),
+    "nothing between one round": (["bench", "--rounds", "1"], "--rounds must be at least 2"),
+    "no such subject": (["bench", "--only", "fun"], "--only"),
 }
 
 
@@ -166,7 +189,7 @@ def test_a_run_of_another_configuration_is_left_alone(trained: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "dream", "plot", "doctor"])
+@pytest.mark.parametrize("name", ["train", "eval", "dream", "plot", "bench", "doctor"])
 def test_every_command_explains_itself(name: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert in_process(monkeypatch, name, "--help") == 0
     shown = capsys.readouterr().out
@@ -181,13 +204,13 @@ def test_the_overview(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
 
 
 def test_the_preset_sets_the_defaults_of_all_other_options() -> None:
-    options = cli._run_options(["--horizon", "9", "--preset=debug"], "dreamer train")
+    options = cli._run_options(["--horizon", "9", "--preset=debug"], "dreamer train", cli.Train)
     assert (options.config.behavior.horizon, options.config.model.units) == (9, 16)
 
 
 def test_the_default_directory_says_what_runs_there() -> None:
     arguments = ["--preset", "debug", "--env", "gym:my:Env-v0", "--seed", "3"]
-    logdir = cli._logdir(cli._run_options(arguments, "dreamer train"))
+    logdir = cli._logdir(cli._run_options(arguments, "dreamer train", cli.Train))
     assert logdir == Path("runs/gym-my-Env-v0-debug-dreamer-3")
 
 

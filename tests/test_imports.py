@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "__init__": {"agents"},
     "training": _AGENT,
     "results": _AGENT,
-    "cli": _AGENT | {"presets", "training", "results"},
+    "bench": _AGENT | {"training", "results"},
+    "cli": _AGENT | {"presets", "training", "results", "bench"},
     "__main__": {"cli"},
 }
 

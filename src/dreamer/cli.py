@@ -1,4 +1,4 @@
-"""The command line: `dreamer train | eval | dream | plot | export | doctor`.
+"""The command line: `dreamer train | eval | dream | plot | export | bench | doctor`.
 
 Every option of a run has a flat name (`--horizon 15`); `dreamer train --help` lists them with their defaults.
 """
@@ -7,12 +7,13 @@ import json
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
+from dreamer.agents.ranks import Ranks
 from dreamer.config import Config, check
 from dreamer.errors import UserError
 from dreamer.presets import preset
@@ -20,6 +21,8 @@ from dreamer.presets import preset
 Device = Literal["auto", "cpu", "cuda"]
 PresetName = Literal["auto", "paper", "laptop", "atari", "debug"]
 RunPath = Annotated[Path, tyro.conf.Positional]
+Precision = Literal["float32", "bfloat16"]
+Subject = Literal["update", "parts", "acting", "environment", "replay", "training"]
 
 OVERVIEW = """\
 usage: dreamer COMMAND [OPTIONS]
@@ -31,6 +34,7 @@ Dreamer: learning behaviors by latent imagination.
   dream    open-loop prediction: truth, dream and error as video and picture
   plot     learning curves over the published ones
   export   write a trained policy as one file, for dreamer.load_policy
+  bench    how long everything takes here; compare with an earlier measurement
   doctor   check graphics, device, precision and disk; predict hours and space
 
 examples:
@@ -40,6 +44,7 @@ examples:
   dreamer dream runs/swingup-1 --out dream.mp4
   dreamer plot runs/swingup-1 --out curve.png
   dreamer export runs/swingup-1 --out swingup.pt
+  dreamer bench --preset paper --json bench.json
   dreamer doctor --preset paper
 
 `dreamer COMMAND --help` lists the options of a command.
@@ -62,13 +67,58 @@ class Train:
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
+@dataclass(frozen=True)
+class Bench:
+    """Measure what a run with these options costs here.
+
+    That is a gradient step in total and by part, a decision of agent and environment, a batch from the
+    replay, and training end to end; with quartiles, and the floor that follows from counted operations and
+    the speed of this machine's matrix products. With a baseline it ends with status 1 if any figure has
+    become worse by more than the tolerance.
+
+    Examples: `dreamer bench --preset paper --json bench.json`, `dreamer bench --baseline bench.json`.
+    """
+
+    preset: PresetName = "auto"
+    """Starting point of all options; `auto` is `paper` with a GPU, else `laptop`."""
+    json: Path | None = None
+    """File for all figures."""
+    baseline: Path | None = None
+    """File of an earlier measurement, to compare with."""
+    tolerance: float = 1.3
+    """With a baseline: how many times worse a figure may be."""
+    repeats: int = 10
+    """Least number of measurements of each figure, after a warm-up."""
+    rounds: int = 5
+    """Rounds of collection and updates in the stretch of training."""
+    precisions: tuple[Precision, ...] = ()
+    """Precisions to measure one after the other; without any, the run's own."""
+    only: tuple[Subject, ...] = ()
+    """What to measure; without any, everything."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+Options = TypeVar("Options", Train, Bench)
+
+
 def train(arguments: list[str]) -> int:
     """`dreamer train`: returns 0 when the run is complete, also when it was asked to stop before."""
-    options = _run_options(arguments, "dreamer train")
+    options = _run_options(arguments, "dreamer train", Train)
     config, logdir = options.config, _logdir(options)
-    from dreamer.training.trainer import Trainer  # networks and simulators load only when they are needed
+    from dreamer.training.distributed import follow, joined  # networks load only when they are needed
 
-    trainer = Trainer(config, logdir)
+    with joined(config) as ranks:
+        if ranks.leads:
+            _train(config, logdir, ranks)
+        else:
+            follow(config, ranks)
+    return 0
+
+
+def _train(config: Config, logdir: Path, ranks: Ranks) -> None:
+    from dreamer.training.trainer import Trainer
+
+    trainer = Trainer(config, logdir, ranks)
     try:
         print(f"{'Resuming' if trainer.resumed else 'Training'} {config.environment.env} in {logdir}")
         complete = trainer.run()
@@ -80,16 +130,17 @@ def train(arguments: list[str]) -> int:
     else:
         saved = logdir / "checkpoint"
         print(f"Stopped after {env_step}; saved in {saved}. The same command goes on from there.")
-    return 0
 
 
-def _run_options(arguments: list[str], prog: str) -> Train:
+def _run_options(arguments: list[str], prog: str, kind: type[Options]) -> Options:
     """Read the options of a run; the preset, read first, sets the defaults of all others."""
     name = _value_of("--preset", arguments) or "auto"
-    default = Train(preset=name, config=preset(name))  # pyright: ignore[reportArgumentType]
-    options = tyro.cli(tyro.conf.OmitArgPrefixes[Train], args=arguments, default=default, prog=prog)
+    default = kind(preset=name, config=preset(name))  # pyright: ignore[reportArgumentType]
+    options = tyro.cli(tyro.conf.OmitArgPrefixes[kind], args=arguments, default=default, prog=prog)
     check(options.config)
-    return options
+    from dreamer.envs.decision_time import settled  # simulators load only when they are needed
+
+    return replace(options, config=settled(options.config))
 
 
 def _logdir(options: Train) -> Path:
@@ -204,13 +255,39 @@ def doctor(arguments: list[str]) -> int:
     """`dreamer doctor`: returns 0 if nothing stands in the way of a run with these options, else 1."""
     from dreamer.results.doctor import print_checks, run_checks
 
-    options = _run_options(arguments, "dreamer doctor")
+    options = _run_options(arguments, "dreamer doctor", Train)
     checks = run_checks(options.config, _logdir(options))
     print_checks(checks)
     return 0 if all(check.ok for check in checks) else 1
 
 
-WITH_RUN_OPTIONS: dict[str, Callable[[list[str]], int]] = {"train": train, "doctor": doctor}
+def bench(arguments: list[str]) -> int:
+    """`dreamer bench`: returns 1 if a figure is worse than the baseline tolerates, else 0."""
+    options = _run_options(arguments, "dreamer bench", Bench)
+    _check_at_least(1, "--repeats", options.repeats)
+    _check_at_least(2, "--rounds", options.rounds)
+    if options.tolerance < 1:
+        raise UserError(f"--tolerance must be at least 1, got {options.tolerance}.")
+    from dreamer.bench import baseline as baselines
+    from dreamer.bench.bench import SUBJECTS, Extent, run_bench
+    from dreamer.bench.report import Report, print_report
+
+    baseline = Report.read(options.baseline) if options.baseline else None
+    extent = Extent(options.repeats, options.rounds, options.precisions, options.only or SUBJECTS)
+    report = run_bench(options.config, extent)
+    if options.json:
+        report.write(options.json)
+    ratios = baselines.slowdowns(report, baseline) if baseline else {}
+    print_report(report, ratios)
+    for difference in baselines.other_machine(report, baseline) if baseline else []:
+        print(f"Not the baseline's machine: {difference}.")
+    worse = baselines.regression(ratios, options.tolerance)
+    if worse:
+        print(f"dreamer: {worse}", file=sys.stderr)
+    return 1 if worse else 0
+
+
+WITH_RUN_OPTIONS: dict[str, Callable[[list[str]], int]] = {"train": train, "bench": bench, "doctor": doctor}
 COMMANDS: dict[str, Callable[..., None]] = {"eval": evaluate, "dream": dream, "plot": plot, "export": export}
 
 

@@ -104,7 +104,7 @@ def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
         (EnvConfig(env="toy:dit"), "toy:dot"),
         (EnvConfig(env="gym:no_such_module:Thing-v0"), "no_such_module"),
         (EnvConfig(env="toy:dot", image_size=8), "--image-size is 8"),
-        (EnvConfig(env="toy:dot", action_repeat=0), "--action-repeat is 0"),
+        (EnvConfig(env="toy:dot", action_repeat=-1), "--action-repeat is -1"),
         (EnvConfig(env="toy:dot", time_limit=0), "--time-limit is 0"),
         (EnvConfig(env="dmc:walker_walk", camera=9), "has no camera 9"),
         (sample("Unbounded"), "unbounded action space"),

@@ -9,9 +9,9 @@ from dreamer.envs import make_env
 DOT = EnvConfig(env="toy:dot", obs="state")
 
 
-def score(policy) -> float:
+def score(policy, config: EnvConfig = DOT) -> float:
     """Mean reward per frame over four episodes."""
-    env = make_env(DOT)
+    env = make_env(config)
     total, frames = 0.0, 0
     for seed in range(4):
         state, done = env.reset(seed=seed)[0]["state"], False
@@ -28,6 +28,13 @@ def test_the_dot_rewards_the_way_to_the_centre() -> None:
     assert score(lambda state: np.clip(-state / 0.2, -1, 1)) > 0.9
     assert score(lambda state: generator.uniform(-1, 1, 2)) < 0.35
     assert score(lambda state: np.zeros(2)) < 0.1
+
+
+def test_the_slope_rewards_the_way_to_the_right() -> None:
+    slope = EnvConfig(env="toy:slope", obs="state")
+    assert score(lambda _: np.array([1, 0]), slope) > 0.85
+    assert score(lambda _: np.array([-1, 0]), slope) < 0.1
+    assert score(lambda state: np.array([0, -state[1]]), slope) < 0.6  # the other axis is no matter
 
 
 def test_the_dot_is_drawn_where_it_is() -> None:

@@ -40,6 +40,21 @@ def test_processes_give_what_this_process_gives() -> None:
         single.close()
 
 
+def test_one_environment_may_live_in_a_process_too() -> None:
+    config = EnvConfig(env="toy:dot", time_limit=4)
+    single, worker = VectorEnv(config, seed=3), VectorEnv(config, seed=3, workers=True)
+    assert len(worker._workers) == 1
+    here, there = (envs.reset(0, seed=7)["image"] for envs in (single, worker))
+    np.testing.assert_array_equal(here, there)
+    action = np.ones((1, 2), np.float32)
+    here, there = (envs.step(action)[0] for envs in (single, worker))
+    np.testing.assert_array_equal(here.observation["image"], there.observation["image"])
+    assert here.reward == there.reward
+    worker._workers[0]._process.kill()
+    with pytest.raises(WorkerError, match=r"environment 0 \(toy:dot\) was killed"):
+        worker.step(action)
+
+
 def test_one_environment_is_reset_while_the_others_go_on() -> None:
     envs = VectorEnv(EnvConfig(env="toy:counting", obs="state", action_repeat=1), 2)
     for index in range(2):

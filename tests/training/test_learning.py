@@ -10,24 +10,22 @@ RANDOM = 9.0
 """Mean return of random actions, over 60 episodes, with this action repeat."""
 
 SIZES = {"cnn_depth": 8, "units": 64, "deter": 64, "hidden": 64, "stoch": 8, "horizon": 6}
-BATCH = {"batch_size": 8, "batch_length": 12, "train_every": 100, "train_steps": 15, "pretrain": 100}
-RATES = {"model_lr": 2e-3, "actor_lr": 4e-4, "value_lr": 1e-3, "gamma": 0.9, "free_nats": 1.0}
+BATCH = {
+    "batch_size": 8,
+    "batch_length": 12,
+    "train_every": 100,
+    "train_steps": 15,
+    "pretrain": 100,
+    "warmup": 60,
+}
+RATES = {"model_lr": 2e-3, "actor_lr": 2e-4, "value_lr": 1e-3, "gamma": 0.9, "free_nats": 1.0}
+EPISODES = {"time_limit": 100, "action_repeat": 4, "seed_episodes": 5, "seed_frames": 1000}
+EVALUATION = {"eval_every": 0, "final_eval_episodes": 10}
+RUN = {**SIZES, **BATCH, **RATES, **EPISODES, **EVALUATION}
 
 
 @pytest.mark.timeout(300)  # some 40 s on a core of its own
 def test_a_toy_is_learned(tmp_path: Path) -> None:
-    settings = config(
-        env="toy:dot",
-        time_limit=100,
-        action_repeat=4,
-        steps=5000,
-        seed_episodes=5,
-        seed_frames=1000,
-        eval_every=0,
-        final_eval_episodes=10,
-        **SIZES,
-        **BATCH,
-        **RATES,
-    )
+    settings = config(env="toy:dot", steps=5000, **RUN)
     run(settings, tmp_path)
-    assert metrics(tmp_path)[-1]["eval/return"] > 3 * RANDOM  # reached with seeds 0, 1, 2: 45, 44, 45
+    assert metrics(tmp_path)[-1]["eval/return"] > 3 * RANDOM  # seeds 0 to 3: 58, 52, 54, 36

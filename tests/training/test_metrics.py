@@ -31,13 +31,37 @@ def events(logdir):
     return accumulator
 
 
-def test_mean_of_floats_and_tensors_and_restart():
+def scalars(**values):
+    return {name: torch.tensor(value) for name, value in values.items()}
+
+
+def test_mean_since_the_last_pop():
     mean = Mean()
-    mean.add({"a": 1.0, "b": torch.tensor([2.0], requires_grad=True)})
-    mean.add({"a": 4.0, "b": torch.tensor(4.0)})
-    mean.add({"c": 7})
-    assert mean.pop() == {"a": 2.5, "b": 3.0, "c": 7.0}
+    mean.add({"a": torch.tensor(1.0), "b": torch.tensor([2.0], requires_grad=True)})
+    mean.add(scalars(a=4.0, b=4.0))
+    mean.add(scalars(c=7.0))
+    mean.add(scalars(a=10.0))
+    assert mean.pop() == {"a": 5.0, "b": 3.0, "c": 7.0}
     assert mean.pop() == {}
+
+
+def test_what_is_left_out_does_not_count():
+    mean = Mean()
+    mean.add(scalars(a=1.0, b=2.0), left_out=torch.tensor(0.0))
+    mean.add(scalars(a=math.nan, b=5.0), left_out=torch.tensor(1.0))
+    mean.add(scalars(c=math.inf), left_out=torch.tensor(1.0))
+    assert mean.pop() == {"a": 1.0, "b": 2.0}
+
+
+def test_mean_goes_on_from_its_state():
+    mean, other = Mean(), Mean()
+    for one in (mean, other):
+        one.add(scalars(a=0.1, b=0.7))
+    other.load_state_dict(json.loads(json.dumps(mean.state_dict())))
+    for one in (mean, other):
+        one.add(scalars(a=0.2, b=0.1))
+        one.add(scalars(a=0.3))
+    assert other.pop() == mean.pop()
 
 
 def test_mean_keeps_its_own_copy():

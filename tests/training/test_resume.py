@@ -40,6 +40,15 @@ def test_stopping_changes_nothing(tmp_path: Path, stop: Stop, whole) -> None:
     assert metrics(tmp_path / "run") == whole[1]
 
 
+@pytest.mark.parametrize("where", [("device", "device"), ("disk", "device"), ("device", "disk")])
+def test_where_the_replay_lies_changes_nothing(tmp_path: Path, where: tuple[str, str], whole) -> None:
+    run(config(replay_device=where[0]), tmp_path / "run", STOPS["in a round of updates"])
+    resumed = run(config(replay_device=where[1]), tmp_path / "run")
+    assert type(resumed.feed).__name__ == {"device": "DeviceReplay", "disk": "Prefetcher"}[where[1]]
+    assert same(everything(resumed), whole[0])
+    assert metrics(tmp_path / "run") == whole[1]
+
+
 def test_a_kill_loses_only_what_came_after_the_checkpoint(tmp_path: Path, whole) -> None:
     """As a kill leaves it: newer episodes and metrics than the checkpoint, half-written files."""
     trainer, killed = Trainer(config(), tmp_path / "run"), tmp_path / "killed"

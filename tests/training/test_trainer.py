@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from dreamer.agents.agent import Learning
 from dreamer.errors import UserError
 from dreamer.training.trainer import Trainer
 from training.runs import call_after, config, metrics, run, same, tree, weights
@@ -42,6 +43,12 @@ def test_the_record_counts_what_it_says(tmp_path: Path) -> None:
     assert (final["eval/return"], final["eval/episodes"], final["env_step"]) == (50 * 51 / 2, 2, 250)
 
 
+def test_a_film_is_due_before_the_first_episode_ends(tmp_path: Path) -> None:
+    trainer = run(config(steps=40, eval_every=20, video_every=20), tmp_path)
+    assert not len(trainer.store)
+    assert trainer.finished_at == 40
+
+
 def test_random_episodes_and_frames_both_must_be_enough(tmp_path: Path) -> None:
     few = run(config(steps=300, seed_frames=0, seed_episodes=3), tmp_path / "episodes")
     assert few.learning_start == 150
@@ -49,19 +56,19 @@ def test_random_episodes_and_frames_both_must_be_enough(tmp_path: Path) -> None:
     assert many.learning_start == 120
 
 
-def test_pretraining_is_of_the_world_model_alone(tmp_path: Path) -> None:
-    trainer = Trainer(config(pretrain=5, steps=200), tmp_path)
-    seen: list[bool] = []
-    whole = trainer.agent.update
+def test_first_the_world_model_then_its_value_then_all(tmp_path: Path) -> None:
+    trainer = Trainer(config(pretrain=5, warmup=3, steps=200), tmp_path)
+    seen: list[Learning] = []
+    whole = trainer.update
 
-    def watched(batch: dict[str, torch.Tensor], behavior: bool = True) -> Any:
-        seen.append(behavior)
-        return whole(batch, behavior)
+    def watched(batch: dict[str, torch.Tensor], learning: Learning = "all") -> Any:
+        seen.append(learning)
+        return whole(batch, learning)
 
-    trainer.agent.update = watched  # type: ignore[method-assign]
+    trainer.update = watched
     trainer.run()
     trainer.close()
-    assert seen == [False] * 5 + [True] * 4
+    assert seen == ["model"] * 5 + ["model and value"] * 3 + ["all"] * 4
 
 
 def test_two_environments_share_one_run(tmp_path: Path) -> None:
@@ -76,14 +83,14 @@ def test_two_environments_share_one_run(tmp_path: Path) -> None:
 
 def _poison(trainer: Trainer, when: Callable[[int], bool]) -> None:
     """Put a NaN into the rewards of the updates whose number (from 0) `when` picks."""
-    whole = trainer.agent.update
+    whole = trainer.update
 
-    def poisoned(batch: dict[str, torch.Tensor], behavior: bool = True) -> Any:
+    def poisoned(batch: dict[str, torch.Tensor], learning: Learning = "all") -> Any:
         if when(trainer.counters.grad_step):
             batch = {**batch, "reward": batch["reward"] * math.nan}
-        return whole(batch, behavior)
+        return whole(batch, learning)
 
-    trainer.agent.update = poisoned  # type: ignore[method-assign]
+    trainer.update = poisoned
 
 
 def test_an_update_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> None:
@@ -97,6 +104,12 @@ def test_an_update_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) ->
     assert trainer.skipped == 0
     flat = torch.cat([x.flatten() for x in weights(trainer)["world_model"].values()])
     assert torch.isfinite(flat).all()
+
+
+def test_a_graph_without_a_gpu_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--update captured needs a CUDA GPU"):
+        Trainer(config(update="captured"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_gives_up_after_several_and_keeps_its_checkpoint(tmp_path: Path) -> None:

@@ -42,6 +42,11 @@ class ControlSuiteEnv(gym.Env):
         size = sum(int(np.prod(part.shape)) for part in self._env.observation_spec().values())
         self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
+    @property
+    def frame_seconds(self) -> float:
+        """Simulated time between two frames."""
+        return float(self._env.control_timestep())
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:

@@ -9,6 +9,7 @@ from gymnasium.wrappers import TimeLimit
 from dreamer.config import EnvConfig
 from dreamer.envs.actions import unify_actions
 from dreamer.envs.atari import known_games, load_atari
+from dreamer.envs.decision_time import with_decisions
 from dreamer.envs.dmc import ALIASES, import_suite, load_dmc
 from dreamer.envs.gymnasium_env import load_gym
 from dreamer.envs.names import nearest
@@ -33,6 +34,7 @@ def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
             and `step`: the environment returned something outside its declared space, or a reward of NaN.
     """
     _validate(config)
+    config = with_decisions(config)
     env = _load(config)
     try:
         wrapped = _wrap(env, config, seed)
@@ -82,7 +84,7 @@ def known_names() -> list[str]:
 
 def _validate(config: EnvConfig) -> None:
     """Refuse numbers that no environment can be made with."""
-    least = {"image_size": MIN_IMAGE, "action_repeat": 1, "time_limit": 1}
+    least = {"image_size": MIN_IMAGE, "action_repeat": 0, "time_limit": 1}
     for option, minimum in least.items():
         if getattr(config, option) < minimum:
             flag = "--" + option.replace("_", "-")

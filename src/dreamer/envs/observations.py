@@ -110,7 +110,7 @@ def resize(image: np.ndarray, size: int) -> np.ndarray:
     shrinks = min(image.shape[:2]) >= size
     method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
     if image.shape[2] == 3:
-        return np.asarray(Image.fromarray(image).resize((size, size), method))
+        return np.array(Image.fromarray(image).resize((size, size), method))
     # Pillow has no general images of many channels, and would weight the first three by a fourth.
     channels = [Image.fromarray(channel).resize((size, size), method) for channel in np.moveaxis(image, 2, 0)]
     return np.stack([np.asarray(channel) for channel in channels], axis=-1)

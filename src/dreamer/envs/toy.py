@@ -1,4 +1,4 @@
-"""Small environments for tests and first trials: `toy:dot`, `toy:counting` and `toy:terminating`.
+"""Small environments for tests and first trials: `toy:dot`, `toy:slope`, `toy:counting`, `toy:terminating`.
 
 They are plain Gymnasium environments drawn with numpy, so they need no simulator and no OpenGL.
 """
@@ -53,9 +53,11 @@ class DotEnv(gym.Env):
         step = self.SPEED * np.asarray(action, np.float32)
         self._position = np.clip(self._position + step, -1, 1, dtype=np.float32)
         self._frames += 1
-        distance = float(np.hypot(*self._position))
-        reward = max(0.0, 1.0 - distance) ** 2
-        return self._position.copy(), reward, False, self._frames >= self.LENGTH, {}
+        return self._position.copy(), self._reward(), False, self._frames >= self.LENGTH, {}
+
+    def _reward(self) -> float:
+        x, y = self._position
+        return max(0.0, 1.0 - float(np.hypot(x, y))) ** 2
 
     def render(self) -> np.ndarray:
         """Return the picture, uint8 `(image_size, image_size, 3)`: disc in yellow, target ring in blue."""
@@ -63,6 +65,17 @@ class DotEnv(gym.Env):
         image = self._background.copy()
         image[np.hypot(self._axis[:, None] - y, self._axis[None, :] - x) < self.RADIUS] = (255, 220, 60)
         return image
+
+
+class SlopeEnv(DotEnv):
+    """Push the disc to the right (`toy:slope`): the reward of a frame is `((1 + x) / 2)^2`, in [0, 1].
+
+    Here the reward tells where the disc is, along the one axis that matters; in `toy:dot` it does not tell
+    on which side of the centre. So this one can be learned from rewards alone.
+    """
+
+    def _reward(self) -> float:
+        return float((1 + self._position[0]) / 2) ** 2
 
 
 class CountingEnv(gym.Env):
@@ -116,13 +129,14 @@ class CountingEnv(gym.Env):
         return np.broadcast_to(np.array(colour, np.uint8), (self._image_size, self._image_size, 3)).copy()
 
 
-TOYS = ("dot", "counting", "terminating")
+TOYS = ("dot", "slope", "counting", "terminating")
+DISCS = {"dot": DotEnv, "slope": SlopeEnv}
 
 
 def load_toy(name: str, config: EnvConfig) -> gym.Env:
     """Make the toy environment of this name. Raises `UserError` if there is none."""
     if name not in TOYS:
         raise UserError(f"There is no toy environment {name!r}: there are toy:{', toy:'.join(TOYS)}.")
-    if name == "dot":
-        return DotEnv(config.image_size)
+    if name in DISCS:
+        return DISCS[name](config.image_size)
     return CountingEnv(config.image_size, terminating=name == "terminating")

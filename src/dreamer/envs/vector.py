@@ -1,4 +1,4 @@
-"""Several environments side by side: in this process for one, in worker processes for more."""
+"""Environments side by side: one in this process, or any number in worker processes."""
 
 import time
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from dreamer.errors import UserError
 class VectorEnv:
     """`num_envs` environments, stepped together and reset one by one; environment i has the seed `seed + i`.
 
+    More than one, or one with `workers`, live in processes of their own.
     `spec` describes each of them. Every method but `close` can raise:
 
     Raises:
@@ -25,19 +26,19 @@ class VectorEnv:
             others have been stopped.
     """
 
-    def __init__(self, config: EnvConfig, num_envs: int = 1, seed: int = 0) -> None:
+    def __init__(self, config: EnvConfig, num_envs: int = 1, seed: int = 0, workers: bool = False) -> None:
         if num_envs < 1:
             raise UserError(f"--num-envs is {num_envs}: it must be at least 1.")
         self._timeout = config.worker_timeout
         self._workers: list[Worker] = []
-        self._env = make_env(config, seed) if num_envs == 1 else None
+        self._env = make_env(config, seed) if num_envs == 1 and not workers else None
         if self._env is not None:
             self.spec: EnvSpec = spec_of(self._env)
             return
+        several = f", {num_envs} side by side" if num_envs > 1 else ""
         try:
             for index in range(num_envs):
-                name = f"{index} ({config.env}, {num_envs} side by side)"
-                self._workers.append(Worker(config, seed + index, name))
+                self._workers.append(Worker(config, seed + index, f"{index} ({config.env}{several})"))
             self.spec = self._collect(self._workers)[0]
         except BaseException:
             self.close()

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from dreamer.agents.precision import pick_device, pick_dtype
 from dreamer.config import Config, EnvConfig
-from dreamer.envs import EnvSpec, make_env, spec_of
+from dreamer.envs.decision_time import settled
 from dreamer.envs.rendering import find_backend
 from dreamer.errors import UserError
 from dreamer.results.forecast import Forecast, forecast
-from dreamer.results.timing import product_speed, time_agent, time_decision
+from dreamer.results.timing import environment_spec, product_speed, time_agent, time_decision
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Check:
 
 def run_checks(config: Config, logdir: Path) -> list[Check]:
     """Check the machine and predict the run of `config`; takes ten seconds or more and writes nothing."""
+    config = settled(config)
     environment = config.environment
     checks = [
         *_guarded("device", lambda: [_device(config), _precision(config)]),
@@ -116,7 +117,7 @@ def _drawing(config: EnvConfig) -> Check:
 
 
 def _forecast(config: Config, logdir: Path) -> list[Check]:
-    spec = _spec(config.environment)
+    spec = environment_spec(config.environment)
     agent = time_agent(spec, config)
     decision = time_decision(config.environment)
     costs = f"{agent.update:.3g} s per update, {1000 * (decision + agent.action):.3g} ms per decision"
@@ -182,14 +183,6 @@ def duration(hours: float) -> str:
 def size(count: float) -> str:
     """Words for a number of bytes: `12 MiB`, `5.2 GiB`."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
-def _spec(config: EnvConfig) -> EnvSpec:
-    env = make_env(config)
-    try:
-        return spec_of(env)
-    finally:
-        env.close()
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from dreamer.config import Config
 from dreamer.envs import EnvSpec
+from dreamer.replay.make import bytes_per_decision
 from dreamer.results.timing import AgentCost
 
 KEPT_CHECKPOINTS = 2
@@ -26,7 +27,7 @@ def forecast(
     """Predict the whole run of `config` on a machine with these costs."""
     training = config.training
     rounds = 1 + max(0, training.steps - training.seed_frames) // training.train_every
-    updates = training.pretrain + rounds * training.train_steps
+    updates = training.pretrain + training.warmup + rounds * training.train_steps
     repeat, side_by_side = config.environment.action_repeat, min(config.environment.num_envs, cores)
     decisions = training.steps / repeat
     collect = decisions * (seconds_per_decision / side_by_side + agent.action / config.environment.num_envs)
@@ -36,13 +37,6 @@ def forecast(
     kept = min(decisions, config.replay.capacity or decisions)
     disk = int(kept * bytes_per_decision(spec)) + KEPT_CHECKPOINTS * agent.checkpoint
     return Forecast(hours, learning, updates, disk)
-
-
-def bytes_per_decision(spec: EnvSpec) -> int:
-    """Return what the replay keeps of one decision: uint8 images, and float32 of everything else."""
-    images = sum(height * width * channels for height, width, channels in spec.images.values())
-    floats = sum(spec.vectors.values()) + spec.action.size + 2  # reward and discount
-    return images + 4 * floats
 
 
 def _test_frames(config: Config) -> int:

@@ -1,10 +1,12 @@
 """Short measurements of a machine: pictures, products, gradient steps, actions."""
 
+import contextlib
 import io
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from dreamer.agents.make import make_agent
 from dreamer.config import Config, EnvConfig
-from dreamer.envs import EnvSpec, make_env
+from dreamer.envs import EnvSpec, make_env, spec_of
 
 
 @dataclass(frozen=True)
@@ -28,26 +30,56 @@ def seconds_per_call(
     call: Callable[[], object], device: torch.device | None = None, budget: float = 2.0
 ) -> float:
     """Return the median time of a call over `budget` seconds, at least one, after a warm-up."""
+    return statistics.median(call_times(call, device, budget))
+
+
+def call_times(
+    call: Callable[..., object],
+    device: torch.device | None = None,
+    budget: float = 2.0,
+    least: int = 1,
+    prepare: Callable[[], tuple[Any, ...]] = tuple,
+) -> list[float]:
+    """Return the seconds of single calls after a warm-up: `least` of them, and more until `budget` is spent.
+
+    `prepare` gives the arguments of each call; its own time does not count.
+    """
     times: list[float] = []
-    _timed(call, device)  # It allocates, compiles and chooses kernels.
-    while sum(times) < budget:
-        times.append(_timed(call, device))
-    return statistics.median(times)
+    _timed(call, prepare(), device)  # It allocates, compiles and chooses kernels.
+    while len(times) < least or sum(times) < budget:
+        times.append(_timed(call, prepare(), device))
+    return times
 
 
 def time_decision(config: EnvConfig) -> float:
     """Return the seconds of one decision: the physics of `action_repeat` frames and one picture."""
+    with decisions(config) as decide:
+        return seconds_per_call(decide, budget=1.0)
+
+
+@contextlib.contextmanager
+def decisions(config: EnvConfig) -> Iterator[Callable[[], object]]:
+    """Make an environment and yield a function that takes one decision in it, for episode after episode."""
     env = make_env(config)
     try:
         env.reset(seed=0)
         action = np.zeros(env.action_space.shape or (), np.float32)
 
-        def step() -> None:
+        def decide() -> None:
             _, _, terminated, truncated, _ = env.step(action)
             if terminated or truncated:
                 env.reset()
 
-        return seconds_per_call(step, budget=1.0)
+        yield decide
+    finally:
+        env.close()
+
+
+def environment_spec(config: EnvConfig) -> EnvSpec:
+    """Return what an environment shows and takes, by making one for a moment."""
+    env = make_env(config)
+    try:
+        return spec_of(env)
     finally:
         env.close()
 
@@ -88,9 +120,19 @@ def product_speed(device: torch.device, dtype: torch.dtype) -> float:
     return 2 * size**3 / seconds_per_call(lambda: matrix @ matrix, device, 0.3) / 1e12
 
 
-def _timed(call: Callable[[], object], device: torch.device | None) -> float:
+def copy_speed(device: torch.device, size: int = 2**28) -> float:
+    """Return how many bytes a second a copy of `size` bytes reads and writes, both counted."""
+    source = torch.zeros(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * size / seconds_per_call(lambda: target.copy_(source), device, 0.3)
+
+
+def _timed(call: Callable[..., object], arguments: tuple[Any, ...], device: torch.device | None) -> float:
+    cuda = device is not None and device.type == "cuda"
+    if cuda:
+        torch.cuda.synchronize(device)  # What was asked for before is not this call's.
     start = time.perf_counter()
-    call()
-    if device is not None and device.type == "cuda":
+    call(*arguments)
+    if cuda:
         torch.cuda.synchronize(device)
     return time.perf_counter() - start

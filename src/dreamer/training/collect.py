@@ -72,6 +72,17 @@ class Collector:
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         return EpisodeBuilder(self.envs.reset(index, seed), self.envs.spec.action.size)
 
+    # -- what only collecting beside learning needs (`AsyncCollector`) -----------------------------------
+
+    def begin_round(self, end: int) -> None:
+        """Nothing to prepare: every decision is taken with the newest weights."""
+
+    def check(self) -> None:
+        """Nothing fails unseen."""
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
     # -- keeping -----------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """The episode in progress (alignment: see docs/architecture.md)."""
 
+from typing import Any
+
 import numpy as np
+import torch
 
 from dreamer.envs.vector import StepResult
 from dreamer.replay.episode_file import Episode
@@ -46,3 +49,16 @@ class EpisodeBuilder:
     def episode(self) -> Episode:
         """All elements so far, `(decisions + 1, ...)`."""
         return {key: np.stack(values) for key, values in self._steps.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The episode as tensors, and its return, which is more precise than their sum."""
+        episode = {key: torch.from_numpy(array) for key, array in self.episode().items()}
+        return {"episode": episode, "total_return": self.total_return}
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> "EpisodeBuilder":
+        """The reverse of `state_dict`."""
+        builder = cls({}, 0)
+        builder._steps = {key: list(tensor.numpy()) for key, tensor in state["episode"].items()}
+        builder.total_return = state["total_return"]
+        return builder

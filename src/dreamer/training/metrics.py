@@ -37,42 +37,46 @@ class Counters(Protocol):
 class Mean:
     """Running means of named scalars between two writes.
 
-    Tensors stay on their device and are summed there: nothing waits for the GPU until `pop`.
+    Tensors stay on their device and are summed there, all of one call in one vector: nothing waits for the
+    GPU until `pop`, and little is launched.
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, Tensor | float] = {}
-        self._counts: dict[str, int] = {}
+        self._sums: dict[tuple[str, ...], Tensor] = {}
+        self._counts: dict[tuple[str, ...], Tensor] = {}
 
-    def add(self, scalars: Mapping[str, Tensor | float]) -> None:
-        """Add one value per name; tensors of one element are detached from their graph."""
-        for name, value in scalars.items():
-            # The sum is a new tensor: a captured CUDA graph may overwrite `value` at its next replay.
-            value = value.detach().double().reshape(()) if isinstance(value, Tensor) else float(value)
-            self._sums[name] = self._sums.get(name, 0.0) + value
-            self._counts[name] = self._counts.get(name, 0) + 1
+    def add(self, scalars: Mapping[str, Tensor], left_out: Tensor | None = None) -> None:
+        """Add one value per name, each a tensor of one element; none of them if `left_out` is 1."""
+        names = tuple(scalars)
+        values = torch.stack([x.detach().double().reshape(()) for x in scalars.values()])
+        count = torch.ones_like(values[0]) if left_out is None else 1 - left_out.double()
+        # Selected, not multiplied: what is left out may be NaN.
+        values = torch.where(count > 0, values, 0.0)
+        if names in self._sums:
+            values, count = self._sums[names].to(values) + values, self._counts[names].to(count) + count
+        self._sums[names], self._counts[names] = values, count
 
     def pop(self) -> dict[str, float]:
-        """Return the means since the last `pop`, in one transfer per device, and start again."""
-        by_device: dict[torch.device, dict[str, Tensor]] = {}
+        """Return the means since the last `pop` and start again; names never counted are missing."""
         sums: dict[str, float] = {}
-        for name, total in self._sums.items():
-            if isinstance(total, Tensor):
-                by_device.setdefault(total.device, {})[name] = total
-            else:
-                sums[name] = total
-        for tensors in by_device.values():
-            sums |= zip(tensors, torch.stack(list(tensors.values())).tolist(), strict=True)
-        means = {name: sums[name] / count for name, count in self._counts.items()}
+        counts: dict[str, float] = {}
+        for names, totals, count in self.state_dict()["groups"]:
+            for name, total in zip(names, totals, strict=True):
+                sums[name] = sums.get(name, 0.0) + total
+                counts[name] = counts.get(name, 0.0) + count
         self._sums, self._counts = {}, {}
-        return means
+        return {name: total / counts[name] for name, total in sums.items() if counts[name]}
 
-    def state_dict(self) -> dict[str, dict[str, float]]:
-        """Sums and counts since the last `pop`, for a checkpoint."""
-        return {"sums": {name: float(x) for name, x in self._sums.items()}, "counts": dict(self._counts)}
+    def state_dict(self) -> dict[str, list]:
+        """Names, sums and count of every group of names that were added together."""
+        groups = [(list(n), total.tolist(), float(self._counts[n])) for n, total in self._sums.items()]
+        return {"groups": groups}
 
-    def load_state_dict(self, state: dict[str, dict]) -> None:
-        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+    def load_state_dict(self, state: dict[str, list]) -> None:
+        """Go on from `state_dict`."""
+        groups = [(tuple(names), totals, count) for names, totals, count in state["groups"]]
+        self._sums = {names: torch.tensor(totals, dtype=torch.float64) for names, totals, _ in groups}
+        self._counts = {names: torch.tensor(count, dtype=torch.float64) for names, _, count in groups}
 
 
 class MetricsWriter:

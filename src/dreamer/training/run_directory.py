@@ -18,6 +18,7 @@ MAY_CHANGE = frozenset(
         "final_eval_episodes",
         "checkpoint_every",
         "video_every",
+        "replay_device",
         "device",
         "threads",
         "worker_timeout",

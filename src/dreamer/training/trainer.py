@@ -10,19 +10,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from dreamer.agents.agent import Agent
+from dreamer.agents.agent import Agent, Learning
+from dreamer.agents.captured import make_update
 from dreamer.agents.make import make_agent
+from dreamer.agents.ranks import Ranks
 from dreamer.config import Config, evaluated
+from dreamer.envs.decision_time import settled
 from dreamer.envs.vector import VectorEnv
 from dreamer.errors import UserError
-from dreamer.replay.feed import Prefetcher
-from dreamer.replay.sampler import SequenceSampler
+from dreamer.replay.make import make_feed
 from dreamer.replay.store import EpisodeStore
 from dreamer.training import checkpoint
-from dreamer.training.collect import Collector
+from dreamer.training.async_collect import make_collector
 from dreamer.training.counters import Counters
+from dreamer.training.distributed import lead
 from dreamer.training.dream import dream
 from dreamer.training.evaluate import evaluate
+from dreamer.training.host_memory import keep_freed_memory
 from dreamer.training.interrupt import Interrupt
 from dreamer.training.metrics import Mean
 from dreamer.training.recorder import Recorder
@@ -32,20 +36,27 @@ _logger = logging.getLogger(__name__)
 
 
 class Trainer:
-    """One run: builds its parts, resumes if the directory holds a checkpoint, and trains."""
+    """One run: builds its parts, resumes if the directory holds a checkpoint, and trains.
 
-    def __init__(self, config: Config, logdir: Path):
+    Of several processes (`ranks`) it is for the leader; the others `follow` (`distributed`).
+    """
+
+    def __init__(self, config: Config, logdir: Path, ranks: Ranks | None = None):
+        config = settled(config)
         self.config, self.schedule = config, config.training
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
         self.interrupt = Interrupt()
         if self.schedule.threads:
             torch.set_num_threads(self.schedule.threads)
+        keep_freed_memory()
         # Whatever can be wrong with the environment or the networks shows before anything is written.
-        self.envs = VectorEnv(config.environment, config.environment.num_envs, self.schedule.seed)
+        workers = self.schedule.collect == "async"  # A simulator here would take turns with the learner.
+        self.envs = VectorEnv(config.environment, config.environment.num_envs, self.schedule.seed, workers)
         self.eval_envs = VectorEnv(evaluated(config.environment), 1, self.schedule.seed)
-        self.agent: Agent = make_agent(self.envs.spec, config)
-        self.collector = Collector(self.envs, self.agent, config.environment.num_envs, self.schedule.seed)
+        self.agent: Agent = lead(make_agent(self.envs.spec, config), config, ranks or Ranks())
+        self.update = make_update(self.agent, self.schedule.update)
+        self.collector = make_collector(self.envs, self.agent, config)
         self.counters = Counters()
         self.learning_start: int | None = None  # env_step at which the random episodes were over
         self.episodes = 0
@@ -53,7 +64,7 @@ class Trainer:
         self.next_eval, self.next_save = self.schedule.eval_every, self.schedule.checkpoint_every
         self.next_video = self.schedule.video_every
         self.means = Mean()
-        self.skipped = 0  # updates in a row left out because a gradient was not finite
+        self.skipped: torch.Tensor | int = 0  # updates in a row left out because a gradient was not finite
         self.finished_at: int | None = None  # env_step of the final evaluation
         try:
             self._open()
@@ -73,9 +84,7 @@ class Trainer:
             self._start_anew()
         else:
             self.load_state_dict(saved)
-        replay = self.config.replay
-        sampler = SequenceSampler(self.store, replay.batch_size, replay.batch_length)
-        self.feed = Prefetcher(sampler, self.agent.device)
+        self.feed = make_feed(self.config, self.envs.spec, self.store, self.agent.device)
 
     # -- the loop ----------------------------------------------------------------------------------------
 
@@ -110,6 +119,7 @@ class Trainer:
     def close(self) -> None:
         """Stop the environments, and let others train here."""
         self.run_directory.unlock()
+        self.collector.close()
         self.envs.close()
         self.eval_envs.close()
 
@@ -118,9 +128,12 @@ class Trainer:
         due = self._updates_due() - self.counters.grad_step
         if due <= 0:
             return
+        if self._rounds > 1:  # What has learned nothing does not act.
+            self.collector.begin_round(self._round_end)
         for batch in self.feed.iterate(self.replay_rng, due):
             self._update(batch)
             self.recorder.show()
+            self.collector.check()
             if self._stop:
                 break
         if self.counters.grad_step == self._updates_due():
@@ -128,35 +141,60 @@ class Trainer:
 
     def _updates_due(self) -> int:
         """How many updates should have been taken by now: C at the start, and C more every 1000 frames."""
-        if self.learning_start is None or not self.agent.learns:
+        if not self._rounds or not self.agent.learns:
             return 0
-        rounds = 1 + (self.counters.env_step - self.learning_start) // self.schedule.train_every
-        return self.schedule.pretrain + rounds * self.schedule.train_steps
+        first = self.schedule.pretrain + self.schedule.warmup
+        return first + self._rounds * self.schedule.train_steps
+
+    @property
+    def _rounds(self) -> int:
+        """How many rounds of updates should have begun by now."""
+        if self.learning_start is None:
+            return 0
+        return 1 + (self.counters.env_step - self.learning_start) // self.schedule.train_every
+
+    @property
+    def _round_end(self) -> int:
+        """The `env_step` at which the next round of updates is due, once the random episodes are over."""
+        return (self.learning_start or 0) + self._rounds * self.schedule.train_every
 
     def _update(self, batch: dict[str, torch.Tensor]) -> None:
-        metrics = self.agent.update(batch, behavior=self.counters.grad_step >= self.schedule.pretrain)
+        metrics = self.update(batch, self._learning())
         self.counters.grad_step += 1
-        bad = _not_finite(metrics)
-        self.means.add({"model/skipped_updates": float(bool(bad))})
-        if not bad:
-            self.means.add(metrics)
-        self._give_up_after_several(bad)
+        left_out = metrics.pop("skipped")
+        self.skipped = (self.skipped + 1) * left_out
+        self.means.add({"model/skipped_updates": left_out})
+        self.means.add(metrics, left_out)
+        if self.counters.grad_step % self.config.optimizer.max_skipped == 0:
+            self._give_up_after_several(metrics)
 
-    def _give_up_after_several(self, bad: list[str]) -> None:
-        """Raise `UserError` if update after update is left out, because the metrics `bad` are not finite."""
-        self.skipped = self.skipped + 1 if bad else 0
-        if self.skipped >= self.config.optimizer.max_skipped:
+    def _learning(self) -> Learning:
+        """Which networks the next update trains."""
+        if self.counters.grad_step < self.schedule.pretrain:
+            return "model"
+        warm = self.counters.grad_step >= self.schedule.pretrain + self.schedule.warmup
+        return "all" if warm else "model and value"
+
+    def _give_up_after_several(self, metrics: dict[str, torch.Tensor]) -> None:
+        """Raise `UserError` if update after update was left out, up to this one with its `metrics`.
+
+        Looked at now and then, since it waits for the device.
+        """
+        if (skipped := int(self.skipped)) >= self.config.optimizer.max_skipped:
             raise UserError(
-                f"{self.skipped} updates in a row were not finite, first in {bad[0]}: try --precision float32"
-                " or a smaller learning rate; the last checkpoint is good, the same command goes on from it."
+                f"{skipped} updates in a row were not finite, first in {_not_finite(metrics)[0]}: try"
+                " --precision float32 or a smaller learning rate; the last checkpoint is good, the same"
+                " command goes on from it."
             )
 
     def _interact(self) -> None:
         """One decision in every environment (Algorithm 1, lines 11-16)."""
         random = self.learning_start is None
+        if not random:
+            self.collector.begin_round(self._round_end)
         frames, finished = self.collector.step(random)
         self.counters.env_step += frames
-        self.counters.agent_step += len(self.collector.builders)
+        self.counters.agent_step += self.config.environment.num_envs
         for builder in finished:
             self.store.append(builder.episode())
             self.episodes += 1
@@ -179,7 +217,7 @@ class Trainer:
         seed = self.schedule.seed + 1_000_003 * (1 + self.counters.env_step)
         film = bool(self.schedule.video_every) and self.counters.env_step >= self.next_video
         self.recorder.evaluation(evaluate(self.agent, self.eval_envs, episodes, seed, record=film))
-        if film and self.envs.spec.images and self.agent.predicts:
+        if film and len(self.store) and self.envs.spec.images and self.agent.predicts:
             self.recorder.dream(dream(self.agent, self.store, seed))
             self.next_video = _next_multiple(self.counters.env_step, self.schedule.video_every)
         self.next_eval = _next_multiple(self.counters.env_step, self.schedule.eval_every)
@@ -209,7 +247,7 @@ class Trainer:
             "counters": self.counters.state_dict(),
             "learning_start": self.learning_start,
             "episodes": self.episodes,
-            "skipped": self.skipped,
+            "skipped": int(self.skipped),
             "finished_at": self.finished_at,
             "next_eval": self.next_eval,
             "next_save": self.next_save,
@@ -248,7 +286,7 @@ class Trainer:
 
 
 def _not_finite(metrics: dict[str, torch.Tensor]) -> list[str]:
-    """Names of the metrics that are NaN or infinite; waits for the GPU once, not once for each."""
+    """Names of the metrics that are NaN or infinite."""
     finite = torch.stack(list(metrics.values())).isfinite().tolist()
     return [name for name, good in zip(metrics, finite, strict=True) if not good]
 

@@ -1,0 +1,176 @@
+"""Collection beside learning (`--collect async`): acting one round ahead of the counters, in a thread.
+
+While the learner takes the updates that are due, the frames up to the next round of updates are collected
+with a copy of the weights from before those updates. In `sync` the same frames are collected after the
+updates, with the weights that they have made; nothing else differs, and both take as many updates per frame.
+
+    frames since learning began   1000 to 2000              2000 to 3000
+    updates beside them           the second round          the third
+    weights that act              from after the first      from after the second
+
+Neither side sees what the other does before the round is over: weights are copied when it begins, and what
+was collected is handed out, decision by decision, when its updates have been taken. So the result depends on
+no timing. The first round of updates is taken alone: what has learned nothing does not act.
+"""
+
+import contextlib
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, NamedTuple
+
+import torch
+
+from dreamer.agents.agent import Agent
+from dreamer.agents.make import make_agent
+from dreamer.config import Config
+from dreamer.envs.vector import VectorEnv
+from dreamer.training.collect import Collector
+from dreamer.training.episode_builder import EpisodeBuilder
+
+PATIENCE = 5.0
+"""Seconds that `close` waits for the decision in progress."""
+
+
+class Decision(NamedTuple):
+    """One decision in every environment: simulator frames taken, and episodes that ended with it."""
+
+    frames: int
+    finished: list[EpisodeBuilder]
+
+
+def make_collector(envs: VectorEnv, agent: Agent, config: Config) -> "Collector | AsyncCollector":
+    """The collector that `config` names; an asynchronous one acts with an agent of its own."""
+    n, schedule = config.environment.num_envs, config.training
+    if schedule.collect == "sync":
+        return Collector(envs, agent, n, schedule.seed)
+    actor = make_agent(envs.spec, config)
+    return AsyncCollector(Collector(envs, actor, n, schedule.seed), agent, schedule.steps)
+
+
+class AsyncCollector:
+    """Runs `collector`, whose agent is a copy of the learning `agent`, ahead in rounds up to `limit` frames.
+
+    Every method is for the learner's thread. `begin_round`, `step`, `check` and `state_dict` raise what has
+    ended the collecting thread.
+    """
+
+    def __init__(self, collector: Collector, agent: Agent, limit: int):
+        self.collector, self.agent, self.limit = collector, agent, limit
+        self.env_step = 0  # frames taken, those not yet handed out included
+        self.round_end = 0  # the env_step up to which the copied weights act
+        self._ahead: deque[Decision] = deque()
+        self._news = threading.Condition()  # guards env_step and _ahead
+        self._halting = threading.Event()
+        self._running: Future[None] | None = None
+        # PyTorch has one cache of autocast's weights for all threads, emptied when the outermost autocast of
+        # ANY thread ends: one level deeper, the planner's autocast here leaves the learner's cache alone.
+        deeper = torch.autocast_increment_nesting
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="collector", initializer=deeper)
+        self._stream = torch.cuda.Stream(agent.device) if agent.device.type == "cuda" else None
+
+    def begin_round(self, end: int) -> None:
+        """Collect until `env_step` is `end`, with the weights of this moment.
+
+        A round whose frames are not all handed out goes on as it began, also after a resume.
+        """
+        self.check()
+        with self._news:
+            over = self.env_step >= self.round_end and not self._ahead
+        if over:
+            self._halt()
+            self.collector.agent.load_acting_state(self.agent.acting_state())
+            self.round_end = end
+        self._go_on()
+
+    def step(self, random: bool) -> Decision:
+        """Hand out the next decision of the round, waiting for it; at random it is taken here and now."""
+        if random:
+            decision = Decision(*self.collector.step(random=True))
+            self.env_step += decision.frames
+            return decision
+        with self._news:
+            self._news.wait_for(lambda: self._ahead or self._idle)
+        self.check()
+        with self._news:
+            return self._ahead.popleft()
+
+    def check(self) -> None:
+        """Raise what has ended the thread, if it failed."""
+        if self._running is not None and self._running.done():
+            self._running.result()
+
+    def close(self) -> None:
+        """Stop the thread; closing the environments frees it from one that hangs."""
+        self._halting.set()
+        if self._running is not None:
+            wait([self._running], PATIENCE)
+        self._thread.shutdown(wait=False)
+
+    # -- the thread --------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Let the thread work at the round if it is not complete."""
+        if not self._idle or self.env_step >= self._until:
+            return
+        if self._stream is not None:  # The weights were copied on the learner's stream.
+            self._stream.wait_stream(torch.cuda.current_stream(self.agent.device))
+        self._running = self._thread.submit(self._collect)
+        self._running.add_done_callback(self._tell)  # Whoever waits for a decision must hear of a failure.
+
+    def _collect(self) -> None:
+        stream = contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+        with stream:
+            while self.env_step < self._until and not self._halting.is_set():
+                decision = Decision(*self.collector.step(random=False))
+                with self._news:
+                    self._ahead.append(decision)
+                    self.env_step += decision.frames
+                    self._news.notify_all()
+
+    def _halt(self) -> None:
+        """Wait for the decision in progress, and take no further until `_go_on`."""
+        self._halting.set()
+        if self._running is not None:
+            wait([self._running])
+        self._halting.clear()
+        if self._stream is not None:
+            torch.cuda.current_stream(self.agent.device).wait_stream(self._stream)
+
+    @property
+    def _until(self) -> int:
+        return min(self.round_end, self.limit)
+
+    @property
+    def _idle(self) -> bool:
+        return self._running is None or self._running.done()
+
+    def _tell(self, _: "Future[None]") -> None:
+        with self._news:
+            self._news.notify_all()
+
+    # -- keeping -----------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `Collector` keeps, the decisions ahead, and the acting weights if their round is not over."""
+        self._halt()
+        self.check()
+        complete = self.env_step >= self.round_end
+        return {
+            "collector": self.collector.state_dict(),
+            "env_step": self.env_step,
+            "round_end": self.round_end,
+            "ahead": [[frames, [each.state_dict() for each in finished]] for frames, finished in self._ahead],
+            "weights": None if complete else self.collector.agent.acting_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on exactly where `state_dict` was taken, in the middle of a round too."""
+        self.collector.load_state_dict(state["collector"])
+        self.env_step, self.round_end = state["env_step"], state["round_end"]
+        self._ahead = deque(
+            Decision(frames, [EpisodeBuilder.of(each) for each in finished])
+            for frames, finished in state["ahead"]
+        )
+        if state["weights"] is not None:
+            self.collector.agent.load_acting_state(state["weights"])
