@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar
 
 import tyro
 
-from dreamer.agents.ranks import Ranks
+from dreamer.agents.ranks import Ranks, leave
 from dreamer.config import Config, check
 from dreamer.errors import UserError
 from dreamer.presets import preset
@@ -296,12 +296,13 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     sys.path.insert(0, str(Path.cwd()))  # `gym:my_module:MyEnv-v0` finds my_module.py where the user stands
     try:
-        sys.exit(_dispatch(sys.argv[1:]))
+        status = _dispatch(sys.argv[1:])
     except UserError as error:
         print(f"dreamer: {error}", file=sys.stderr)
-        sys.exit(2)
+        status = 2
     except KeyboardInterrupt:
-        sys.exit(130)
+        status = 130
+    leave(status)
 
 
 def _dispatch(arguments: list[str]) -> int:

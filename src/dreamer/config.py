@@ -90,6 +90,8 @@ class ModelConfig:
     """Width of the dense layers of every head, of actor and of value."""
     reward_layers: int = 2
     """Hidden layers of the reward head."""
+    reward_scale: float = 1.0
+    """Weight of the reward head's loss; PlaNet's code has 10."""
     free_nats: float = 3.0
     """The KL term is not pushed below this many nats."""
     free_nats_per: Literal["batch", "element"] = "batch"

@@ -141,7 +141,7 @@ def test_a_refused_run_ends_all(tmp_path: Path) -> None:
 
 def test_a_process_that_fails_ends_the_leader(tmp_path: Path) -> None:
     status, _, err = _ends(_start(tmp_path / "run", config(), FAIL))
-    assert status[0] == 2
+    assert status[0] == 2, err[0]
     assert status[1]  # 1, or an abort of gloo, whose threads may still be waiting
     assert "MemoryError: no memory left in the second process" in err[1]
     assert "dreamer: Another process of this run has ended: look for its error above" in err[0]

@@ -6,14 +6,21 @@ batch, up to rounding, wherever a loss is a mean over its rows.
 """
 
 import contextlib
+import os
+import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from dreamer.errors import UserError
+
+
+class PeerError(UserError):
+    """Another process of this run has ended, so that nothing can be exchanged any more."""
+
 
 Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
 """Shape and type of every tensor of a batch."""
@@ -22,7 +29,7 @@ Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
 class Ranks:
     """This process among `size` others of `torch.distributed`; alone, nothing is sent and nothing changes.
 
-    All processes call the same methods in the same order. Each raises `UserError` if another has ended.
+    All processes call the same methods in the same order. Each raises `PeerError` if another has ended.
     """
 
     def __init__(self, rank: int = 0, size: int = 1):
@@ -119,7 +126,19 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise UserError(
+        raise PeerError(
             "Another process of this run has ended: look for its error above; the same command goes on from"
             " the last checkpoint."
         ) from error
+
+
+def leave(status: int) -> NoReturn:
+    """End this process with `status`; at once if it is still joined to others, as after an error.
+
+    Gloo's threads may abort a process that cleans up while a connection breaks, and its status would be lost.
+    """
+    if dist.is_available() and dist.is_initialized():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

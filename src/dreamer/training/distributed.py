@@ -21,7 +21,7 @@ from dreamer.agents.agent import Agent, Learning, Metrics
 from dreamer.agents.make import make_agent
 from dreamer.agents.model_based import ModelBasedAgent
 from dreamer.agents.precision import pick_device
-from dreamer.agents.ranks import Ranks
+from dreamer.agents.ranks import PeerError, Ranks
 from dreamer.config import Config
 from dreamer.errors import UserError
 from dreamer.training.host_memory import keep_freed_memory
@@ -47,11 +47,19 @@ def joined(config: Config) -> Iterator[Ranks]:
     ranks = Ranks(rank, size)
     try:
         yield ranks
-    finally:
-        if ranks.leads:
-            with contextlib.suppress(UserError):
-                ranks.tell(("stop",))
+    except PeerError:
+        raise  # the others notice by themselves, and a broken connection is left alone
+    except BaseException:
+        _stop_others(ranks)
+        raise
+    _stop_others(ranks)
     dist.destroy_process_group()
+
+
+def _stop_others(ranks: Ranks) -> None:
+    if ranks.leads:
+        with contextlib.suppress(PeerError):
+            ranks.tell(("stop",))
 
 
 def _backend(config: Config) -> str:

@@ -1,7 +1,8 @@
 """The world model and its loss (paper, Section 4, Eq. 10; TF2 dreamer.py:157-177).
 
     loss = kl_scale * max(mean KL(posterior || prior), free_nats)
-           - mean ln q(o_t | s_t) - mean ln q(r_t | s_t) [- pcont_scale * mean ln q(discount_t | s_t)]
+           - mean ln q(o_t | s_t) - reward_scale * mean ln q(r_t | s_t)
+           [- pcont_scale * mean ln q(discount_t | s_t)]
 
 Means are over batch and time, densities are summed over their own features. Of the other objectives (paper,
 Figure 8), `contrastive` has J_S of `contrastive.py` in place of ln q(o_t | s_t), `reward-only` has nothing.
@@ -85,8 +86,9 @@ class WorldModel(nn.Module):
             log_probs["contrast"] = contrast(posterior.feat, *self.state_model(embed))
         kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
         loss = self.config.kl_scale * self._above_free_nats(kl, average)
+        scales = {"reward": self.config.reward_scale, "pcont": self.config.pcont_scale}
         for key, log_prob in log_probs.items():
-            loss = loss - log_prob.mean() * (self.config.pcont_scale if key == "pcont" else 1.0)
+            loss = loss - log_prob.mean() * scales.get(key, 1.0)
         metrics = {f"model/{key}_loss": -value.mean().detach() for key, value in log_probs.items()}
         metrics["model/kl"] = kl.mean().detach()
         metrics["model/prior_entropy"] = gaussian.mean_entropy(prior.std)
