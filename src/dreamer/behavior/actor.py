@@ -5,6 +5,7 @@ discrete     a = one-hot sample, with the gradient of the probabilities (straigh
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from dreamer.behavior.one_hot import OneHot
 from dreamer.spec import ActionSpec
 from dreamer.world_model.dense import DenseHead
 from dreamer.world_model.gaussian import HALF_LOG_TWO_PI
+from dreamer.world_model.over_time import Layer
 
 MEAN_SCALE = 5.0
 INITIAL_STD = 5.0
@@ -78,8 +80,9 @@ class Actor(nn.Module):
         self.action = action
         self.head = DenseHead(features, layers, units, action.size if action.discrete else 2 * action.size)
 
-    def forward(self, feat: Tensor) -> ActionDistribution:
-        out = self.head(feat)
+    def forward(self, feat: Tensor, layers: Sequence[Layer] | None = None) -> ActionDistribution:
+        """The distribution at `feat`; in a loop over time give it the `layers_over_time` of its head."""
+        out = self.head(feat, layers)
         if self.action.discrete:
             return OneHot(out, self.action.groups)
         mean, raw_std = out.chunk(2, -1)

@@ -55,9 +55,9 @@ def imagined_return(rssm: RSSM, reward: ScalarHead, start: State, actions: Tenso
     """Sums of the H predicted rewards of all candidates `(H, N, J, A)` from `start` `(N, .)`: `(N, J)`."""
     candidates = actions.shape[2]
     state = start.map(lambda x: x.repeat_interleave(candidates, 0))  # environment by environment
-    features = []
+    dynamics, features = rssm.over_time(learns=False), []
     for action, noise_s in zip(actions.flatten(1, 2), noise.flatten(1, 2), strict=True):
-        state = rssm.imagine_step(state, action, noise_s)
+        state = dynamics.imagine_step(state, action, noise_s)
         features.append(state.feat)
     return reward(torch.stack(features)).sum(0).unflatten(0, actions.shape[1:3])
 

@@ -34,9 +34,10 @@ def imagine(rssm: RSSM, actor: Actor, start: State, action_noise: Tensor, state_
     through what the actor reads: an action is credited for its consequences, not for the actions that they
     provoke.
     """
+    dynamics, actor_layers = rssm.over_time(learns=False), actor.head.layers_over_time()
     states, state = [], start
     for noise_a, noise_s in zip(action_noise, state_noise, strict=True):
-        action = actor(state.feat.detach()).sample(noise_a)
-        state = rssm.imagine_step(state, action, noise_s)
+        action = actor(state.feat.detach(), actor_layers).sample(noise_a)
+        state = dynamics.imagine_step(state, action, noise_s)
         states.append(state)
     return stack(states, dim=0)

@@ -1,15 +1,18 @@
 """Dense layers as the official code builds them: Glorot-uniform kernels, zero biases, ELU between."""
 
 import itertools
+from collections.abc import Sequence
 from typing import TypeVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+from dreamer.world_model.over_time import Layer, linear_over_time
+
+Kind = TypeVar("Kind", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
-def glorot_(layer: Layer) -> Layer:
+def glorot_(layer: Kind) -> Kind:
     """Give a layer Keras' default initialisation, in place."""
     nn.init.xavier_uniform_(layer.weight)
     if layer.bias is not None:
@@ -34,11 +37,19 @@ class DenseHead(nn.Module):
         self.hidden = nn.ModuleList(linear(i, o) for i, o in itertools.pairwise(widths))
         self.out = linear(widths[-1], outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., inputs) -> (..., outputs), float32 whatever the precision of the products."""
-        for layer in self.hidden:
+    def forward(self, x: Tensor, layers: Sequence[Layer] | None = None) -> Tensor:
+        """(..., inputs) -> (..., outputs), float32 whatever the precision of the products.
+
+        In a loop over time give it its own `layers_over_time`.
+        """
+        *hidden, out = layers or (*self.hidden, self.out)
+        for layer in hidden:
             x = F.elu(layer(x))
-        return self.out(x).float()
+        return out(x).float()
+
+    def layers_over_time(self) -> list[Layer]:
+        """All layers, for one loop over time."""
+        return [linear_over_time(layer) for layer in (*self.hidden, self.out)]
 
 
 class ScalarHead(DenseHead):
