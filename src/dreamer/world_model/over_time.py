@@ -2,8 +2,8 @@
 
 Left to itself, autograd forms a weight's gradient anew at every step of a loop, a thin matrix product each,
 and adds them up. Here the backward pass of a step only notes its input and the gradient of its output; after
-all steps one product over all their rows gives the weight's gradient. It is the same sum, and under autocast a
-more exact one: rounded to bfloat16 once, not at every step.
+all steps one product over all their rows gives the weight's gradient. It is the same sum, and under autocast
+a more exact one: rounded to bfloat16 once, not at every step.
 """
 
 from collections.abc import Callable
