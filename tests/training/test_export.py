@@ -11,15 +11,17 @@ import torch
 
 import dreamer
 from dreamer import cli
+from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
 from dreamer.agents.model_based import ModelBasedAgent
-from dreamer.agents.policy import pack
+from dreamer.agents.policy import Policy, pack
 from dreamer.config import Config, with_options
 from dreamer.errors import UserError
 from dreamer.presets import debug
 from dreamer.spec import ActionSpec, EnvSpec
 from dreamer.training.export import export_run, policy_of
 from dreamer.training.trainer import Trainer
+from world_model.small import batch
 
 MIXED = EnvSpec({"left": (32, 32, 3), "right": (32, 32, 1)}, {"state": 4}, ActionSpec(2))
 BUTTONS = EnvSpec({}, {"state": 4}, ActionSpec(5, (3, 2)))
@@ -34,11 +36,19 @@ TINY = {
     "plan_elites": 4,
     "device": "cpu",
 }
+QUICKLY = {"model_lr": 0.02, "actor_lr": 0.2, "value_lr": 0.02}
 
 
 def agent_of(spec: EnvSpec, **options: Any) -> ModelBasedAgent:
     agent = make_agent(spec, with_options(Config(), {**TINY, **options}))
     assert isinstance(agent, ModelBasedAgent)
+    return agent
+
+
+def trained(agent: ModelBasedAgent) -> ModelBasedAgent:
+    """The same agent after three updates, each of which changes it a good deal."""
+    for seed in range(3):
+        agent.update(batch(agent.spec, seed=seed))
     return agent
 
 
@@ -60,8 +70,8 @@ def saved(agent: ModelBasedAgent, path: Path) -> Path:
     ("name", "spec"), [("dreamer", MIXED), ("no-value", BUTTONS), ("planet", MIXED)], ids=lambda x: str(x)[:8]
 )
 @pytest.mark.parametrize("n", [1, 3])
-def test_acts_exactly_as_the_agent(name, spec, n, tmp_path: Path) -> None:
-    agent = agent_of(spec, agent=name)
+def test_acts_exactly_as_the_agent_that_has_learned(name, spec, n, tmp_path: Path) -> None:
+    agent = trained(agent_of(spec, agent=name, **QUICKLY))
     policy = dreamer.load_policy(saved(agent, tmp_path / "policy.pt"), seed=5)
     state, generator = agent.initial_state(n), torch.Generator().manual_seed(5)
     for step, obs in enumerate(observations(spec, n, 6)):
@@ -70,6 +80,8 @@ def test_acts_exactly_as_the_agent(name, spec, n, tmp_path: Path) -> None:
             policy.reset(n - 1)
         expected, state = agent.policy(obs, state, False, generator)
         assert np.array_equal(policy.act(obs), expected)
+    untrained, _ = agent_of(spec, agent=name).policy(obs, state, False, generator)
+    assert not np.array_equal(untrained, expected)
 
 
 def test_a_single_observation_has_a_single_action(tmp_path: Path) -> None:
@@ -79,6 +91,16 @@ def test_a_single_observation_has_a_single_action(tmp_path: Path) -> None:
         expected = batch.act(obs)[0]
         assert np.array_equal(one.act({"state": obs["state"][0]}), expected)
         assert np.array_equal(bare.act(obs["state"][0]), expected)
+
+
+def test_views_of_images_are_taken_as_they_are(tmp_path: Path) -> None:
+    file = saved(agent_of(EnvSpec({"image": (32, 32, 3)}, {}, ActionSpec(2))), tmp_path / "policy.pt")
+    turned, plain = (dreamer.load_policy(file) for _ in range(2))
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    image.flags.writeable = False
+    assert np.array_equal(turned.act(image[::-1]), plain.act(image[::-1].copy()))
+    assert np.array_equal(turned.act(image[:, ::-1]), plain.act(image[:, ::-1].copy()))
+    assert np.array_equal(turned.act(image), plain.act(image.copy()))
 
 
 def test_reset_forgets_everything(tmp_path: Path) -> None:
@@ -129,6 +151,16 @@ def test_random_agent_has_nothing_to_export() -> None:
         policy_of(make_agent(BUTTONS, with_options(Config(), {"agent": "random"})))
 
 
+def acts_as(agent: Agent, policy: Policy) -> bool:
+    """Whether the policy, of seed 0, takes the actions of the agent, for a few pictures."""
+    state, generator = agent.initial_state(1), torch.Generator().manual_seed(0)
+    for obs in observations(agent.spec, 1, 4):
+        expected, state = agent.policy(obs, state, False, generator)
+        if not np.array_equal(policy.act(obs), expected):
+            return False
+    return True
+
+
 def test_a_run_is_exported_and_loads_without_simulators(tmp_path: Path, monkeypatch) -> None:
     run, out = tmp_path / "run", tmp_path / "policy.pt"
     options = {"steps": 250, "eval_every": 0, "final_eval_episodes": 1, "video_every": 0, "time_limit": 100}
@@ -140,6 +172,7 @@ def test_a_run_is_exported_and_loads_without_simulators(tmp_path: Path, monkeypa
         cli.main()
     assert end.value.code == 0
     assert out.stat().st_size < 2**20
+    assert acts_as(trainer.agent, dreamer.load_policy(out))
     program = f"""
 import sys, numpy, dreamer
 policy = dreamer.load_policy({str(out)!r})

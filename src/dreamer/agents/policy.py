@@ -136,7 +136,9 @@ class Policy(nn.Module):
                     f"The image {key!r} is of type {array.dtype}: it must be uint8, from 0 to 255."
                 )
             leading.add(array.shape[: -len(shape)])
-            tensors[key] = torch.as_tensor(array.reshape(-1, *shape), device=self.device)
+            # A copy: an image may be a view turned upside down, or of memory that the simulator draws in.
+            rows = np.array(array.reshape(-1, *shape), order="C")
+            tensors[key] = torch.as_tensor(rows, device=self.device)
         if len(leading) != 1:
             raise UserError("The parts of the observation are not equally many.")
         (lead,) = leading
