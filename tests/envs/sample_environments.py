@@ -52,6 +52,48 @@ class Image(SampleEnv):
     observation_space = IMAGE
 
 
+class ReusedScreen(SampleEnv):
+    """Shows the number of the frame in one array, which it overwrites."""
+
+    observation_space = spaces.Box(0, 255, (64, 64, 3), np.uint8)
+    screen = np.zeros((64, 64, 3), np.uint8)
+
+    def observation(self) -> Any:
+        self.screen[:] = self._frames
+        return self.screen
+
+
+class ReusedPicture(Drawn):
+    """Draws the number of the frame into one array, which it overwrites."""
+
+    picture = np.zeros((64, 64, 3), np.uint8)
+
+    def render(self):
+        self.picture[:] = self._frames
+        return self.picture
+
+
+class ReusedGrey(SampleEnv):
+    """As `ReusedScreen`, without an axis of channels."""
+
+    observation_space = spaces.Box(0, 255, (64, 64), np.uint8)
+    screen = np.zeros((64, 64), np.uint8)
+
+    def observation(self) -> Any:
+        self.screen[:] = self._frames
+        return self.screen
+
+
+class ReusedVector(SampleEnv):
+    """As `ReusedScreen`, with a vector."""
+
+    vector = np.zeros(3, np.float32)
+
+    def observation(self) -> Any:
+        self.vector[:] = 0.1 * self._frames
+        return self.vector
+
+
 class Grey(SampleEnv):
     observation_space = spaces.Box(0, 255, (64, 64), np.uint8)
 
@@ -65,6 +107,18 @@ class Everything(SampleEnv):
             "gear": spaces.Discrete(3),
         }
     )
+
+
+class OddNames(SampleEnv):
+    observation_space = spaces.Dict({"values": IMAGE, "robot.arm": VECTOR, "items": VECTOR, "50%": VECTOR})
+
+
+class Reserved(SampleEnv):
+    observation_space = spaces.Dict({"image": IMAGE, "reward": VECTOR})
+
+
+class Unnamed(SampleEnv):
+    observation_space = spaces.Dict({1: VECTOR})  # pyright: ignore[reportArgumentType]
 
 
 class Buttons(SampleEnv):
@@ -136,7 +190,7 @@ class Hangs(SampleEnv):
         return 0.0
 
 
-for sample in SampleEnv.__subclasses__():
+for sample in [*SampleEnv.__subclasses__(), ReusedPicture]:
     gym.register(f"{sample.__name__}-v0", f"{__name__}:{sample.__name__}")
 gym.register("Sample-v0", f"{__name__}:SampleEnv")
 gym.register("Short-v0", f"{__name__}:SampleEnv", max_episode_steps=3)

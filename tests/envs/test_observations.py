@@ -62,9 +62,25 @@ def test_shrinking_takes_the_means_of_areas() -> None:
     assert np.abs(resize(image[..., 0], 16)[..., 0] - means[..., 0]).max() <= 1
 
 
-def test_an_image_of_the_right_size_is_left_alone() -> None:
+def test_an_image_of_the_right_size_is_copied() -> None:
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    assert resize(image, 16) is image
+    assert np.array_equal(resize(image, 16), image)
+    assert not np.shares_memory(resize(image, 16), image)
+
+
+@pytest.mark.parametrize(
+    ("name", "obs", "scale"),
+    [
+        ("ReusedScreen", "image", 1),
+        ("ReusedGrey", "image", 1),
+        ("ReusedPicture", "image", 1),
+        ("ReusedVector", "state", 0.1),
+    ],
+)
+def test_what_was_shown_stays_when_the_environment_reuses_its_array(name: str, obs, scale: float) -> None:
+    env = make(name, obs=obs)
+    shown = [env.reset(seed=0)[0][obs], *(env.step(np.zeros(2, np.float32))[0][obs] for _ in range(3))]
+    assert [picture.flat[0] for picture in shown] == pytest.approx([scale * frame for frame in range(4)])
 
 
 def test_the_space_of_images_has_the_size_asked_for() -> None:

@@ -15,9 +15,11 @@ from dreamer.replay.feed import Prefetcher
 from dreamer.replay.sampler import SequenceSampler
 from dreamer.replay.store import EpisodeStore
 from dreamer.training.collect import Collector, random_actions
+from dreamer.training.episode_builder import EpisodeBuilder
 from training.runs import config, same
 
 REPEAT = 2
+SAMPLES = Path(__file__).parents[1] / "envs"
 
 
 def _collect(env: str, num_envs: int, directory: Path, random: bool) -> tuple[EpisodeStore, int]:
@@ -83,6 +85,21 @@ def test_elements_hold_what_belongs_to_their_step(
         count = rows["image"][..., 0, 0, 0].astype(int)
         follows = ~rows["is_first"][:, 1:]
         assert (np.diff(count, axis=1)[follows] > 0).all()
+
+
+@pytest.mark.parametrize("name", ["ReusedScreen", "ReusedPicture"])
+def test_an_array_that_the_environment_reuses_is_kept_as_it_was(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(SAMPLES))
+    settings = config(env=f"gym:sample_environments:{name}-v0", action_repeat=1, image_size=64)
+    envs = VectorEnv(settings.environment, 1, seed=0)
+    collector = Collector(envs, make_agent(envs.spec, settings), 1, seed=0)
+    finished: list[EpisodeBuilder] = []
+    while not finished:
+        _, finished = collector.step(random=True)
+    assert finished[0].episode()["image"][:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    envs.close()
 
 
 def test_two_environments_do_not_mix(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Evaluation: whole episodes, a function of the seed and the weights, and without a trace in training."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
 from dreamer.agents.agent import Agent
@@ -48,6 +51,16 @@ def test_the_first_episode_is_filmed() -> None:
     assert result.frames is not None
     assert result.frames.dtype == np.uint8
     assert result.frames[:, 0, 0, 0].tolist() == list(range(0, 20, 2))
+
+
+@pytest.mark.parametrize("name", ["ReusedScreen", "ReusedPicture"])
+def test_a_film_keeps_what_the_environment_overwrites(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "envs"))
+    settings = config(env=f"gym:sample_environments:{name}-v0", action_repeat=1, image_size=64)
+    envs = VectorEnv(settings.environment, 1)
+    result = evaluate(make_agent(envs.spec, settings), envs, episodes=1, seed=0, record=True)
+    assert result.frames is not None
+    assert result.frames[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_it_changes_neither_agent_nor_global_generators() -> None:

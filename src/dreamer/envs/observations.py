@@ -103,10 +103,14 @@ def _require_image_shape(shape: tuple[int, ...], name: str, config: EnvConfig) -
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize a uint8 image `(H, W)` or `(H, W, C)` to `(size, size, C)`: means of areas, or bilinear."""
+    """Resize a uint8 image `(H, W)` or `(H, W, C)` to `(size, size, C)`: means of areas, or bilinear.
+
+    The result is always an array of its own: many environments draw into one array again and again, while
+    episodes and films keep what was shown.
+    """
     image = image if image.ndim == 3 else image[..., None]
     if image.shape[:2] == (size, size):
-        return image
+        return image.copy()
     shrinks = min(image.shape[:2]) >= size
     method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
     if image.shape[2] == 3:
