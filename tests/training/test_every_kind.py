@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from dreamer.agents.policy import load_policy
 from dreamer.errors import UserError
 from dreamer.training.dream import dream
+from dreamer.training.export import export_run
 from dreamer.training.load import load_run
 from dreamer.training.trainer import Trainer
 from training.runs import config, everything, metrics, run, same
@@ -81,14 +83,25 @@ ENDING = {"action_repeat": 1, "pcont": True, "seed_frames": 50, "steps": 120, "t
 
 
 @pytest.mark.usefixtures("_samples")
-@pytest.mark.parametrize("name", ["Everything", "Buttons", "Panel"])
+@pytest.mark.parametrize("name", ["Everything", "OddNames", "Buttons", "Panel"])
 def test_dictionaries_and_buttons_in_episodes_that_end(name, tmp_path: Path) -> None:
     # Episodes of five frames: every row of a batch is packed of several.
     trainer = finished(tmp_path, env=f"gym:sample_environments:{name}-v0", obs="state", **ENDING)
     assert "model/pcont_loss" in {key for line in metrics(tmp_path) for key in line}
     episode = trainer.store.episode(trainer.store.ids[0])
     assert episode["discount"].tolist() == [1, 1, 1, 1, 1, 0]
-    assert trainer.envs.spec.action.discrete == (name != "Everything")
+    assert trainer.envs.spec.action.discrete == (name in ("Buttons", "Panel"))
+
+
+@pytest.mark.usefixtures("_samples")
+def test_observations_may_have_any_name_that_is_free(tmp_path: Path) -> None:
+    trainer = finished(tmp_path / "run", env="gym:sample_environments:OddNames-v0", **ENDING)
+    recorded = {key for line in metrics(tmp_path / "run") for key in line}
+    assert {"model/values_loss", "model/robot.arm_loss"} <= recorded
+    assert dream(trainer.agent, trainer.store, seed=0).model.shape[2:] == (32, 32, 3)
+    export_run(tmp_path / "run", tmp_path / "policy.pt")
+    observation = {key: x[0] for key, x in trainer.store.episode(trainer.store.ids[0]).items()}
+    assert load_policy(tmp_path / "policy.pt").act(observation).shape == (2,)
 
 
 def test_ends_and_time_limits_are_told_apart(tmp_path: Path) -> None:

@@ -8,12 +8,16 @@ from dreamer.spec import ActionSpec, EnvSpec
 
 __all__ = ["ActionSpec", "EnvSpec", "spec_from_space", "spec_of"]
 
+RESERVED = ("action", "reward", "discount", "is_first", "pcont", "contrast")
+"""What else a batch holds, and the losses that stand beside those of the observations."""
+
 
 def spec_of(env: gym.Env) -> EnvSpec:
     """Describe an environment made by `make_env`.
 
     Raises:
-        UserError: an observation is neither a uint8 image `(H, W, C)` nor a float32 vector `(n,)`.
+        UserError: an observation is neither a uint8 image `(H, W, C)` nor a float32 vector `(n,)`, or has a
+            name that means something else here.
     """
     action_space = env.action_space
     assert isinstance(action_space, spaces.Box)
@@ -22,12 +26,13 @@ def spec_of(env: gym.Env) -> EnvSpec:
 
 
 def spec_from_space(observation_space: gym.Space, action: ActionSpec) -> EnvSpec:
-    """Sort the keys of a `Dict` space into images and vectors. Raises `UserError` for any other leaf."""
+    """Sort the keys of a `Dict` space into images and vectors. Raises `UserError` as `spec_of`."""
     if not isinstance(observation_space, spaces.Dict):
         raise UserError(f"An environment must show a dictionary of observations, not {observation_space}.")
     images: dict[str, tuple[int, int, int]] = {}
     vectors: dict[str, int] = {}
     for key, space in observation_space.spaces.items():
+        _require_free(key)
         if isinstance(space, spaces.Box) and space.dtype == "uint8" and len(space.shape) == 3:
             height, width, channels = space.shape
             images[key] = (height, width, channels)
@@ -36,3 +41,10 @@ def spec_from_space(observation_space: gym.Space, action: ActionSpec) -> EnvSpec
         else:
             raise UserError(f"The observation {key!r} must be a uint8 image or a vector, not {space}.")
     return EnvSpec(images, vectors, action)
+
+
+def _require_free(key: object) -> None:
+    """Raise `UserError` for a key that would hide another part of a batch, or of the record."""
+    if not isinstance(key, str) or key in RESERVED:
+        problem = "has a name that means something else here" if key in RESERVED else "has no name"
+        raise UserError(f"The observation {key!r} {problem}: rename it in the environment.")

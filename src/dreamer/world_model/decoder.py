@@ -15,6 +15,7 @@ from dreamer.spec import EnvSpec
 from dreamer.world_model.dense import DenseHead, glorot_, linear
 from dreamer.world_model.encoder import STRIDE, conv_sizes
 from dreamer.world_model.enlarge import enlarge
+from dreamer.world_model.parts import Parts
 
 CANONICAL_KERNELS = (5, 5, 6, 6)
 
@@ -87,12 +88,12 @@ class Decoder(nn.Module):
         super().__init__()
         images = {key: ImageDecoder(features, shape, depth) for key, shape in spec.images.items()}
         vectors = {key: DenseHead(features, 3, units, size) for key, size in spec.vectors.items()}
-        self.parts = nn.ModuleDict({**images, **vectors})
+        self.parts = Parts({**images, **vectors})
 
     @property
     def draws(self) -> bool:
         """Whether there is anything to decode."""
-        return bool(self.parts)
+        return len(self.parts) > 0
 
     def forward(self, feat: Tensor) -> dict[str, Tensor]:
         return {key: part(feat) for key, part in self.parts.items()}

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from dreamer.errors import UserError
 from dreamer.spec import EnvSpec
 from dreamer.world_model.dense import glorot_, linear
+from dreamer.world_model.parts import Parts
 
 KERNEL, STRIDE = 4, 2
 IMAGE_SCALE, IMAGE_SHIFT = 1 / 255, -0.5
@@ -79,7 +80,7 @@ class Encoder(nn.Module):
         super().__init__()
         images = {key: ImageEncoder(shape, depth) for key, shape in spec.images.items()}
         vectors = {key: VectorEncoder(size, units) for key, size in spec.vectors.items()}
-        self.parts = nn.ModuleDict({**images, **vectors})
+        self.parts = Parts({**images, **vectors})
         self.size = sum(part.size for part in (*images.values(), *vectors.values()))
 
     def forward(self, observation: dict[str, Tensor]) -> Tensor:
