@@ -18,6 +18,7 @@ from dreamer.agents.optimizer import Optimizer
 from dreamer.agents.policy_state import PolicyState
 from dreamer.agents.precision import autocast, pick_device, pick_dtype
 from dreamer.agents.ranks import Ranks
+from dreamer.agents.side_by_side import SideBySide
 from dreamer.behavior.behavior import alive_starts, imagination_starts
 from dreamer.behavior.exploration import add_noise, epsilon_at, epsilon_greedy, random_action
 from dreamer.behavior.imagine import ImaginationNoise
@@ -26,6 +27,8 @@ from dreamer.spec import EnvSpec
 from dreamer.world_model.state import State
 from dreamer.world_model.world_model import WorldModel
 
+Losses = dict[str, Tensor]
+Gradients = dict[str, tuple[Tensor, ...]]
 DrawNoise = Callable[[int, int, torch.Generator | None], ImaginationNoise]
 
 
@@ -39,6 +42,7 @@ class ModelBasedAgent(ABC):
         self.spec, self.config = spec, config
         self.ranks = Ranks()
         self.device = pick_device(config.training.device)
+        self.side_by_side = SideBySide(self.device)
         self.dtype = pick_dtype(config.training.precision, self.device)
         with torch.random.fork_rng(devices=[]):  # initial weights depend on the seed alone
             torch.manual_seed(config.training.seed)
@@ -82,27 +86,18 @@ class ModelBasedAgent(ABC):
         If any loss or gradient is not finite no network changes: `skipped` is 1 among the metrics then, and
         the others show which it was. Nothing here waits for the device.
         """
-        with autocast(self.device, self.dtype):
-            # Dynamics learning
-            model_loss, metrics, posterior = self.world_model.loss(
-                batch, self._filter_noise(batch), self.ranks.mean
+        # Dynamics learning
+        losses, metrics, posterior = self._learn_dynamics(batch)
+        # Behaviour learning: from the posterior states on, neither needs anything of the other.
+        if learning == "model":
+            gradients = self._gradients(losses)
+        else:
+            gradients, (more_losses, more, more_gradients) = self.side_by_side.run(
+                lambda: self._gradients(losses), lambda: self._learn_behavior(posterior, batch, learning)
             )
-            losses = {"model": model_loss}
-            if self.world_model.diagnoses:
-                losses["decoder"], more = self.world_model.diagnostic_loss(posterior, batch)
-                metrics |= more
-            # Behaviour learning
-            if learning != "model":
-                more_losses, more = self.behavior_losses(*self._starts(posterior, batch))
-                losses |= more_losses
-                metrics |= more
-        if learning == "model and value":
-            losses.pop("actor", None)
+            losses, metrics, gradients = losses | more_losses, metrics | more, gradients | more_gradients
         # Update: all gradients are taken before the first network changes.
-        gradients = {
-            name: self.ranks.means(self.optimizers[name].gradients(loss, retain_graph=name == "value"))
-            for name, loss in losses.items()
-        }
+        gradients = {name: self.ranks.means(tensors) for name, tensors in gradients.items()}
         losses, metrics = self.ranks.mean_scalars(losses), self.ranks.mean_scalars(metrics)
         norms = {name: torch.nn.utils.get_total_norm(g) for name, g in gradients.items()}
         finite = torch.stack([*losses.values(), *norms.values()]).isfinite().all()
@@ -110,6 +105,35 @@ class ModelBasedAgent(ABC):
             self.optimizers[name].apply(gradients[name], norms[name], finite)
         metrics |= {f"{name}/grad_norm": norm for name, norm in norms.items()}
         return metrics | {"skipped": (~finite).float()}
+
+    def _learn_dynamics(self, batch: dict[str, Tensor]) -> tuple[Losses, Metrics, State]:
+        """Losses and metrics of the world model, and of a decoder that only looks on; posterior states."""
+        with autocast(self.device, self.dtype):
+            loss, metrics, posterior = self.world_model.loss(
+                batch, self._filter_noise(batch), self.ranks.mean
+            )
+            losses = {"model": loss}
+            if self.world_model.diagnoses:
+                losses["decoder"], more = self.world_model.diagnostic_loss(posterior, batch)
+                metrics |= more
+        return losses, metrics, posterior
+
+    def _learn_behavior(
+        self, posterior: State, batch: dict[str, Tensor], learning: Learning
+    ) -> tuple[Losses, Metrics, Gradients]:
+        """Losses, metrics and gradients of what learns in dreams, if anything does."""
+        with autocast(self.device, self.dtype):
+            losses, metrics = self.behavior_losses(*self._starts(posterior, batch))
+        if learning == "model and value":
+            losses.pop("actor", None)
+        return losses, metrics, self._gradients(losses)
+
+    def _gradients(self, losses: Losses) -> Gradients:
+        """Of each loss by its own network."""
+        return {
+            name: self.optimizers[name].gradients(loss, retain_graph=name == "value")
+            for name, loss in losses.items()
+        }
 
     def _starts(self, posterior: State, batch: dict[str, Tensor]) -> tuple[State, Tensor | float]:
         """Where dreams begin, and which of them count: where episodes may end, none from an end."""
