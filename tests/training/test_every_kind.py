@@ -9,6 +9,7 @@ import pytest
 from dreamer.agents.policy import load_policy
 from dreamer.errors import UserError
 from dreamer.training.dream import dream
+from dreamer.training.evaluate import evaluate
 from dreamer.training.export import export_run
 from dreamer.training.load import load_run
 from dreamer.training.trainer import Trainer
@@ -112,6 +113,17 @@ def test_ends_and_time_limits_are_told_apart(tmp_path: Path) -> None:
         assert discount[-1] == 0 or len(discount) == 7  # an end by itself, or after six frames
     ends = {float(trainer.store.episode(number)["discount"][-1]) for number in trainer.store.ids}
     assert ends == {0.0, 1.0}
+
+
+@pytest.mark.render
+def test_a_pendulum_that_falls_is_learned_from_pictures(tmp_path: Path) -> None:
+    """Gymnasium's renderer shows a view turned upside down, of the size that the networks want."""
+    trainer = finished(tmp_path / "run", env="gym:InvertedPendulum-v5", **{**ENDING, "action_repeat": 2})
+    assert {"model/image_loss", "model/pcont_loss"} <= {k for m in metrics(tmp_path / "run") for k in m}
+    assert trainer.store.episode(trainer.store.ids[0])["discount"][-1] == 0
+    loaded = load_run(tmp_path / "run")
+    assert len(evaluate(loaded.agent, loaded.envs, 2, 0, record=True).returns) == 2
+    loaded.envs.close()
 
 
 def test_planet_with_buttons_is_refused_before_anything_is_written(tmp_path: Path) -> None:
