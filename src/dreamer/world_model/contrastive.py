@@ -20,7 +20,8 @@ from dreamer.world_model.gaussian import HALF_LOG_TWO_PI
 LAYERS = 3
 RAW_UNIT_STD = math.log(math.e - 1)
 MIN_STD = 0.01
-BATCH_SHIFTS, TIME_SHIFTS = range(-5, 5), range(-15, 15)
+BATCH_SHIFTS, TIME_SHIFTS = (-5, 5), (-15, 15)
+"""The first shift, and the one after the last."""
 
 
 class StateModel(nn.Module):
@@ -67,9 +68,12 @@ def window_info_nce(feat: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def _window(batch: int, time: int, device: torch.device) -> Tensor:
-    """Numbers `(B T, 300)` of the states that stand against each element's own."""
-    rows, shifts_b = torch.arange(batch, device=device), torch.tensor(BATCH_SHIFTS, device=device)
-    steps, shifts_t = torch.arange(time, device=device), torch.tensor(TIME_SHIFTS, device=device)
+    """Numbers `(B T, 300)` of the states that stand against each element's own.
+
+    Made on the device: a CUDA graph cannot hold a copy from the host's memory.
+    """
+    rows, shifts_b = torch.arange(batch, device=device), torch.arange(*BATCH_SHIFTS, device=device)
+    steps, shifts_t = torch.arange(time, device=device), torch.arange(*TIME_SHIFTS, device=device)
     row = (rows[:, None] - shifts_b) % batch
     step = (steps[:, None] - shifts_t) % time
     numbers = row[:, None, :, None] * time + step[None, :, None, :]
