@@ -1,9 +1,10 @@
 """Clipping and Adam against the equations as Keras writes them."""
 
+import pytest
 import torch
 from torch import nn
 
-from dreamer.agents.optimizer import Optimizer
+from dreamer.agents.optimizer import Optimizer, laid_out_as
 
 LR, CLIP, EPS = 1e-2, 2.0, 1e-3
 
@@ -48,3 +49,24 @@ def test_only_its_own_parameters_get_gradients() -> None:
     gradients = Optimizer([mine, unused], LR, CLIP, EPS).gradients((mine * other).sum())
     assert [g.tolist() for g in gradients] == [[1, 1], [0, 0]]
     assert other.grad is None
+
+
+LAYOUTS = {
+    "a picture's weights, channels last": torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last),
+    "one channel, whose stride says nothing": torch.randn(4, 1, 5, 5),
+    "transposed": torch.randn(6, 4).t(),
+}
+
+
+@pytest.mark.parametrize("weight", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_gradient_may_lie_otherwise_than_its_parameter(weight: torch.Tensor) -> None:
+    gradient = torch.randn_like(weight)
+    spread = torch.stack([gradient, gradient], -1)[..., 0]
+    one, other = (nn.Parameter(weight.clone()) for _ in range(2))
+    for parameter, given in ((one, gradient), (other, spread)):
+        Optimizer([parameter], LR, CLIP, EPS).apply((given,), norm=gradient.norm())
+        assert torch.equal(parameter, one)
+        assert parameter.stride() == laid_out_as(parameter, given).stride() == weight.stride()
+        assert torch.equal(laid_out_as(parameter, given), gradient)
+    assert spread.stride() != weight.stride()
+    assert laid_out_as(one, gradient) is gradient

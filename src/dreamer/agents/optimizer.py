@@ -10,6 +10,17 @@ from torch import Tensor, nn
 _UNCORRECTED = 1e6
 
 
+def laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient, in memory as the parameter is: a copy if it was not.
+
+    On a GPU the fused Adam refuses any other strides, and which ones the gradient of a convolution gets is
+    for cuDNN to choose.
+    """
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
 class Optimizer:
     """Clips the gradient of one network to a global norm and takes an Adam step.
 
@@ -59,7 +70,7 @@ class Optimizer:
         scale = (self.clip / norm).clamp(max=1.0)
         clipped = torch._foreach_mul(gradients, scale)  # pyright: ignore[reportPrivateImportUsage]
         for parameter, gradient in zip(self.parameters, clipped, strict=True):
-            parameter.grad = gradient
+            parameter.grad = laid_out_as(parameter, gradient)
         # The switch that `torch.amp.GradScaler` uses to leave a step out: 1 does so.
         self.adam.found_inf = (~finite).float()  # pyright: ignore[reportAttributeAccessIssue]
         self.adam.step()
