@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+SMALLEST_IMAGE = 22
+"""Fewest pixels along one side of an image, with which three convolutions can be taken."""
+
 
 @dataclass(frozen=True)
 class ActionSpec:

@@ -103,7 +103,7 @@ def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
         (EnvConfig(env="gym:Pendulm-v1"), "did you mean gym:Pendulum-v1"),
         (EnvConfig(env="toy:dit"), "toy:dot"),
         (EnvConfig(env="gym:no_such_module:Thing-v0"), "no_such_module"),
-        (EnvConfig(env="toy:dot", image_size=8), "--image-size is 8"),
+        (EnvConfig(env="toy:dot", image_size=21), "--image-size is 21: it must be at least 22"),
         (EnvConfig(env="toy:dot", action_repeat=-1), "--action-repeat is -1"),
         (EnvConfig(env="toy:dot", time_limit=0), "--time-limit is 0"),
         (EnvConfig(env="dmc:walker_walk", camera=9), "has no camera 9"),

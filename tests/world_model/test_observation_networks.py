@@ -5,6 +5,7 @@ import torch
 
 from dreamer.envs.spec import ActionSpec, EnvSpec
 from dreamer.errors import UserError
+from dreamer.spec import SMALLEST_IMAGE
 from dreamer.world_model.decoder import Decoder, deconv_kernels
 from dreamer.world_model.encoder import Encoder, conv_sizes, preprocess_image
 
@@ -18,7 +19,11 @@ def test_the_published_sizes() -> None:
     assert deconv_kernels(64) == (5, 5, 6, 6)
 
 
-@pytest.mark.parametrize(("size", "channels"), [(32, 3), (64, 1), (64, 3), (84, 4), (96, 3), (128, 3)])
+def test_the_smallest_image_passes_three_convolutions() -> None:
+    assert conv_sizes(SMALLEST_IMAGE) == [22, 10, 4, 1]
+
+
+@pytest.mark.parametrize(("size", "channels"), [(22, 3), (64, 1), (64, 3), (84, 4), (96, 3), (128, 3)])
 def test_what_goes_in_comes_out(size: int, channels: int) -> None:
     spec = _spec(size, channels)
     encoder, decoder = Encoder(spec, 2, 8), Decoder(6, spec, 2, 8)
@@ -48,7 +53,7 @@ def test_pixels_become_numbers_around_zero() -> None:
     assert preprocess_image(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-0.5, 0.5]
 
 
-@pytest.mark.parametrize("shape", [(20, 20, 3), (64, 48, 3)])
+@pytest.mark.parametrize("shape", [(21, 21, 3), (64, 48, 3)])
 def test_sizes_that_do_not_fit_say_what_does(shape: tuple[int, int, int]) -> None:
     spec = EnvSpec({"image": shape}, {}, ActionSpec(1))
     with pytest.raises(UserError, match=r"22x22|square"):

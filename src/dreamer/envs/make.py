@@ -13,10 +13,11 @@ from dreamer.envs.decision_time import with_decisions
 from dreamer.envs.dmc import ALIASES, import_suite, load_dmc
 from dreamer.envs.gymnasium_env import load_gym
 from dreamer.envs.names import nearest
-from dreamer.envs.observations import MIN_IMAGE, unify_observations
+from dreamer.envs.observations import unify_observations
 from dreamer.envs.toy import TOYS, load_toy
 from dreamer.envs.wrappers import CheckedEnv, FrameRepeat
 from dreamer.errors import UserError
+from dreamer.spec import SMALLEST_IMAGE
 
 LOADERS = {"dmc": load_dmc, "gym": load_gym, "atari": load_atari, "toy": load_toy}
 """What makes the environments of each kind, by the word before the colon: `(name, config) -> Env`."""
@@ -84,7 +85,7 @@ def known_names() -> list[str]:
 
 def _validate(config: EnvConfig) -> None:
     """Refuse numbers that no environment can be made with."""
-    least = {"image_size": MIN_IMAGE, "action_repeat": 0, "time_limit": 1}
+    least = {"image_size": SMALLEST_IMAGE, "action_repeat": 0, "time_limit": 1}
     for option, minimum in least.items():
         if getattr(config, option) < minimum:
             flag = "--" + option.replace("_", "-")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamer.errors import UserError
-from dreamer.spec import EnvSpec
+from dreamer.spec import SMALLEST_IMAGE, EnvSpec
 from dreamer.world_model.dense import glorot_, linear
 from dreamer.world_model.parts import Parts
 
@@ -26,11 +26,12 @@ def preprocess_image(image: Tensor) -> Tensor:
 
 def conv_sizes(size: int) -> list[int]:
     """Spatial sizes from the image down to the last feature map: 64 -> [64, 31, 14, 6, 2]."""
+    if size < SMALLEST_IMAGE:
+        least = f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE}"
+        raise UserError(f"Images of {size}x{size} are too small for the encoder: give at least {least}.")
     sizes = [size]
     while sizes[-1] >= KERNEL:
         sizes.append((sizes[-1] - KERNEL) // STRIDE + 1)
-    if len(sizes) < 4:
-        raise UserError(f"Images of {size}x{size} are too small for the encoder: give at least 22x22.")
     return sizes
 
 
