@@ -67,6 +67,23 @@ def test_idle_frames_at_the_start() -> None:
     env.close()
 
 
+def test_a_game_that_ends_while_idle_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = AtariEnv("pong", dataclasses.replace(NO_LUCK, noops=30))
+    step, lengths = env._game.step, []
+
+    def ends_in_its_third_frame(action: int):
+        screen, reward, _, truncated, info = step(action)
+        lengths.append(env._game.ale.getEpisodeFrameNumber())
+        return screen, reward, lengths[-1] == 3, truncated, info
+
+    monkeypatch.setattr(env._game, "step", ends_in_its_third_frame)
+    for seed in range(3):
+        env.reset(seed=seed)
+    assert len(lengths) > 3
+    assert max(lengths) == 3
+    env.close()
+
+
 def test_shows_the_larger_of_two_frames() -> None:
     env = AtariEnv("pong", NO_LUCK)
     screens = [env.reset(seed=0)[0]]

@@ -46,7 +46,9 @@ class AtariEnv(gym.Env):
         self._screen, info = self._game.reset(seed=seed)
         idle = int(self.np_random.integers(1, self._noops, endpoint=True)) if self._noops else 0
         for _ in range(idle):
-            self._screen, _, _, _, info = self._game.step(NOOP)
+            self._screen, _, terminated, truncated, info = self._game.step(NOOP)
+            if terminated or truncated:
+                self._screen, info = self._game.reset()
         self._lives = info["lives"]
         return self._screen, {"lives": self._lives}
 
