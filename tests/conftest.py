@@ -1,5 +1,7 @@
 """What every test shares: one thread, a fixed seed, deterministic kernels."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,16 @@ def pytest_configure() -> None:
     # wait for each other take many times as long as one.
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+    # Without it, cuBLAS refuses to work among deterministic kernels; it is read when CUDA begins.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Filling fresh memory with NaN finds bugs of PyTorch, not ours, and takes time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.fixture(autouse=True)
+def _kernels(request: pytest.FixtureRequest) -> None:
+    """Tests of a GPU get the kernels that a run gets: some have no deterministic form."""
+    torch.use_deterministic_algorithms(request.node.get_closest_marker("gpu") is None)
 
 
 @pytest.fixture(autouse=True)
