@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.shared_update import CASES, kl_of_halves_and_whole, updates
-from dreamer.agents.ranks import Ranks
+from dreamer.agents.ranks import PeerError, Ranks
 
 pytestmark = pytest.mark.timeout(600)  # the fixture starts processes, which take long on a busy machine
 
@@ -93,3 +93,19 @@ def test_shares_are_rows_in_order() -> None:
     assert torch.equal(torch.cat(shares, 1), whole)
     layout = Ranks(1, 3).layout({"image": torch.zeros(6, 5, 4, dtype=torch.uint8)})
     assert layout == {"image": ((2, 5, 4), torch.uint8)}
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"),
+    [(RuntimeError("Connection closed by peer"), PeerError), (torch.OutOfMemoryError("of 80 GiB"), None)],
+)
+def test_only_what_fails_between_processes_is_blamed_on_another(
+    failure: Exception, raised: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr("torch.distributed.all_reduce", fail)
+    with pytest.raises(raised or type(failure)) as caught:
+        Ranks(0, 2).mean(torch.ones(1))
+    assert type(caught.value) is (raised or type(failure))

@@ -122,9 +122,11 @@ class Ranks:
 
 @contextlib.contextmanager
 def _together() -> Iterator[None]:
-    """What fails between processes fails because one of them has ended."""
+    """What fails between processes fails because one of them has ended; but for want of memory, here."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         raise PeerError(
             "Another process of this run has ended: look for its error above; the same command goes on from"

@@ -27,7 +27,12 @@ from dreamer.errors import UserError
 from dreamer.training.host_memory import keep_freed_memory
 
 PATIENCE = datetime.timedelta(days=1)
-"""How long a process waits for the leader, which may be evaluating; one that ends is noticed at once."""
+"""How long a process waits for another: the leader may be evaluating.
+
+Gloo notices at once that another has ended, and all wait for the leader by gloo. In the middle of an update
+GPUs exchange by NCCL, which notices nothing before this time is over; there it is `torchrun` that ends the
+others.
+"""
 
 CHECK_EVERY = 1000
 """Updates after which the weights are compared, and after the first."""
