@@ -67,7 +67,9 @@ class AsyncCollector:
         # ANY thread ends: one level deeper, the planner's autocast here leaves the learner's cache alone.
         deeper = torch.autocast_increment_nesting
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="collector", initializer=deeper)
-        self._stream = torch.cuda.Stream(agent.device) if agent.device.type == "cuda" else None
+        # A decision is little work and an update much: kernels of the first go before those of the second.
+        on_gpu = agent.device.type == "cuda"
+        self._stream = torch.cuda.Stream(agent.device, priority=-1) if on_gpu else None
 
     def begin_round(self, end: int) -> None:
         """Collect until `env_step` is `end`, with the weights of this moment.
