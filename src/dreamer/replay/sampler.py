@@ -39,7 +39,7 @@ class SequenceSampler:
 
     def draw(self, rng: np.random.Generator) -> list[Window]:
         """Choose the windows that fill a batch. Raises `UserError` if there is no episode."""
-        ids, lengths = self._ids().tolist(), self.store.lengths
+        ids, lengths = self._ids(), self.store.lengths
         drawn = rng.integers(len(ids), size=self.batch_size)
         starts = rng.integers(np.maximum(lengths[drawn] - self.batch_length, 0), endpoint=True)
         windows = []
@@ -49,7 +49,7 @@ class SequenceSampler:
                 if filled:
                     number, start = int(rng.integers(len(ids))), 0
                 length = min(int(lengths[number]) - start, self.batch_length - filled)
-                windows.append(Window(row, filled, ids[number], start, length))
+                windows.append(Window(row, filled, int(ids[number]), start, length))
                 filled += length
         return windows
 
