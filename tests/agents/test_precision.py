@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dreamer.agents.dreamer import Dreamer
-from dreamer.agents.precision import pick_device, pick_dtype
+from dreamer.agents.precision import pick_device, pick_dtype, settle_float32
 from dreamer.config import Config, with_options
 from dreamer.errors import UserError
 from dreamer.spec import ActionSpec, EnvSpec
@@ -47,3 +47,16 @@ def test_a_missing_gpu_is_named():
     assert pick_device("auto") == torch.device("cpu")
     with pytest.raises(UserError, match="no CUDA GPU"):
         pick_device("cuda")
+
+
+def test_float32_on_a_gpu_is_not_rounded_on_the_way():
+    before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    try:
+        settle_float32(torch.device("cuda"), torch.bfloat16)
+        assert torch.backends.cudnn.allow_tf32
+        settle_float32(torch.device("cuda"), torch.float32)
+        assert not torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        torch.backends.cudnn.allow_tf32 = before[0]
+        torch.set_float32_matmul_precision(before[1])

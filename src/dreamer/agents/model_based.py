@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from dreamer.agents.agent import Learning, Metrics, Observation
 from dreamer.agents.optimizer import Optimizer
 from dreamer.agents.policy_state import PolicyState
-from dreamer.agents.precision import autocast, pick_device, pick_dtype
+from dreamer.agents.precision import autocast, pick_device, pick_dtype, settle_float32
 from dreamer.agents.ranks import Ranks
 from dreamer.agents.side_by_side import SideBySide
 from dreamer.behavior.behavior import alive_starts, imagination_starts
@@ -44,6 +44,7 @@ class ModelBasedAgent(ABC):
         self.device = pick_device(config.training.device)
         self.side_by_side = SideBySide(self.device)
         self.dtype = pick_dtype(config.training.precision, self.device)
+        settle_float32(self.device, self.dtype)
         with torch.random.fork_rng(devices=[]):  # initial weights depend on the seed alone
             torch.manual_seed(config.training.seed)
             self.world_model = WorldModel(spec, config.model, config.behavior.gamma)

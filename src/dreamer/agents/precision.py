@@ -31,6 +31,17 @@ def _native_bfloat16(device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def settle_float32(device: torch.device, dtype: torch.dtype) -> None:
+    """Make float32 on a GPU what it says, for the whole process.
+
+    PyTorch lets cuDNN round to TF32 (10 bits, where bfloat16 has 7) what convolutions multiply, which is as
+    good where an agent computes in bfloat16. Matrix products that are in float32 are so for a reason.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = dtype != torch.float32
+        torch.set_float32_matmul_precision("highest")
+
+
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
     """Large products in `dtype`; in float32 this does nothing at all."""
     if dtype == torch.float32:
