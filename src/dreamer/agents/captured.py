@@ -35,9 +35,20 @@ def make_update(agent: Agent, path: str) -> Update:
         raise UserError("--update captured needs a CUDA GPU: leave it out, or give --device cuda.")
     if path == "captured" and together:
         raise UserError("--update captured is for one process: leave it out with torchrun.")
+    if on_gpu:
+        torch.backends.cudnn.benchmark = (
+            True  # Every update has the same shapes: cuDNN tries out its kernels.
+        )
     if path == "eager" or together or not on_gpu:
         return agent.update
     return CapturedUpdate(agent, CudaGraph)
+
+
+def get_ready(update: Update, batch: Batch) -> None:
+    """Take the updates that come before the first replay, if there is to be one: each is an update."""
+    if isinstance(update, CapturedUpdate):
+        for _ in range(WARM_UP + 1):
+            update(batch, "all")
 
 
 class CudaGraph:

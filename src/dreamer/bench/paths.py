@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dreamer.agents.agent import Agent, Metrics
-from dreamer.agents.captured import WARM_UP, make_update
+from dreamer.agents.captured import get_ready, make_update
 from dreamer.errors import UserError
 
 Update = Callable[[dict[str, Tensor]], Metrics]
@@ -37,8 +37,7 @@ def _captured(agent: Agent) -> Update:
         nonlocal recorded
         if not recorded:
             before = copy.deepcopy(agent.state_dict())
-            for _ in range(WARM_UP + 1):
-                update(batch, "all")
+            get_ready(update, batch)
             agent.load_state_dict(before)
             recorded = True
         return update(batch, "all")

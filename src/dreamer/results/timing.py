@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreamer.agents.captured import get_ready, make_update
 from dreamer.agents.make import make_agent
 from dreamer.config import Config, EnvConfig
 from dreamer.envs import EnvSpec, make_env, spec_of
@@ -88,13 +89,15 @@ def time_agent(spec: EnvSpec, config: Config) -> AgentCost:
     """Measure the agent that `config` names on random data of the right shapes."""
     agent = make_agent(spec, config)
     batch = random_batch(spec, config.replay.batch_size, config.replay.batch_length, agent.device)
-    update = seconds_per_call(lambda: agent.update(batch), agent.device)
+    update = make_update(agent, config.training.update)  # as a run takes it
+    get_ready(update, batch)
+    seconds = seconds_per_call(lambda: update(batch, "all"), agent.device)
     obs = {key: batch[key][:1, 0].cpu().numpy() for key in (*spec.images, *spec.vectors)}
     state, generator = agent.initial_state(1), torch.Generator(agent.device)
     act = seconds_per_call(lambda: agent.policy(obs, state, True, generator), agent.device, 0.5)
     saved = io.BytesIO()
     torch.save(agent.state_dict(), saved)
-    return AgentCost(update, act, saved.tell())
+    return AgentCost(seconds, act, saved.tell())
 
 
 def random_batch(spec: EnvSpec, batch_size: int, length: int, device: torch.device) -> dict[str, Tensor]:
