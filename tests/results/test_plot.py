@@ -1,3 +1,6 @@
+import errno
+import os
+
 import pytest
 from PIL import Image
 
@@ -28,6 +31,36 @@ def test_an_environment_that_nobody_published(make_run, tmp_path):
     colors = {color for _, color in read(tmp_path / "a.png").getcolors(1 << 20) or []}
     assert (200, 64, 47) in colors
     assert (63, 111, 159) not in colors
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(make_run, tmp_path):
+    run = make_run("a", "dmc:walker_walk", {0: 0.0, 1000: 1.0})
+    (tmp_path / "README.md").touch()
+    with pytest.raises(UserError, match=r"Cannot write .*README.md/x.png .*: choose another --out"):
+        plot_runs([run], tmp_path / "README.md" / "x.png")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_a_disk_that_refuses_keeps_the_picture_that_was_there(number, make_run, tmp_path, monkeypatch):
+    run, out = make_run("a", "dmc:walker_walk", {0: 0.0, 1000: 1.0}), tmp_path / "out" / "a.png"
+    out.parent.mkdir()
+    out.write_text("before")
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UserError, match=f"Cannot write {out}: {os.strerror(number)}"):
+        plot_runs([run], out)
+    assert [path.name for path in out.parent.iterdir()] == ["a.png"]
+    assert out.read_text() == "before"
+
+
+@pytest.mark.parametrize(("ending", "start"), [(".pdf", b"%PDF"), (".svg", b"<?xml"), (".PNG", b"\x89PNG")])
+def test_every_format_is_written(ending, start, make_run, tmp_path):
+    out = tmp_path / f"a{ending}"
+    plot_runs([make_run("a", "dmc:walker_walk", {0: 0.0, 1000: 1.0})], out)
+    assert out.read_bytes().startswith(start)
 
 
 def test_refused_before_anything_is_written(make_run, tmp_path):

@@ -37,9 +37,9 @@ def config(**options: Any) -> Config:
     return with_options(debug(), short | options)
 
 
-def call_after(trainer: Trainer, method: str, calls: int, then: Callable[[], object]) -> None:
-    """Call `then` once, when `method` of the trainer has been called `calls` times."""
-    original, count = getattr(trainer, method), itertools.count(1)
+def call_after(target: Any, method: str, calls: int, then: Callable[[], object]) -> None:
+    """Call `then` once, when `method` of a trainer, or of a part of it, has been called `calls` times."""
+    original, count = getattr(target, method), itertools.count(1)
 
     def counted(*args: Any) -> Any:
         result = original(*args)
@@ -47,7 +47,7 @@ def call_after(trainer: Trainer, method: str, calls: int, then: Callable[[], obj
             then()
         return result
 
-    setattr(trainer, method, counted)
+    setattr(target, method, counted)
 
 
 def run(settings: Config, logdir: Path, stop: Stop | None = None) -> Trainer:

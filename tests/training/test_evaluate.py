@@ -1,5 +1,6 @@
 """Evaluation: whole episodes, a function of the seed and the weights, and without a trace in training."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
 from dreamer.envs.vector import VectorEnv
-from dreamer.training.evaluate import Evaluation, evaluate
+from dreamer.training.evaluate import Evaluation, StoppedError, evaluate
 from training.runs import config
 
 
@@ -61,6 +62,24 @@ def test_a_film_keeps_what_the_environment_overwrites(name: str, monkeypatch: py
     result = evaluate(make_agent(envs.spec, settings), envs, episodes=1, seed=0, record=True)
     assert result.frames is not None
     assert result.frames[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_grey_pictures_are_filmed_in_three_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "envs"))
+    settings = config(env="gym:sample_environments:ReusedGrey-v0", action_repeat=1, image_size=64)
+    envs = VectorEnv(settings.environment, 1)
+    result = evaluate(make_agent(envs.spec, settings), envs, episodes=1, seed=0, record=True)
+    assert result.frames is not None
+    assert result.frames.shape == (5, 64, 64, 3)
+
+
+def test_it_stops_between_two_decisions() -> None:
+    settings = config(env="toy:counting", time_limit=20)
+    envs, asked = VectorEnv(settings.environment, 1), itertools.count(1)
+    agent = make_agent(envs.spec, settings)
+    with pytest.raises(StoppedError):
+        evaluate(agent, envs, episodes=3, seed=0, stop=lambda: next(asked) == 4)
+    assert envs.step_one(0, np.zeros(1, np.float32)).reward == 7 + 8  # three decisions of two frames before
 
 
 def test_it_changes_neither_agent_nor_global_generators() -> None:

@@ -8,11 +8,12 @@ from dreamer.training.interrupt import SIGNALS, Interrupt
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_signal_only_asks(number: signal.Signals) -> None:
+def test_the_first_signal_only_asks_and_is_confirmed(number: signal.Signals, capfd) -> None:
     with Interrupt() as interrupt:
         assert not interrupt.requested
         signal.raise_signal(number)
         assert interrupt.requested
+        assert capfd.readouterr().err == "Stopping after this step; once more stops at once.\n"
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
 

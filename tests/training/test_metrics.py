@@ -1,5 +1,7 @@
+import errno
 import json
 import math
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,7 +132,6 @@ def test_video_is_an_animated_picture(tmp_path):
 
 
 def test_full_disk_is_a_sentence_and_leaves_whole_lines(tmp_path, monkeypatch):
-    import errno
     import pathlib
 
     writer = MetricsWriter(tmp_path)
@@ -159,8 +160,46 @@ def test_full_disk_is_a_sentence_and_leaves_whole_lines(tmp_path, monkeypatch):
 
     path_open = pathlib.Path.open
     monkeypatch.setattr(metrics.Path, "open", lambda self, *a, **k: Full(path_open(self, *a, **k)))
-    with pytest.raises(UserError, match="disk is full"):
+    with pytest.raises(UserError, match=r"No space left on device.: make room there"):
         writer.write(Counters(20), {"x": 2.0})
     monkeypatch.undo()
     assert [line["env_step"] for line in read(writer)] == [10]
     writer.close()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+@pytest.mark.parametrize("act", ["write", "rewind"])
+def test_a_record_that_cannot_be_opened_is_a_sentence(act, number, tmp_path, monkeypatch):
+    writer = MetricsWriter(tmp_path)
+    writer.write(Counters(10), {})
+    _refuse(monkeypatch, metrics.Path, "open", number)
+    with pytest.raises(UserError, match=f"Cannot write .*metrics.jsonl .{os.strerror(number)}.: make room"):
+        writer.write(Counters(20), {}) if act == "write" else writer.rewind(0)
+    monkeypatch.undo()
+    assert [line["env_step"] for line in read(writer)] == [10]
+    writer.close()
+
+
+@pytest.mark.parametrize("act", ["write", "video", "close"])
+def test_a_disk_that_refuses_tensorboard_is_a_sentence(act, tmp_path, monkeypatch):
+    writer = MetricsWriter(tmp_path)
+    writer.write(Counters(10), {"x": 1.0})
+    board = writer._tensorboard
+    refuses = {"write": (board, "add_scalar"), "video": (board.file_writer, "add_summary")}
+    acts = {
+        "write": lambda: writer.write(Counters(20), {"x": 2.0}),
+        "video": lambda: writer.video("film", np.zeros((2, 16, 16, 3), np.uint8), Counters(20)),
+        "close": writer.close,
+    }
+    _refuse(monkeypatch, *refuses.get(act, (board, "close")), errno.EROFS)
+    with pytest.raises(UserError, match=r"Cannot write .*tensorboard .Read-only file system.: make room"):
+        acts[act]()
+    monkeypatch.undo()
+    board.close()
+
+
+def _refuse(monkeypatch, target, method, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(target, method, refuse)

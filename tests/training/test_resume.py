@@ -40,6 +40,22 @@ def test_stopping_changes_nothing(tmp_path: Path, stop: Stop, whole) -> None:
     assert metrics(tmp_path / "run") == whole[1]
 
 
+@pytest.mark.parametrize(("decision", "saved_at"), [(12, 300), (60, 600)], ids=["on the way", "at the end"])
+def test_stopping_in_the_middle_of_an_evaluation_changes_nothing(
+    tmp_path: Path, decision: int, saved_at: int, whole
+) -> None:
+    """Evaluations have 25 and 2 x 25 decisions: the second stop falls into the last episode of the last."""
+    stopped = Trainer(config(), tmp_path / "run")
+    call_after(stopped.eval_envs, "step_one", decision, lambda: setattr(stopped.interrupt, "requested", True))
+    assert not stopped.run()
+    stopped.close()
+    assert stopped.counters.env_step == saved_at
+    assert metrics(tmp_path / "run") == [line for line in whole[1] if line["env_step"] <= saved_at][:-1]
+    resumed = run(config(), tmp_path / "run")
+    assert same(everything(resumed), whole[0])
+    assert metrics(tmp_path / "run") == whole[1]
+
+
 @pytest.mark.parametrize("where", [("device", "device"), ("disk", "device"), ("device", "disk")])
 def test_where_the_replay_lies_changes_nothing(tmp_path: Path, where: tuple[str, str], whole) -> None:
     run(config(replay_device=where[0]), tmp_path / "run", STOPS["in a round of updates"])
@@ -115,15 +131,23 @@ def test_a_simulator_goes_on_exactly(tmp_path: Path) -> None:
 # -- what a kill or a bad disk leaves behind ---------------------------------------------------------------
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path: Path, whole, caplog) -> None:
-    run(config(steps=220), tmp_path / "run")
-    shutil.rmtree(tmp_path / "run" / "checkpoint")
+@pytest.mark.parametrize("half", [False, True], ids=["", "while the first is written"])
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(
+    half: bool, tmp_path: Path, whole, caplog
+) -> None:
+    trainer, killed = Trainer(config(steps=220), tmp_path / "run"), tmp_path / "killed"
+    call_after(trainer, "_interact", 100, lambda: shutil.copytree(tmp_path / "run", killed))
+    trainer.run()
+    trainer.close()
+    assert [path.name for path in checkpoints(killed)] == ["none-yet"]
+    if half:
+        (killed / "checkpoint" / "step-000000200-0123456789abcdef.pt.tmp").write_bytes(b"half")
     with caplog.at_level(logging.WARNING):
-        again = run(config(), tmp_path / "run")
+        again = run(config(), killed)
     assert "before its first checkpoint" in caplog.text
     assert not again.resumed
     assert same(everything(again), whole[0])
-    assert metrics(tmp_path / "run") == whole[1]
+    assert metrics(killed) == whole[1]
 
 
 @pytest.fixture
@@ -145,10 +169,20 @@ def _refused(logdir: Path, message: str) -> None:
     assert tree(logdir) == before
 
 
+LOST = "holds no checkpoint, though the run has been going on: put the checkpoints back, or remove"
+
+
 def test_lost_checkpoints_are_not_taken_for_a_new_run(stopped: Path) -> None:
     for path in checkpoints(stopped):
         path.unlink()
-    _refused(stopped, "is empty, though the run has episodes: put the checkpoints back, or remove")
+    _refused(stopped, LOST)
+
+
+def test_a_missing_folder_of_checkpoints_is_not_taken_for_a_new_run(stopped: Path) -> None:
+    shutil.rmtree(stopped / "checkpoint")
+    _refused(stopped, LOST)
+    shutil.rmtree(stopped / "replay")
+    _refused(stopped, LOST)  # The record alone is worth keeping too.
 
 
 def test_damaged_checkpoints_are_refused(stopped: Path) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,21 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["steps", "eval_every", "checkpoint_every", "video_every", "threads"])
-def test_some_options_may_change(tmp_path: Path, name: str) -> None:
+def test_some_options_may_change(tmp_path: Path, name: str, caplog) -> None:
     _made(tmp_path, config()).check(config(**{name: 7}))
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("precision", "bfloat16"), ("model_lr", 1e-9), ("actor_lr", 1e-9), ("value_lr", 1e-9), ("clip", 1e-9)],
+)
+def test_what_updates_that_are_not_finite_ask_for_may_change_with_a_warning(
+    tmp_path: Path, name: str, value: object, caplog
+) -> None:
+    _made(tmp_path, config()).check(config(**{name: value}))
+    assert f"goes on with other options: {name} was" in caplog.text
+    assert caplog.text.rstrip().endswith(f"now {value!r}.")
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -64,6 +78,14 @@ def test_an_empty_directory_and_one_that_was_only_locked_are_taken(tmp_path: Pat
     RunDirectory(tmp_path).check(config())
 
 
+def test_a_kill_while_the_options_are_written_leaves_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / "config.json.tmp").write_text('{"env": ')
+    Trainer(config(), tmp_path).close()
+    assert RunDirectory(tmp_path).config() == config()
+    assert not list(tmp_path.glob("*.tmp"))
+
+
 def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
     directory = _made(tmp_path / "run", config())
     directory.config_file.write_text(directory.config_file.read_text()[:100])
@@ -76,6 +98,24 @@ def test_only_one_process_trains_in_a_directory(tmp_path: Path) -> None:
     _refused(tmp_path / "run", "Another process is training in", config(steps=7000))
     directory.unlock()
     Trainer(config(), tmp_path / "run").close()
+
+
+def test_a_run_that_has_kept_nothing_may_lose_its_checkpoints(tmp_path: Path) -> None:
+    Trainer(config(), tmp_path / "run").close()
+    shutil.rmtree(tmp_path / "run" / "checkpoint")
+    Trainer(config(), tmp_path / "run").close()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_disk_that_refuses_the_first_note_is_a_sentence(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(UserError, match=f"Cannot write .*none-yet .{os.strerror(number)}.: make room there"):
+        Trainer(config(), tmp_path / "run")
 
 
 def test_a_full_disk_leaves_no_new_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

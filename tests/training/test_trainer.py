@@ -1,8 +1,11 @@
 """The outer loop: what is due when, updates that are not finite, and disks that fill up."""
 
+import copy
 import errno
 import math
 import os
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,11 @@ import pytest
 import torch
 
 from dreamer.agents.agent import Learning
+from dreamer.agents.dreamer import Dreamer
+from dreamer.config import evaluated, with_options
+from dreamer.envs import VectorEnv
 from dreamer.errors import UserError
+from dreamer.training.evaluate import evaluate
 from dreamer.training.trainer import Trainer
 from training.runs import call_after, config, metrics, run, same, tree, weights
 
@@ -47,6 +54,49 @@ def test_a_film_is_due_before_the_first_episode_ends(tmp_path: Path) -> None:
     trainer = run(config(steps=40, eval_every=20, video_every=20), tmp_path)
     assert not len(trainer.store)
     assert trainer.finished_at == 40
+
+
+FILMED = {"steps": 400, "eval_every": 100, "video_every": 200}
+
+
+@pytest.mark.parametrize("options", [{}, {"objective": "reward-only", "diagnostic_decoder": False}], ids=str)
+def test_a_film_is_made_once_a_period_also_where_nothing_can_be_dreamt(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    run(config(**FILMED, **options), tmp_path)
+    films = sorted(path.stem for path in (tmp_path / "videos").iterdir())
+    dreams = [] if options else ["open_loop-000000200", "open_loop-000000400"]
+    assert films == ["evaluation-000000200", "evaluation-000000400", *dreams]
+
+
+def test_short_episodes_are_not_dreamt_across(tmp_path: Path) -> None:
+    run(config(**FILMED, time_limit=8, seed_frames=50), tmp_path)
+    films = sorted(path.stem for path in (tmp_path / "videos").iterdir())
+    assert films == ["evaluation-000000200", "evaluation-000000400"]
+
+
+def test_without_an_encoder_films_are_gifs_and_the_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    trainer = run(config(**FILMED), tmp_path)
+    assert trainer.finished_at == 400
+    films = {path.name for path in (tmp_path / "videos").iterdir()}
+    assert films == {
+        f"{name}-000000{step}.gif" for name in ("evaluation", "open_loop") for step in (200, 400)
+    }
+    assert caplog.text.count("ffmpeg is missing") == 1
+
+
+def test_several_environments_evaluate_in_a_process_too(tmp_path: Path) -> None:
+    """So that `--worker-timeout` holds for the evaluation as well; nothing else changes."""
+    trainer = run(config(num_envs=2, steps=300), tmp_path)
+    assert trainer.eval_envs._env is None
+    alone = VectorEnv(evaluated(trainer.config.environment), 1)
+    assert alone._env is not None
+    seed = 1_000_003 * 301
+    again = evaluate(trainer.agent, alone, episodes=2, seed=seed)
+    assert metrics(tmp_path)[-1]["eval/return"] == again.mean
 
 
 def test_random_episodes_and_frames_both_must_be_enough(tmp_path: Path) -> None:
@@ -124,6 +174,43 @@ def test_a_run_gives_up_after_several_and_keeps_its_checkpoint(tmp_path: Path) -
     assert trainer.counters.grad_step == 12
     assert tree(tmp_path / "checkpoint") == before
     assert run(settings, tmp_path).counters.env_step == 600
+
+
+def test_what_the_message_advises_can_be_done(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Another precision and smaller rates, from the last checkpoint on."""
+    settings = config(max_skipped=3)
+    run(settings, tmp_path, ("_interact", 160))
+    changes = {"precision": "bfloat16", "model_lr": 1e-5, "actor_lr": 2e-5, "value_lr": 3e-5, "clip": 4.0}
+    changed = with_options(settings, changes)
+    trainer = Trainer(changed, tmp_path)
+    assert trainer.resumed
+    assert trainer.run_directory.config() == changed
+    assert "model_lr was 0.001, now 1e-05" in caplog.text
+    agent = trainer.agent
+    assert isinstance(agent, Dreamer)
+    assert agent.dtype == torch.bfloat16
+    assert {name: (each.lr, each.clip) for name, each in agent.optimizers.items()} == {
+        "model": (1e-5, 4.0),
+        "actor": (2e-5, 4.0),
+        "value": (3e-5, 4.0),
+    }
+    trainer.close()
+
+
+def test_a_smaller_rate_takes_smaller_steps_after_a_resume(tmp_path: Path) -> None:
+    run(config(), tmp_path / "run", ("_interact", 160))
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
+    moved = {}
+    for name, rate in {"run": 1e-3, "other": 1e-6}.items():
+        trainer = Trainer(config(model_lr=rate), tmp_path / name)
+        before = copy.deepcopy(weights(trainer)["world_model"])
+        call_after(trainer, "_update", 1, lambda t=trainer: setattr(t.interrupt, "requested", True))
+        trainer.run()
+        trainer.close()
+        after = weights(trainer)["world_model"]
+        moved[name] = max(float((after[key] - before[key]).abs().max()) for key in before)
+    assert moved["run"] > 1e-4
+    assert moved["other"] < 1e-5
 
 
 # -- disks that fill up ------------------------------------------------------------------------------------

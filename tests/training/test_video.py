@@ -1,4 +1,7 @@
+import errno
 import gc
+import os
+import sys
 
 import imageio.v3 as imageio
 import imageio_ffmpeg
@@ -6,12 +9,15 @@ import numpy as np
 import pytest
 
 from dreamer.errors import UserError
+from dreamer.training import video
 from dreamer.training.video import (
     annotated,
+    check_film,
     comparison,
     enlarge,
     error_by_horizon,
     filmstrip,
+    three_channels,
     write_picture,
     write_video,
 )
@@ -106,6 +112,52 @@ def test_files_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="Cannot write"):
         write_picture(tmp_path / "file" / "a.png", frames[0])
+
+
+def test_without_an_encoder_a_film_is_refused_and_a_gif_is_not(tmp_path, monkeypatch):
+    frames = np.zeros((2, 16, 16, 3), np.uint8)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(UserError, match=r"ffmpeg is missing: pip install imageio-ffmpeg, or .*\.gif"):
+        write_video(tmp_path / "a.mp4", frames)
+    assert not list(tmp_path.iterdir())
+    write_video(tmp_path / "a.gif", frames)
+
+
+def test_without_the_program_behind_it_too(tmp_path, monkeypatch):
+    def missing():
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
+    with pytest.raises(UserError, match="ffmpeg is missing"):
+        check_film(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
+def test_a_disk_that_refuses_is_a_sentence_and_leaves_nothing(number, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(video.Path, "replace", refuse)
+    with pytest.raises(UserError, match=f"Cannot write .*a.png .{os.strerror(number)}.: make room there"):
+        write_picture(tmp_path / "a.png", np.zeros((16, 16, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_report_of_an_encoder_is_one_line(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError("[Errno 32] Broken pipe\n\nFFMPEG COMMAND:\nffmpeg -y\n\nConversion failed!\n")
+
+    monkeypatch.setattr(video.imageio, "imwrite", refuse)
+    with pytest.raises(UserError, match=r"Cannot write .*a.mp4 .Conversion failed!.: make room") as caught:
+        write_video(tmp_path / "a.mp4", np.zeros((2, 16, 16, 3), np.uint8))
+    assert "\n" not in str(caught.value)
+
+
+def test_grey_and_many_channels_become_three():
+    grey = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1)
+    assert three_channels(grey)[0, 1, 0].tolist() == [2, 2, 2]
+    many = np.arange(5, dtype=np.uint8).reshape(1, 1, 5)
+    assert three_channels(many)[0, 0].tolist() == [2, 3, 4]
 
 
 def test_writing_leaves_no_pipe_open(tmp_path):

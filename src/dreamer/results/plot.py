@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dreamer.errors import UserError
+from dreamer.errors import UserError, writing
+from dreamer.replay.atomic_file import atomic_file
 from dreamer.results.curves import Run, by_task, over_seeds, read_run
 from dreamer.results.published import OFFICIAL, Curve, published_curve, published_curves
 
@@ -44,8 +45,8 @@ def plot_runs(runs: Sequence[Path], out: Path) -> None:
     environment that nobody published shows our curves alone.
 
     Raises:
-        UserError: A directory is no run or has no evaluation, or the ending of `out` is not one of
-            `FORMATS`.
+        UserError: A directory is no run or has no evaluation, the ending of `out` is not one of `FORMATS`,
+            or the disk refuses.
     """
     out = Path(out)
     if out.suffix.lower() not in FORMATS:
@@ -53,7 +54,8 @@ def plot_runs(runs: Sequence[Path], out: Path) -> None:
     groups = by_task([read_run(Path(run)) for run in runs])
     if not groups:
         raise UserError("Nothing to plot: name one run directory or more.")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with writing(out, "choose another --out"):
+        out.parent.mkdir(parents=True, exist_ok=True)
     _figure(groups, out)
 
 
@@ -76,7 +78,8 @@ def _figure(groups: dict[str, list[Run]], out: Path) -> None:
             ax.set_ylabel("return")
         figure.supxlabel("simulator frames", fontsize=9)
         _legend(figure, max(axes.flat, key=lambda ax: len(ax.collections)))
-        figure.savefig(out, dpi=200)
+        with atomic_file(out) as file:
+            figure.savefig(file, format=out.suffix[1:].lower(), dpi=200)
 
 
 def _legend(figure: "Figure", ax: "Axes") -> None:

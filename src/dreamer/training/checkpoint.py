@@ -63,6 +63,11 @@ def load(directory: Path) -> dict[str, Any] | None:
     return None
 
 
+def exists(directory: Path) -> bool:
+    """Whether there is a checkpoint, sound or not."""
+    return bool(_paths(directory))
+
+
 def pack_rng(rng: np.random.Generator) -> str:
     """The state of a generator from `np.random.default_rng` as JSON text: its integers have 128 bits."""
     return json.dumps(rng.bit_generator.state)

@@ -1,14 +1,17 @@
 """Ctrl-C and SIGTERM ask a run to stop at the next safe point; a second one stops it at once."""
 
+import contextlib
+import os
 import signal
 from types import FrameType, TracebackType
 from typing import Self
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HEARD = "Stopping after this step; once more stops at once.\n"
 
 
 class Interrupt:
-    """While entered, the first signal only sets `requested`; the second raises `KeyboardInterrupt`."""
+    """While entered, the first signal is confirmed and sets `requested`; the second: `KeyboardInterrupt`."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -29,3 +32,11 @@ class Interrupt:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        _say_at_once(HEARD)
+
+
+def _say_at_once(line: str) -> None:
+    """Write to stderr past its buffer, which the signal may have interrupted in the middle of a write."""
+    below = "\n" if os.isatty(2) else ""  # In a terminal the cursor stands behind the line of progress.
+    with contextlib.suppress(OSError):
+        os.write(2, (below + line).encode())

@@ -5,7 +5,6 @@
 is written as `null`, so that every line is valid JSON; TensorBoard keeps the NaN or infinity itself.
 """
 
-import errno
 import io
 import json
 import math
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamer.errors import UserError
+from dreamer.errors import writing
 
 
 class Counters(Protocol):
@@ -91,13 +90,14 @@ class MetricsWriter:
         self._tensorboard_dir = Path(logdir) / "tensorboard"
         self._purge_step: int | None = None
         self._board = None
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, counters: Counters, scalars: Mapping[str, float]) -> None:
         """Append one line, and the scalars to TensorBoard at x = `env_step`.
 
         Raises:
-            UserError: The disk is full; the file then still ends with its last whole line.
+            UserError: The disk refuses; the file then still ends with its last whole line.
         """
         line: dict[str, float | None] = {
             "env_step": counters.env_step,
@@ -107,17 +107,15 @@ class MetricsWriter:
         }
         line |= {name: _finite(value) for name, value in scalars.items()}
         _append(self.path, json.dumps(line) + "\n")
-        try:
+        with writing(self._tensorboard_dir):
             for name, value in scalars.items():
                 self._tensorboard.add_scalar(name, float(value), counters.env_step)
-        except OSError as error:
-            raise _disk_error(self._tensorboard_dir, error) from error
 
     def video(self, tag: str, frames: np.ndarray, counters: Counters, fps: float = 20.0) -> None:
         """Show `frames`, uint8 `(T, H, W, 3)`, as an animated picture in TensorBoard.
 
         Raises:
-            UserError: The disk is full.
+            UserError: The disk refuses.
         """
         # TensorBoard plays an image summary that is a GIF; `add_video` would need a further package.
         from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
@@ -126,32 +124,35 @@ class MetricsWriter:
         height, width = frames.shape[1:3]
         image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
         summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-        try:
+        with writing(self._tensorboard_dir):
             self._tensorboard.file_writer.add_summary(summary, counters.env_step)
-        except OSError as error:
-            raise _disk_error(self._tensorboard_dir, error) from error
 
     def offset(self) -> int:
         """Return the length of `metrics.jsonl` in bytes."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def rewind(self, offset: int) -> None:
-        """Cut `metrics.jsonl` back to `offset` bytes and hide later events of TensorBoard."""
+        """Cut `metrics.jsonl` back to `offset` bytes and hide later events of TensorBoard.
+
+        Raises:
+            UserError: The disk refuses.
+        """
         if not self.path.exists():
             return
-        kept = self.path.read_bytes()[:offset]
-        # A record shorter than the checkpoint knew, as after a power cut, may end within a line.
-        kept = kept[: kept.rfind(b"\n") + 1]
-        with self.path.open("r+b") as file:
+        with writing(self.path), self.path.open("r+b") as file:
+            kept = file.read(offset)
+            # A record shorter than the checkpoint knew, as after a power cut, may end within a line.
+            kept = kept[: kept.rfind(b"\n") + 1]
             file.truncate(len(kept))
         self.close()
         self._purge_step = json.loads(kept.splitlines()[-1])["env_step"] + 1 if kept else 0
 
     def close(self) -> None:
-        """Write out what TensorBoard still holds back."""
-        if self._board is not None:
-            self._board.close()
-            self._board = None
+        """Write out what TensorBoard still holds back. Raises `UserError` where the disk refuses."""
+        board, self._board = self._board, None
+        if board is not None:
+            with writing(self._tensorboard_dir):
+                board.close()
 
     @property
     def _tensorboard(self) -> Any:
@@ -169,20 +170,12 @@ def _finite(value: float) -> float | None:
 
 def _append(path: Path, text: str) -> None:
     """Append all of `text` to `path`, or nothing."""
-    with path.open("ab", buffering=0) as file:
+    with writing(path), path.open("ab", buffering=0) as file:
         start = file.seek(0, io.SEEK_END)
         try:
             data = text.encode()
             while data:
                 data = data[file.write(data) :]
-        except OSError as error:
+        except OSError:
             file.truncate(start)
-            raise _disk_error(path, error) from error
-
-
-def _disk_error(path: Path, error: OSError) -> UserError | OSError:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return error
-    return UserError(
-        f"The disk is full: free some space on the disk of {path}, then run the same command again."
-    )
+            raise

@@ -1,10 +1,12 @@
 """What a run leaves behind to look at: scalars, the display, evaluation and open-loop videos."""
 
+import logging
 import time
 from collections.abc import Mapping
 
 import numpy as np
 
+from dreamer.errors import UserError
 from dreamer.training import video
 from dreamer.training.counters import Counters
 from dreamer.training.dream import Dream
@@ -12,6 +14,8 @@ from dreamer.training.evaluate import Evaluation
 from dreamer.training.metrics import MetricsWriter
 from dreamer.training.progress import Progress
 from dreamer.training.run_directory import RunDirectory
+
+_logger = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -22,6 +26,7 @@ class Recorder:
         self.videos = run_directory.videos
         self.writer = MetricsWriter(run_directory.path)
         self.progress = Progress(total_env_steps, counters.env_step)
+        self._film_ending = ".mp4"
         self._ticked = time.monotonic()
 
     def start(self, counters: Counters) -> None:
@@ -70,4 +75,13 @@ class Recorder:
 
     def _video(self, name: str, frames: np.ndarray) -> None:
         self.writer.video(name, frames, self.counters)
-        video.write_video(self.videos / f"{name}-{self.counters.env_step:09d}.mp4", frames)
+        path = self.videos / f"{name}-{self.counters.env_step:09d}{self._film_ending}"
+        try:
+            video.write_video(path, frames)
+        except UserError as error:
+            if path.suffix == ".gif":
+                raise
+            # No film is worth a run. If it is the disk that refuses, it refuses this one as well.
+            _logger.warning("%s From here on films are written as .gif.", error)
+            self._film_ending = ".gif"
+            video.write_video(path.with_suffix(".gif"), frames)

@@ -3,14 +3,16 @@
 import dataclasses
 import fcntl
 import json
+import logging
 from pathlib import Path
 from typing import IO, Any
 
 from dreamer.config import Config, from_flat, to_flat
-from dreamer.errors import UserError
-from dreamer.replay.atomic_file import atomic_file
+from dreamer.errors import UserError, writing
+from dreamer.replay.atomic_file import TEMPORARY_SUFFIX, atomic_file
+from dreamer.training import checkpoint
 
-MAY_CHANGE = frozenset(
+HARMLESS = frozenset(
     [
         "steps",
         "eval_every",
@@ -24,9 +26,16 @@ MAY_CHANGE = frozenset(
         "worker_timeout",
     ]
 )
-"""Options that a resumed run may change: none of them alters what was learned so far."""
+"""Options that a resumed run may change: none of them alters what an update does."""
+
+FROM_HERE_ON = frozenset(["precision", "model_lr", "actor_lr", "value_lr", "clip"])
+"""Options that may change too, for a run whose updates are no longer finite: a warning names them."""
 
 LOCK = ".lock"
+NONE_YET = "none-yet"
+"""A file in `checkpoint/` until the first is saved: a run with neither has lost its checkpoints."""
+
+_logger = logging.getLogger(__name__)
 
 
 class RunDirectory:
@@ -38,6 +47,7 @@ class RunDirectory:
         self.checkpoints = path / "checkpoint"
         self.replay = path / "replay"
         self.videos = path / "videos"
+        self._none_yet = self.checkpoints / NONE_YET
         self._lock: IO[str] | None = None
 
     @property
@@ -50,24 +60,55 @@ class RunDirectory:
         Changes nothing on disk.
         """
         if not self.exists:
-            if self.path.is_file() or (self.path.is_dir() and set(self.path.iterdir()) - {self.path / LOCK}):
+            if self.path.is_file() or (self.path.is_dir() and self._holds_something_else()):
                 raise UserError(f"{self.path} exists and is not a run directory: choose another --logdir.")
             return
         self._check_options(config)
-        if _is_empty(self.checkpoints) and any(self.replay.glob("episode-*")):
-            raise UserError(
-                f"{self.checkpoints} is empty, though the run has episodes: put the checkpoints back, or"
-                f" remove {self.path} to start anew."
-            )
+        self._check_checkpoints()
+
+    def _holds_something_else(self) -> bool:
+        """Whether there is more than a kill leaves behind before `config.json` is written."""
+        left_behind = {LOCK, self.config_file.name + TEMPORARY_SUFFIX}
+        return any(path.name not in left_behind for path in self.path.iterdir())
 
     def _check_options(self, config: Config) -> None:
         old, new = to_flat(self.config()), to_flat(config)  # options newer than the run: their defaults
-        differing = [name for name in new if name not in MAY_CHANGE and old.get(name) != new[name]]
-        if differing:
-            listed = ", ".join(f"{name} was {old.get(name)!r}, now {new[name]!r}" for name in differing[:5])
+        changed = {
+            name: f"{name} was {old.get(name)!r}, now {new[name]!r}"
+            for name in new
+            if name not in HARMLESS and old.get(name) != new[name]
+        }
+        refused = [text for name, text in changed.items() if name not in FROM_HERE_ON]
+        if refused:
             raise UserError(
-                f"{self.path} holds a run with other options ({listed}): choose another --logdir."
+                f"{self.path} holds a run with other options ({', '.join(refused[:5])}):"
+                " choose another --logdir."
             )
+        if changed:
+            _logger.warning("%s goes on with other options: %s.", self.path, ", ".join(changed.values()))
+
+    def _check_checkpoints(self) -> None:
+        """Refuse to begin anew where episodes or a record would be lost that a checkpoint once knew."""
+        if checkpoint.exists(self.checkpoints) or self._none_yet.exists():
+            return
+        record = self.path / "metrics.jsonl"
+        if any(self.replay.glob("episode-*")) or (record.exists() and record.stat().st_size):
+            raise UserError(
+                f"{self.checkpoints} holds no checkpoint, though the run has been going on: put the"
+                f" checkpoints back, or remove {self.path} to start anew."
+            )
+
+    def note_checkpoint(self, saved: bool) -> None:
+        """Keep in mind whether a checkpoint was ever `saved`; to be called before episodes are kept.
+
+        Raises `UserError` where the disk refuses.
+        """
+        with writing(self._none_yet):
+            if saved:
+                self._none_yet.unlink(missing_ok=True)
+            else:
+                self.checkpoints.mkdir(exist_ok=True)
+                self._none_yet.touch()
 
     def lock(self) -> None:
         """Make the directory, and keep every other process from training here until `unlock`.
@@ -120,8 +161,3 @@ class RunDirectory:
             raise UserError(
                 f"{self.config_file} cannot be read ({error}): restore it, or start anew."
             ) from error
-
-
-def _is_empty(directory: Path) -> bool:
-    """Whether it exists and holds nothing, not even what a kill leaves of a first checkpoint."""
-    return directory.is_dir() and not any(directory.iterdir())

@@ -24,8 +24,8 @@ from dreamer.training import checkpoint
 from dreamer.training.async_collect import make_collector
 from dreamer.training.counters import Counters
 from dreamer.training.distributed import lead
-from dreamer.training.dream import dream
-from dreamer.training.evaluate import evaluate
+from dreamer.training.dream import dream, obstacle
+from dreamer.training.evaluate import StoppedError, evaluate
 from dreamer.training.host_memory import keep_freed_memory
 from dreamer.training.interrupt import Interrupt
 from dreamer.training.metrics import Mean
@@ -51,9 +51,12 @@ class Trainer:
             torch.set_num_threads(self.schedule.threads)
         keep_freed_memory()
         # Whatever can be wrong with the environment or the networks shows before anything is written.
-        workers = self.schedule.collect == "async"  # A simulator here would take turns with the learner.
-        self.envs = VectorEnv(config.environment, config.environment.num_envs, self.schedule.seed, workers)
-        self.eval_envs = VectorEnv(evaluated(config.environment), 1, self.schedule.seed)
+        num_envs, seed = config.environment.num_envs, self.schedule.seed
+        # With `async` a simulator here would take turns with the learner. And where those that collect are
+        # watched by a timeout, so is the one that evaluates.
+        workers = self.schedule.collect == "async" or num_envs > 1
+        self.envs = VectorEnv(config.environment, num_envs, seed, workers)
+        self.eval_envs = VectorEnv(evaluated(config.environment), 1, seed, workers)
         self.agent: Agent = lead(make_agent(self.envs.spec, config), config, ranks or Ranks())
         self.update = make_update(self.agent, self.schedule.update)
         self.collector = make_collector(self.envs, self.agent, config)
@@ -77,6 +80,7 @@ class Trainer:
         self.run_directory.lock()
         saved = checkpoint.load(self.run_directory.checkpoints)
         self.run_directory.write_config(self.config)
+        self.run_directory.note_checkpoint(saved=saved is not None)
         self.store = EpisodeStore(self.run_directory.replay, self.config.replay.capacity)
         self.recorder = Recorder(self.run_directory, self.counters, self.schedule.steps)
         self.resumed = saved is not None
@@ -212,20 +216,32 @@ class Trainer:
         if due and self.counters.env_step < self.schedule.steps and not self._stop:
             self._evaluate(self.schedule.eval_episodes)
 
-    def _evaluate(self, episodes: int) -> None:
-        """Evaluate, and film it now and then; nothing here changes what training does next."""
+    def _evaluate(self, episodes: int) -> bool:
+        """Evaluate, and film it now and then; nothing here changes what training does next.
+
+        Returns False if it was asked to stop on the way: nothing is recorded then, and it stays due.
+        """
         seed = self.schedule.seed + 1_000_003 * (1 + self.counters.env_step)
         film = bool(self.schedule.video_every) and self.counters.env_step >= self.next_video
-        self.recorder.evaluation(evaluate(self.agent, self.eval_envs, episodes, seed, record=film))
-        if film and len(self.store) and self.envs.spec.images and self.agent.predicts:
-            self.recorder.dream(dream(self.agent, self.store, seed))
-            self.next_video = _next_multiple(self.counters.env_step, self.schedule.video_every)
+        try:
+            result = evaluate(self.agent, self.eval_envs, episodes, seed, film, stop=lambda: self._stop)
+        except StoppedError:
+            return False
+        self.recorder.evaluation(result)
+        if film:
+            self._film(seed)
         self.next_eval = _next_multiple(self.counters.env_step, self.schedule.eval_every)
+        return True
+
+    def _film(self, seed: int) -> None:
+        """Film a dream, if this agent and its episodes allow; the next film is due as if they did."""
+        if obstacle(self.agent, self.store) is None:
+            self.recorder.dream(dream(self.agent, self.store, seed))
+        self.next_video = _next_multiple(self.counters.env_step, self.schedule.video_every)
 
     def _finish(self) -> None:
         """The final evaluation, once: a complete run that is started again has nothing left to do."""
-        if self.finished_at != self.counters.env_step:
-            self._evaluate(self.schedule.final_eval_episodes)
+        if self.finished_at != self.counters.env_step and self._evaluate(self.schedule.final_eval_episodes):
             self.finished_at = self.counters.env_step
 
     # -- keeping -----------------------------------------------------------------------------------------
@@ -238,6 +254,7 @@ class Trainer:
         self.next_save = _next_multiple(self.counters.env_step, self.schedule.checkpoint_every)
         self.recorder.tick()
         checkpoint.save(self.run_directory.checkpoints, self.state_dict())
+        self.run_directory.note_checkpoint(saved=True)
         self.store.commit()
 
     def state_dict(self) -> dict[str, Any]:

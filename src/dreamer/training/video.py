@@ -13,7 +13,7 @@ import imageio.v3 as imageio
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dreamer.errors import UserError
+from dreamer.errors import UserError, writing
 
 FORMATS = (".mp4", ".gif")
 PAPER, INK, QUIET, ACCENT = (255, 255, 255), (51, 51, 51), (130, 130, 130), (200, 64, 47)
@@ -92,15 +92,41 @@ def enlarge(pictures: np.ndarray, scale: int) -> np.ndarray:
     return pictures.repeat(scale, axis=-3).repeat(scale, axis=-2)
 
 
+def three_channels(pictures: np.ndarray) -> np.ndarray:
+    """Give grey pictures `(..., 1)` three equal channels; of more than three the last three are shown."""
+    return pictures.repeat(3, axis=-1) if pictures.shape[-1] == 1 else pictures[..., -3:]
+
+
+def check_film(path: Path) -> None:
+    """Raise `UserError` if no film can be written under this name, whatever it shows."""
+    ending = path.suffix.lower()
+    if ending not in FORMATS:
+        raise UserError(f"Cannot write {path.name!r}: let the file name end in {' or '.join(FORMATS)}.")
+    if ending == ".mp4" and not _has_encoder():
+        raise UserError(
+            f"Cannot write {path.name!r}, since imageio-ffmpeg or its ffmpeg is missing: pip install"
+            " imageio-ffmpeg, or let the file name end in .gif."
+        )
+
+
+def _has_encoder() -> bool:
+    try:
+        import imageio_ffmpeg
+
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+        return False
+    return True
+
+
 def write_video(path: Path, frames: np.ndarray, fps: float = 20.0) -> None:
     """Write `frames`, uint8 `(T, H, W, 3)`, as .mp4 (H.264) or .gif; the file appears when it is whole.
 
     Raises:
-        UserError: The ending of `path` is another one, or the file cannot be written.
+        UserError: The ending of `path` is another one, it has no encoder here, or the disk refuses.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"Cannot write {path.name!r}: let the file name end in {' or '.join(FORMATS)}.")
+    check_film(path)
     if path.suffix.lower() == ".gif":
         _write(path, frames, duration=1000 / fps, loop=0)
         return
@@ -125,13 +151,13 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
 def _write(path: Path, data: np.ndarray, **options: Any) -> None:
     part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        imageio.imwrite(part, data, **options)
-        part.replace(path)
-    except OSError as error:
+        with writing(path, "make room there, or choose another place"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            imageio.imwrite(part, data, **options)
+            part.replace(path)
+    finally:
         with contextlib.suppress(OSError):
             part.unlink()
-        raise UserError(f"Cannot write {path} ({error.strerror or error}): choose another place.") from error
 
 
 def _truth_model_error(truth: np.ndarray, model: np.ndarray) -> list[np.ndarray]:
