@@ -1,5 +1,6 @@
 """The commands as a user types them, in processes of their own."""
 
+import errno
 import json
 import os
 import re
@@ -70,6 +71,55 @@ def test_a_run_leaves_what_was_promised(trained: Path) -> None:
     assert names == {"evaluation-000000300.mp4", "open_loop-000000300.mp4"}
 
 
+def test_the_result_of_an_evaluation_is_shown_even_if_its_film_fails(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "file").touch()
+    arguments = ["eval", trained, "--episodes", "1", "--video", tmp_path / "file" / "a.gif"]
+    assert in_process(monkeypatch, *arguments) == 2
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["returns"]) == 1
+    assert err.startswith("dreamer: Cannot write ")
+
+
+def test_what_cannot_be_filmed_is_said_before_anything_is_played(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr("dreamer.training.load.load_run", lambda *_, **__: pytest.fail("the run was loaded"))
+    for command_line in (["eval", trained, "--video", "x.txt"], ["dream", trained, "--out", "x.txt"]):
+        assert in_process(monkeypatch, *command_line) == 2
+        assert "let the file name end in .mp4 or .gif" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    for command_line in (["eval", trained, "--video", "x.mp4"], ["dream", trained]):
+        assert in_process(monkeypatch, *command_line) == 2
+        assert "pip install imageio-ffmpeg, or let the file name end in .gif" in capsys.readouterr().err
+
+
+def test_an_agent_that_sees_no_images_is_not_filmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    logdir = tmp_path / "run"
+    options = [*SHORT, "--obs", "state", "--steps", "60", "--logdir", logdir]
+    assert in_process(monkeypatch, "train", *options) == 0
+    monkeypatch.setattr("dreamer.training.evaluate.evaluate", lambda *_, **__: pytest.fail("it was played"))
+    assert in_process(monkeypatch, "eval", logdir, "--video", tmp_path / "a.gif") == 2
+    assert "sees no images, so there is nothing to film: leave --video out" in capsys.readouterr().err
+
+
+def test_numbers_of_a_dream_that_cannot_be_written_are_a_sentence(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    arguments = ["dream", trained, "--out", tmp_path / "a.gif", "--sequences", "1", "--length", "8"]
+    assert in_process(monkeypatch, *arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"dreamer: Cannot write {tmp_path / 'a.json'}: No space left on device")
+    assert not list(tmp_path.glob("*.tmp"))
+
+
 def test_eval_prints_one_json_object_last(trained: Path, tmp_path: Path) -> None:
     video = tmp_path / "play.mp4"
     record = _last_json(command("eval", trained, "--episodes", 3, "--video", video))
@@ -117,6 +167,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
     options = ["train", *SHORT, "--video-every", "0", "--logdir", "run", "--steps"]
     code, out, err = _signalled(number, *options, "100000000", cwd=tmp_path)
     assert code == 0, err
+    assert err == "Stopping after this step; once more stops at once.\n"
     said = r"Stopped after ([\d,]+) frames; saved in run/checkpoint\. The same command goes on from there\."
     stopped = re.search(said, out)
     assert stopped, out
@@ -189,12 +240,31 @@ def test_a_run_of_another_configuration_is_left_alone(trained: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
 
 
-@pytest.mark.parametrize("name", ["train", "eval", "dream", "plot", "bench", "doctor"])
+@pytest.mark.parametrize("name", [*cli.WITH_RUN_OPTIONS, *cli.COMMANDS])
 def test_every_command_explains_itself(name: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert in_process(monkeypatch, name, "--help") == 0
     shown = capsys.readouterr().out
     assert f"usage: dreamer {name}" in shown
+    assert re.search(rf"Examples?: `dreamer {name} ", shown)
     assert f"  {name} " in cli.OVERVIEW
+    assert f"  dreamer {name} " in cli.OVERVIEW
+
+
+def test_no_two_commands_have_one_explanation(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    first_lines = set()
+    for name in (*cli.WITH_RUN_OPTIONS, *cli.COMMANDS):
+        in_process(monkeypatch, name, "--help")
+        first_lines.add(capsys.readouterr().out.splitlines()[2])
+    assert len(first_lines) == len(cli.WITH_RUN_OPTIONS) + len(cli.COMMANDS)
+
+
+def test_the_folder_of_the_user_comes_last_in_the_search_for_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert in_process(monkeypatch, "--help") == 0
+    assert sys.path.index(str(tmp_path)) == len(sys.path) - 1
 
 
 def test_the_overview(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

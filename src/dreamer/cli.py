@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -98,7 +99,24 @@ class Bench:
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
 
-Options = TypeVar("Options", Train, Bench)
+@dataclass(frozen=True)
+class Doctor:
+    """Check whether this machine is fit for a run with these options, and predict what it would cost.
+
+    That is graphics, device, precision, memory and disk, then the hours from a few measured seconds. Nothing
+    is written. It ends with status 1 if something stands in the way.
+
+    Examples: `dreamer doctor --preset paper`, `dreamer doctor --env gym:my_module:MyEnv-v0`.
+    """
+
+    preset: PresetName = "auto"
+    """Starting point of all options; `auto` is `paper` with a GPU, else `laptop`."""
+    logdir: Path | None = None
+    """Directory that the run would have: its disk is looked at."""
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+
+Options = TypeVar("Options", Train, Bench, Doctor)
 
 
 def train(arguments: list[str]) -> int:
@@ -143,7 +161,7 @@ def _run_options(arguments: list[str], prog: str, kind: type[Options]) -> Option
     return replace(options, config=settled(options.config))
 
 
-def _logdir(options: Train) -> Path:
+def _logdir(options: Train | Doctor) -> Path:
     config = options.config
     env = config.environment.env.replace(":", "-").replace("/", "-")
     name = f"{env}-{options.preset}-{config.behavior.agent}-{config.training.seed}"
@@ -156,6 +174,8 @@ def evaluate(
     """Play whole episodes with the deterministic policy, in fresh environments.
 
     The last line printed is one JSON object: mean, std, returns, env_step.
+
+    Examples: `dreamer eval runs/swingup-1`, `dreamer eval runs/swingup-1 --episodes 1 --video swingup.mp4`.
 
     Args:
         run: A run directory.
@@ -170,13 +190,17 @@ def evaluate(
 
     _check_at_least(1, "--episodes", episodes)
     _check_at_least(0, "--seed", seed)
+    if video is not None:
+        videos.check_film(video)
     trained = load_run(run, device=device)
-    result = play(trained.agent, trained.envs, episodes, seed, record=video is not None)
-    trained.envs.close()
+    with closing(trained.envs):
+        if video is not None and not trained.envs.spec.images:
+            raise UserError("This agent sees no images, so there is nothing to film: leave --video out.")
+        result = play(trained.agent, trained.envs, episodes, seed, record=video is not None)
+    record = {"mean": result.mean, "std": result.std, "returns": result.returns, "env_step": trained.env_step}
+    print(json.dumps(record))  # before the film, which may fail where the disk is full
     if video is not None and result.frames is not None:
         videos.write_video(video, videos.enlarge(result.frames, 4))
-    record = {"mean": result.mean, "std": result.std, "returns": result.returns, "env_step": trained.env_step}
-    print(json.dumps(record))
 
 
 def dream(
@@ -192,14 +216,18 @@ def dream(
     Writes a video (truth, dream, error), a picture of the first sequence, and the error by horizon as JSON,
     which is also the last line printed.
 
+    Examples: `dreamer dream runs/swingup-1`, `dreamer dream runs/swingup-1 --out dream.gif --context 20`.
+
     Args:
         run: A run directory.
-        out: Video to write; picture and JSON go beside it. The default is RUN/videos/dream.mp4.
+        out: Video to write (.mp4 or .gif); picture and JSON go beside it. The default is
+            RUN/videos/dream.mp4.
         sequences: Windows of past episodes to predict.
-        length: Steps of each.
+        length: Steps of each, all within one episode; at most those of the longest episode.
         context: Steps the model sees first.
         seed: Chooses the windows.
     """
+    from dreamer.replay.atomic_file import atomic_file
     from dreamer.training import video
     from dreamer.training.dream import dream as predict
     from dreamer.training.load import load_run
@@ -208,25 +236,29 @@ def dream(
         raise UserError(f"--context must lie between 0 and --length, got {context} and {length}.")
     _check_at_least(1, "--sequences", sequences)
     _check_at_least(0, "--seed", seed)
+    out = out or run / "videos" / "dream.mp4"
+    video.check_film(out)
     trained = load_run(run)
     trained.envs.close()
     result = predict(trained.agent, trained.episodes(), seed, sequences, length, context)
-    out = out or run / "videos" / "dream.mp4"
     video.write_video(out, video.annotated(result.truth, result.model, result.context))
-    every = max(1, length // 10)
+    every = max(1, result.truth.shape[1] // 10)
     strip = video.filmstrip(result.truth[0], result.model[0], every, result.context)
     video.write_picture(out.with_suffix(".png"), strip)
     errors = {
         "env_step": trained.env_step,
         **video.error_by_horizon(result.truth, result.model, result.context),
     }
-    out.with_suffix(".json").write_text(json.dumps(errors) + "\n")
+    with atomic_file(out.with_suffix(".json")) as file:
+        file.write((json.dumps(errors) + "\n").encode())
     print(f"Wrote {out}, {out.with_suffix('.png')} and {out.with_suffix('.json')}")
     print(json.dumps(errors))
 
 
 def plot(runs: Annotated[list[Path], tyro.conf.Positional], out: Path = Path("curve.png")) -> None:
     """Draw learning curves of one or more runs over the published curves of the same tasks.
+
+    Examples: `dreamer plot runs/swingup-1`, `dreamer plot runs/swingup-* --out swingup.pdf`.
 
     Args:
         runs: Run directories.
@@ -240,6 +272,8 @@ def plot(runs: Annotated[list[Path], tyro.conf.Positional], out: Path = Path("cu
 
 def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
     """Write a trained policy as one file, for `dreamer.load_policy`, which needs torch and numpy alone.
+
+    Example: `dreamer export runs/swingup-1 --out swingup.pt`.
 
     Args:
         run: A run directory.
@@ -255,7 +289,7 @@ def doctor(arguments: list[str]) -> int:
     """`dreamer doctor`: returns 0 if nothing stands in the way of a run with these options, else 1."""
     from dreamer.results.doctor import print_checks, run_checks
 
-    options = _run_options(arguments, "dreamer doctor", Train)
+    options = _run_options(arguments, "dreamer doctor", Doctor)
     checks = run_checks(options.config, _logdir(options))
     print_checks(checks)
     return 0 if all(check.ok for check in checks) else 1
@@ -294,7 +328,9 @@ COMMANDS: dict[str, Callable[..., None]] = {"eval": evaluate, "dream": dream, "p
 def main() -> None:
     """Entry point of the console command."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    sys.path.insert(0, str(Path.cwd()))  # `gym:my_module:MyEnv-v0` finds my_module.py where the user stands
+    # `gym:my_module:MyEnv-v0` finds my_module.py where the user stands; last, so that a random.py there does
+    # not stand in for the one that everything else means.
+    sys.path.append(str(Path.cwd()))
     try:
         status = _dispatch(sys.argv[1:])
     except UserError as error:

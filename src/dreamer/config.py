@@ -25,7 +25,7 @@ class EnvConfig:
     """Height and width of the images, in pixels."""
     action_repeat: int = 2
     """Simulator frames per decision; rewards are summed, one image is rendered. 0: what makes about 40 ms
-    of a Control Suite task, else 2."""
+    of a Control Suite task, 4 for Atari, else 2."""
     time_limit: int = 1000
     """Frames after which an episode is cut off (with discount 1)."""
     render: Literal["canonical", "fast"] = "canonical"
@@ -113,29 +113,30 @@ class BehaviorConfig:
     """Actor and value, learned in imagination (paper, Section 3 and Appendix A)."""
 
     agent: Literal["dreamer", "no-value", "planet", "random"] = "dreamer"
-    """Who acts: Dreamer, or one of the paper's comparison systems."""
+    """Who acts: Dreamer, or one of the paper's comparison systems; for `random` no option of networks, of
+    learning or of exploration has an effect."""
     horizon: int = 15
-    """Imagined steps (H)."""
+    """Imagined steps (H) of `dreamer` and `no-value`; `planet` has --plan-horizon."""
     gamma: float = 0.99
-    """Discount per decision."""
+    """Discount per decision, of dreams and as the label of --pcont; `planet` discounts with --pcont alone."""
     lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = 0.95
-    """Mixture of the lambda-return: 0 is one-step, 1 is Monte Carlo up to the horizon."""
+    """Mixture of the lambda-return of `dreamer`: 0 is one-step, 1 is Monte Carlo up to the horizon."""
     bootstrap: Literal["last", "second-last"] = "last"
-    """Imagined state whose value ends the lambda-return; the TF1 code takes the second-last."""
+    """Imagined state whose value ends the lambda-return of `dreamer`; the TF1 code takes the second-last."""
     actor_layers: int = 4
-    """Hidden layers of the actor."""
+    """Hidden layers of the actor (`dreamer`, `no-value`)."""
     value_layers: int = 3
-    """Hidden layers of the value model."""
+    """Hidden layers of the value model (`dreamer`)."""
     mode_samples: int = 100
-    """Samples among which evaluation picks the most likely action."""
+    """Samples among which evaluation picks the actor's most likely action, where actions are continuous."""
     expl_noise: float = 0.3
-    """Standard deviation of the Gaussian noise added to continuous actions during collection."""
+    """Standard deviation of the Gaussian noise added in collection, where actions are continuous."""
     epsilon: float = 0.4
     """Share of random actions in collection, where actions are discrete: at the first update."""
     epsilon_min: float = 0.1
-    """The same after `epsilon_steps` updates, and from then on; between the two it falls linearly."""
+    """The same after --epsilon-steps updates, and from then on; between the two it falls linearly."""
     epsilon_steps: int = 200_000
-    """Updates after which the share of random actions falls no more."""
+    """Updates after which the share of random actions falls no more, where actions are discrete."""
     plan_horizon: int = 12
     """With `--agent planet`: imagined steps of a plan."""
     plan_iterations: int = 10
@@ -153,15 +154,16 @@ class OptimizerConfig:
     model_lr: float = 6e-4
     """Learning rate of the world model."""
     actor_lr: float = 8e-5
-    """Learning rate of the actor."""
+    """Learning rate of the actor (`dreamer`, `no-value`)."""
     value_lr: float = 8e-5
-    """Learning rate of the value model."""
+    """Learning rate of the value model (`dreamer`)."""
     clip: float = 100.0
     """Gradients are scaled down to this global norm, for each optimiser apart."""
     adam_eps: float = 1e-7
     """Adam's epsilon, placed as Keras places it (beside the uncorrected second moment)."""
     max_skipped: int = 10
-    """Updates in a row with non-finite gradients after which a run stops."""
+    """Updates in a row with non-finite gradients after which a run stops: they are counted every so many
+    updates, so there may be almost twice as many."""
 
 
 @dataclass(frozen=True)
@@ -177,9 +179,10 @@ class TrainConfig:
     seed_frames: int = 5000
     """Random frames before learning starts, if the episodes above give fewer."""
     pretrain: int = 0
-    """Updates of the world model alone, before the actor learns or acts."""
+    """Updates of the world model alone, before the actor learns and the agent acts."""
     warmup: int = 0
-    """Updates after those in which the value model learns too: the actor then starts with a critic."""
+    """Updates after those, in which the value model of `dreamer` learns too: the actor then starts with a
+    critic. For agents without one they are more of --pretrain."""
     train_every: int = 1000
     """Frames between two rounds of updates."""
     train_steps: int = 100

@@ -1,6 +1,8 @@
 """Gymnasium environments as users write them, good and bad, made as `gym:sample_environments:<id>`."""
 
 import os
+import struct
+import sys
 import time
 from typing import Any
 
@@ -186,6 +188,16 @@ class Exits(SampleEnv):
 class Hangs(SampleEnv):
     def reward(self) -> float:
         if self._frames == 2:
+            time.sleep(600)
+        return 0.0
+
+
+class Stalls(SampleEnv):
+    """Hangs when a worker process has sent the beginning of an answer."""
+
+    def reward(self) -> float:
+        if self._frames == 2:
+            os.write(int(sys.argv[1]), struct.pack("!i", 1000))  # the length of a message, and nothing more
             time.sleep(600)
         return 0.0
 

@@ -2,13 +2,17 @@
 
 import os
 import signal
+import socket
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dreamer.config import EnvConfig
 from dreamer.envs import VectorEnv, WorkerError
+from dreamer.envs.worker import give_up_reading_after
 from dreamer.errors import UserError
 
 
@@ -109,6 +113,34 @@ def test_a_silent_worker_is_stopped() -> None:
         envs.step(np.zeros((2, 2), np.float32))
     assert time.monotonic() - start < 30
     assert all(process.poll() is not None for process in processes)
+
+
+def test_a_worker_that_stalls_within_an_answer_is_stopped() -> None:
+    envs = VectorEnv(sample("Stalls"), workers=True)
+    process = envs._workers[0]._process
+    envs.reset(0, seed=0)
+    envs.step(np.zeros((1, 2), np.float32))
+    connection = socket.socket(fileno=os.dup(envs._workers[0].connection.fileno()))
+    with connection:  # Only now: starting the process may take longer on a busy machine.
+        give_up_reading_after(0.5, connection)
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match=r"0 .* was silent for .* in step and was stopped"):
+        envs.step(np.zeros((1, 2), np.float32))
+    assert time.monotonic() - start < 30
+    assert process.poll() is not None
+
+
+def test_what_lies_beside_the_user_does_not_stand_in_for_the_standard_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("random", "socket", "mujoco"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong module was imported')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    envs = VectorEnv(sample("Sample"), workers=True)
+    assert envs.reset(0, seed=0)["state"].shape == (3,)
+    envs.close()
 
 
 def test_a_killed_worker_is_told_with_its_signal() -> None:

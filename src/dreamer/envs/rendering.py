@@ -55,7 +55,7 @@ def find_backend() -> str:
 def _works(backend: str) -> bool:
     """Whether a child process can make a context with this backend; one that hangs counts as failed."""
     environment = os.environ | {"MUJOCO_GL": "disabled", "PYOPENGL_PLATFORM": backend}
-    command = [sys.executable, "-c", _PROBE, backend]
+    command = [sys.executable, "-P", "-c", _PROBE, backend]  # -P: nothing is imported from the current folder
     try:
         subprocess.run(command, check=True, env=environment, capture_output=True, timeout=_PROBE_SECONDS)
     except subprocess.SubprocessError:

@@ -7,6 +7,7 @@ nor torch, needs no `if __name__ == "__main__"` in a user's script, and shares n
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import traceback
@@ -62,9 +63,11 @@ class Worker:
     def __init__(self, config: EnvConfig, seed: int, name: str) -> None:
         self._name = name
         self._doing = "start"
+        self._timeout = config.worker_timeout
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = _start(theirs.fileno())
+        give_up_reading_after(self._timeout, ours)
         self.connection = Connection(ours.detach())
         self._transmit((config, seed))
 
@@ -83,6 +86,8 @@ class Worker:
         """Return the next answer, waiting for it."""
         try:
             answer = self.connection.recv()
+        except BlockingIOError:  # It has begun to answer, and stopped in the middle.
+            raise self.hung(self._timeout) from None
         except (EOFError, ConnectionError):
             raise self._died() from None
         if isinstance(answer, Failure):
@@ -123,10 +128,18 @@ class Worker:
             self._process.wait()
 
 
+def give_up_reading_after(seconds: float, connected: socket.socket) -> None:
+    """Let a read that waits for so long fail with `BlockingIOError`; the socket stays a blocking one."""
+    whole, rest = divmod(seconds, 1)
+    interval = struct.pack("ll", int(whole), int(1e6 * rest))  # a `timeval`: seconds, microseconds
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, interval)
+
+
 def _start(descriptor: int) -> subprocess.Popen:
     search_path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     return subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-c", _PROGRAM, str(descriptor)],
+        # -P: the current folder has its place in the search path, and is not put before everything else.
+        [sys.executable, "-P", "-X", "faulthandler", "-c", _PROGRAM, str(descriptor)],
         pass_fds=[descriptor],
         env=os.environ | _ONE_THREAD | {"PYTHONPATH": search_path},
         stdin=subprocess.DEVNULL,
