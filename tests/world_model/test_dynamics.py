@@ -1,9 +1,10 @@
 """The RSSM: a filter that can be run step by step, and forgets where an episode begins."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from dreamer.world_model.rssm import GRU, RSSM
+from dreamer.world_model.rssm import GRU, RSSM, gated
 from dreamer.world_model.state import State, stack
 
 B, T, A, E, S, D = 3, 6, 2, 4, 3, 5
@@ -94,3 +95,37 @@ def test_the_gru_is_pytorchs_cell() -> None:
             theirs.copy_(mine.normal_())
     x, h = torch.randn(3, 4), torch.randn(3, 5)
     torch.testing.assert_close(ours(x, h), cell(x, h))
+
+
+def test_many_actions_may_be_tried_in_one_state() -> None:
+    rssm, (_, action, noise) = _rssm(), _inputs()
+    start = State(*(torch.randn(B, n) for n in (S, S, S, D)))
+    dream = rssm.over_time(learns=False)
+    together = dream.imagine_step(start.map(lambda x: x.unsqueeze(1)), action, noise)
+    for j in range(T):
+        _assert_same(
+            together.map(lambda x, j=j: x[:, j]), rssm.imagine_step(start, action[:, j], noise[:, j])
+        )
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 0.02)]
+)
+@pytest.mark.parametrize("leading", [(7,), (2, 3)], ids=["rows", "rows of rows"])
+def test_one_kernel_of_the_gpu_is_the_gru(
+    leading: tuple[int, ...], dtype: torch.dtype, tolerance: float
+) -> None:
+    """Value and gradients, against the same numbers in float64 on the CPU."""
+    exact = [torch.randn(*leading, n, dtype=dtype).double() for n in (3 * D, 3 * D, D)]
+    given = [x.to("cuda", dtype) for x in exact]
+    for inputs in (exact, given):
+        for x in inputs:
+            x.requires_grad_()
+    expected, found = gated(*exact), gated(*given)
+    assert (found.dtype, found.shape) == (dtype, expected.shape)
+    torch.testing.assert_close(found.cpu().double(), expected, rtol=tolerance, atol=tolerance)
+    weight = torch.randn(expected.shape, dtype=torch.float64)
+    ours = torch.autograd.grad(found, given, weight.to("cuda", dtype))
+    for mine, theirs in zip(ours, torch.autograd.grad(expected, exact, weight), strict=True):
+        torch.testing.assert_close(mine.cpu().double(), theirs, rtol=tolerance, atol=tolerance)

@@ -37,7 +37,12 @@ def imagine(rssm: RSSM, actor: Actor, start: State, action_noise: Tensor, state_
     dynamics, actor_layers = rssm.over_time(learns=False), actor.head.layers_over_time()
     states, state = [], start
     for noise_a, noise_s in zip(action_noise, state_noise, strict=True):
-        action = actor(state.feat.detach(), actor_layers).sample(noise_a)
+        action = actor(_read_by_actor(state), actor_layers).sample(noise_a)
         state = dynamics.imagine_step(state, action, noise_s)
         states.append(state)
     return stack(states, dim=0)
+
+
+def _read_by_actor(state: State) -> Tensor:
+    """The features, as precise as the memory is: under autocast the actor's layers read no more of them."""
+    return torch.cat([state.stoch.detach().to(state.deter.dtype), state.deter.detach()], -1)

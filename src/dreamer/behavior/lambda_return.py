@@ -18,8 +18,8 @@ def lambda_return(
     one_step = reward + discount * (1 - lambda_) * next_value
     decay = discount * lambda_
     returns, last = [], bootstrap
-    for t in reversed(range(len(reward))):
-        last = one_step[t] + decay[t] * last
+    for one_step_t, decay_t in zip(reversed(one_step.unbind()), reversed(decay.unbind()), strict=True):
+        last = one_step_t + decay_t * last
         returns.append(last)
     return torch.stack(returns[::-1])
 
