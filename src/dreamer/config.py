@@ -99,7 +99,7 @@ class ModelConfig:
     kl_scale: float = 1.0
     """Weight of the KL term."""
     pcont: bool = False
-    """Learn a discount head, for tasks that end early."""
+    """Learn a discount head, for tasks that end early: dreams, and plans of `planet`, count up to an end."""
     pcont_layers: int = 3
     """Hidden layers of the discount head."""
     pcont_scale: float = 10.0

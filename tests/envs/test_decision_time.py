@@ -15,6 +15,7 @@ from dreamer.errors import UserError
         ("dmc:cup_catch", 2),  # 20 ms, by an alias
         ("dmc:walker_walk", 2),  # 25 ms
         ("dmc:fish_swim", 1),  # 40 ms
+        ("atari:pong", 4),
         ("toy:dot", 2),
         ("gym:InvertedPendulum-v5", 2),
     ],

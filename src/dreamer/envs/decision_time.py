@@ -2,7 +2,7 @@
 
 Simulators count time differently: a frame of the Control Suite is 10 ms for the cartpole and 25 ms for the
 walker. PlaNet's authors chose the repeat for each task (Hafner et al. 2019: cartpole 8, cheetah 4, walker 2);
-here decisions are as near as can be to 40 ms apart, whatever the task.
+here decisions are as near as can be to 40 ms apart, whatever the task. Elsewhere the published numbers hold.
 """
 
 from dataclasses import replace
@@ -11,8 +11,10 @@ from dreamer.config import Config, EnvConfig
 from dreamer.envs.dmc import ControlSuiteEnv, load_dmc
 
 DECISION_SECONDS = 0.04
+ATARI = 4
+"""Frames of an Atari game (paper, Appendix A)."""
 ELSEWHERE = 2
-"""Frames where no simulated time is known: the published number."""
+"""Frames where no simulated time is known."""
 
 
 def settled(config: Config) -> Config:
@@ -28,7 +30,7 @@ def with_decisions(config: EnvConfig) -> EnvConfig:
 def _frames(config: EnvConfig) -> int:
     kind, _, name = config.env.partition(":")
     if kind != "dmc":
-        return ELSEWHERE
+        return ATARI if kind == "atari" else ELSEWHERE
     env: ControlSuiteEnv = load_dmc(name, config)
     try:
         return max(1, round(DECISION_SECONDS / env.frame_seconds))
