@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamer.behavior.cem import Planner, PlanNoise, cem, fit_elites, imagined_return
+from dreamer.behavior.cem import Planner, PlanNoise, cem, fit_elites, imagined_returns
 from dreamer.world_model.dense import ScalarHead
 from dreamer.world_model.rssm import RSSM
 from dreamer.world_model.state import State
@@ -57,16 +57,46 @@ def start(n: int) -> State:
 
 
 @torch.no_grad()
-def test_return_of_a_plan_against_a_loop(model: tuple[RSSM, ScalarHead]) -> None:
+@pytest.mark.parametrize("ends", [False, True])
+def test_return_of_a_plan_against_a_loop(model: tuple[RSSM, ScalarHead], ends: bool) -> None:
     rssm, reward = model
+    pcont = ScalarHead(S + D, 1, 8) if ends else None
     beginning, (noise,) = start(N), draw(1)
-    returns = imagined_return(rssm, reward, beginning, noise.action, noise.state)
+    returns = imagined_returns(rssm, reward, beginning, pcont)(noise.action, noise.state)
+    assert returns.shape == (N, J)
     for n, j in [(0, 0), (1, 17), (2, J - 1)]:
-        state, total = beginning.map(lambda x, n=n: x[n : n + 1]), 0.0
+        state, total, reached = beginning.map(lambda x, n=n: x[n : n + 1]), 0.0, 1.0
         for t in range(H):
             state = rssm.imagine_step(state, noise.action[t, n, j : j + 1], noise.state[t, n, j : j + 1])
-            total += float(reward(state.feat))
+            total += reached * float(reward(state.feat))
+            if pcont is not None:
+                reached *= float(torch.sigmoid(pcont(state.feat)))
         assert returns[n, j].item() == pytest.approx(total, abs=1e-5)
+
+
+@torch.no_grad()
+def test_a_discount_head_cuts_off_what_lies_behind_an_end(model: tuple[RSSM, ScalarHead]) -> None:
+    rssm, reward = model
+    beginning, (noise,) = start(N), draw(1)
+    pcont = ScalarHead(S + D, 0, 8)
+    pcont.out.weight.zero_()
+    returns = {}
+    for logit in (-100.0, 100.0):
+        pcont.out.bias.fill_(logit)
+        returns[logit] = imagined_returns(rssm, reward, beginning, pcont)(noise.action, noise.state)
+    judge = imagined_returns(rssm, reward, beginning)
+    torch.testing.assert_close(returns[-100.0], judge(noise.action[:1], noise.state[:1]))
+    torch.testing.assert_close(returns[100.0], judge(noise.action, noise.state))
+
+
+def test_the_planner_heeds_a_discount_head(model: tuple[RSSM, ScalarHead]) -> None:
+    planner, pcont = Planner(A, H, iterations=4, candidates=J, elites=20), ScalarHead(S + D, 1, 8)
+    beginning, noise = start(N), draw(4)
+    with torch.no_grad():
+        pcont.out.bias.fill_(-2.0)
+        wanted = cem(imagined_returns(*model, beginning, pcont), noise, (H, N, A), elites=20)[0]
+    assert torch.equal(planner.plan(*model, beginning, noise, pcont), wanted)
+    assert not torch.equal(planner.plan(*model, beginning, noise), wanted)
 
 
 def test_environments_planned_together_equal_each_alone(model: tuple[RSSM, ScalarHead]) -> None:

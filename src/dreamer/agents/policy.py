@@ -1,7 +1,7 @@
 """A trained policy by itself: what `dreamer export` writes and `dreamer.load_policy` reads.
 
-Only what acting needs: the encoder, the filter, and the actor or the planner with its reward head. Nothing
-here imports a simulator, Gymnasium or the command line.
+Only what acting needs: the encoder, the filter, and the actor or the planner with the heads that it asks.
+Nothing here imports a simulator, Gymnasium or the command line.
 """
 
 import dataclasses
@@ -47,6 +47,9 @@ class PolicySizes:
     plan_candidates: int
     plan_elites: int
     precision: str
+    # With defaults: files written before the planner heeded a discount head have none.
+    pcont: bool = False
+    pcont_layers: int = 0
 
     @property
     def plans(self) -> bool:
@@ -71,6 +74,7 @@ class Policy(nn.Module):
         self.rssm = RSSM(action, self.encoder.size, sizes.stoch, sizes.deter, sizes.hidden, sizes.min_std)
         if sizes.plans:
             self.reward = ScalarHead(features, sizes.reward_layers, sizes.units)
+            self.pcont = ScalarHead(features, sizes.pcont_layers, sizes.units) if sizes.pcont else None
             numbers = (sizes.plan_horizon, sizes.plan_iterations, sizes.plan_candidates, sizes.plan_elites)
             self.planner = Planner(action, *numbers)
         else:
@@ -109,7 +113,7 @@ class Policy(nn.Module):
             return self.actor.act(latent.feat, self.sizes.mode_samples, self._generator)
         noise = self.planner.draw_noise(latent, self._generator)
         with autocast(self.device, pick_dtype(self.sizes.precision, self.device)):
-            return self.planner.plan(self.rssm, self.reward, latent, noise)
+            return self.planner.plan(self.rssm, self.reward, latent, noise, self.pcont)
 
     def _initial(self, n: int) -> PolicyState:
         return PolicyState(self.rssm.initial(n), torch.zeros(n, self.spec.action.size, device=self.device))

@@ -11,11 +11,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dreamer.behavior.lambda_return import discount_weights
 from dreamer.world_model.dense import ScalarHead
 from dreamer.world_model.rssm import RSSM
 from dreamer.world_model.state import State
 
 MIN_VARIANCE = 1e-6
+
+Returns = Callable[[Tensor, Tensor], Tensor]
+"""Judges plans `(H, N, J, A)` under noise `(H, N, J, S)`: `(N, J)`."""
 
 
 class PlanNoise(NamedTuple):
@@ -34,7 +38,7 @@ def fit_elites(actions: Tensor, returns: Tensor, elites: int) -> tuple[Tensor, T
 
 
 def cem(
-    returns_of: Callable[[Tensor, Tensor], Tensor],
+    returns_of: Returns,
     noise: Iterable[PlanNoise],
     shape: tuple[int, int, int],
     elites: int,
@@ -51,15 +55,30 @@ def cem(
     return mean.squeeze(2)
 
 
-def imagined_return(rssm: RSSM, reward: ScalarHead, start: State, actions: Tensor, noise: Tensor) -> Tensor:
-    """Sums of the H predicted rewards of all candidates `(H, N, J, A)` from `start` `(N, .)`: `(N, J)`."""
-    candidates = actions.shape[2]
-    state = start.map(lambda x: x.repeat_interleave(candidates, 0))  # environment by environment
-    dynamics, features = rssm.over_time(learns=False), []
-    for action, noise_s in zip(actions.flatten(1, 2), noise.flatten(1, 2), strict=True):
-        state = dynamics.imagine_step(state, action, noise_s)
-        features.append(state.feat)
-    return reward(torch.stack(features)).sum(0).unflatten(0, actions.shape[1:3])
+def imagined_returns(
+    rssm: RSSM, reward: ScalarHead, start: State, pcont: ScalarHead | None = None
+) -> Returns:
+    """The function that judges plans `(H, N, J, A)` from `start` `(N, .)` by their dreams: `(N, J)`.
+
+    A return is the sum of the H predicted rewards (Hafner et al., 2019). With a discount head each is weighed
+    by the predicted discounts of the imagined states before it, w_t = gamma_1 ... gamma_{t-1}, so that what
+    lies behind an end is worth nothing; that is an addition of ours.
+    """
+    dynamics = rssm.over_time(learns=False)
+    beginning = start.map(lambda x: x.unsqueeze(1))  # one for all candidates, which share the first step
+
+    def returns_of(actions: Tensor, noise: Tensor) -> Tensor:
+        state, features = beginning, []
+        for action, noise_s in zip(actions, noise, strict=True):
+            state = dynamics.imagine_step(state, action, noise_s)
+            # In the precision of the memory, in which the heads take it: half of what has to be moved.
+            features.append(torch.cat([state.stoch.to(state.deter), state.deter], -1))
+        feat = torch.stack(features)
+        if pcont is None:
+            return reward(feat).sum(0)
+        return (discount_weights(torch.sigmoid(pcont(feat))) * reward(feat)).sum(0)
+
+    return returns_of
 
 
 class Planner(nn.Module):
@@ -71,14 +90,17 @@ class Planner(nn.Module):
         self.candidates, self.elites = candidates, elites
 
     @torch.no_grad()
-    def plan(self, rssm: RSSM, reward: ScalarHead, start: State, noise: Iterable[PlanNoise]) -> Tensor:
-        """The first actions `(N, A)` of the best plans from `start` `(N, .)`."""
+    def plan(
+        self,
+        rssm: RSSM,
+        reward: ScalarHead,
+        start: State,
+        noise: Iterable[PlanNoise],
+        pcont: ScalarHead | None = None,
+    ) -> Tensor:
+        """The first actions `(N, A)` of the best plans from `start` `(N, .)`; see `imagined_returns`."""
         shape = (self.horizon, len(start.stoch), self.action_size)
-
-        def returns_of(actions: Tensor, state_noise: Tensor) -> Tensor:
-            return imagined_return(rssm, reward, start, actions, state_noise)
-
-        return cem(returns_of, noise, shape, self.elites)[0]
+        return cem(imagined_returns(rssm, reward, start, pcont), noise, shape, self.elites)[0]
 
     def draw_noise(self, start: State, generator: torch.Generator | None) -> Iterator[PlanNoise]:
         """Independent noise for `iterations` rounds, drawn when its round comes."""

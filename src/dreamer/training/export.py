@@ -39,6 +39,7 @@ def policy_of(agent: Agent, seed: int = 0) -> Policy:
         "encoder": agent.world_model.encoder,
         "rssm": agent.world_model.rssm,
         "reward": agent.world_model.reward,
+        "pcont": agent.world_model.pcont,
         "actor": getattr(agent.behavior, "actor", None),
     }
     for name, part in policy.named_children():
