@@ -1,4 +1,8 @@
-"""i_exploration_preprocess.npz: pixels, rewards, exploration noise, and acting step by step."""
+"""i_exploration_preprocess.npz: pixels, rewards, exploration noise, and acting step by step.
+
+`expl/schedule_*`, by which the official code lets the amount of exploration fall, is left out on purpose: here it
+falls as the paper says (docs/differences.md, 25).
+"""
 
 import pytest
 import torch
