@@ -33,6 +33,19 @@ def test_the_loss_is_the_sum_of_its_parts(pcont: bool) -> None:
     assert posterior.feat.shape == (*data["reward"].shape, model.feat_size)
 
 
+def test_the_reward_weighs_as_much_as_it_is_told() -> None:
+    """In the loss and in what the reward head learns; the record has its loss unweighed."""
+    data, losses, gradients = batch(), {}, {}
+    for scale in (1.0, 10.0):
+        torch.manual_seed(0)
+        model = world_model(reward_scale=scale)
+        losses[scale], metrics, _ = model.loss(data, _noise(data))
+        gradients[scale] = torch.autograd.grad(losses[scale], list(model.reward.parameters()))
+    torch.testing.assert_close(losses[10.0] - losses[1.0], 9 * metrics["model/reward_loss"])
+    assert all(gradient.abs().max() > 0 for gradient in gradients[1.0])
+    torch.testing.assert_close(gradients[10.0], tuple(10 * gradient for gradient in gradients[1.0]))
+
+
 def test_under_the_free_nats_the_kl_has_no_gradient() -> None:
     data = batch()
     grads = {}
