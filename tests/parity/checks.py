@@ -24,18 +24,24 @@ from parity.weights import OWNERS, official_names, parameters, to_official
 BATCH_KEYS = ("image", "action", "reward", "discount")
 
 
-def batch() -> dict[str, Tensor]:
+def batch(device: torch.device | None = None) -> dict[str, Tensor]:
     """The recorded batch, as the agent takes it."""
-    return {key: record("batch")[key] for key in BATCH_KEYS}
+    return {key: record("batch")[key].to(device) for key in BATCH_KEYS}
 
 
-def imagination_noise(pcont: bool) -> ImaginationNoise:
+def filter_noise(device: torch.device) -> Tensor:
+    """The recorded noise of the filter, `(B, T, S)`."""
+    return record("batch")["eps_post"].to(device)
+
+
+def imagination_noise(pcont: bool, device: torch.device) -> ImaginationNoise:
     """The recorded noise of the dreams that are dreamt: none from the last steps where pcont is on."""
     recorded = record("batch")
     sequences, length = recorded["reward"].shape
     rows = torch.arange(sequences * length).view(sequences, length)
     rows = rows[:, : length - pcont].flatten()
-    return ImaginationNoise(recorded["eps_imag_action"][:, rows], recorded["eps_imag_latent"][:, rows])
+    noise = (recorded["eps_imag_action"], recorded["eps_imag_latent"])
+    return ImaginationNoise(*(each[:, rows].to(device) for each in noise))
 
 
 def owned(agent: Dreamer, *owners: str) -> list[str]:
@@ -59,14 +65,14 @@ def total_norm(tensors: dict[str, Tensor]) -> Tensor:
 @torch.no_grad()
 def filtered(agent: Dreamer) -> tuple[State, State]:
     """Posterior and prior states of the recorded batch."""
-    model, data = agent.world_model, batch()
-    return model.rssm.observe(model.encoder(data), data["action"], record("batch")["eps_post"])
+    model, data = agent.world_model, batch(agent.device)
+    return model.rssm.observe(model.encoder(data), data["action"], filter_noise(agent.device))
 
 
 def check_world_loss(agent: Dreamer, official: Record, prefix: str) -> None:
     """Every part of the world model's loss, and its gradients."""
-    expected, model, data = official.under(prefix), agent.world_model, batch()
-    noise = record("batch")["eps_post"]
+    expected, model, data = official.under(prefix), agent.world_model, batch(agent.device)
+    noise = filter_noise(agent.device)
     posterior, prior = filtered(agent)
     kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
     assert_near(kl, expected["kl_per_step"], rtol=1e-5, name="kl")
@@ -108,7 +114,7 @@ def _scalars(metrics: dict[str, Tensor], free_nats: float, pcont_scale: float) -
 def check_behaviour(agent: Dreamer, official: Record, prefix: str) -> None:
     """Imagination, lambda-returns, both losses and their gradients."""
     expected, pcont = official.under(prefix), agent.world_model.pcont is not None
-    noise = imagination_noise(pcont)
+    noise = imagination_noise(pcont, agent.device)
     posterior, _ = filtered(agent)
     start = imagination_starts(posterior, drop_last=pcont)
     assert_state(start, expected.under("start_"), "start")
@@ -145,12 +151,12 @@ def check_dream(agent: Dreamer, start: State, noise: ImaginationNoise, expected:
 
 def check_update(agent: Dreamer, official: Record, prefix: str, monkeypatch) -> None:
     """One whole update from fresh optimisers: what each parameter moves by."""
-    expected, data = official.under(prefix), batch()
+    expected, data = official.under(prefix), batch(agent.device)
     before = to_official({k: x.clone() for k, x in parameters(agent).items()}, official_names(agent))
-    noise = imagination_noise(agent.world_model.pcont is not None)
-    monkeypatch.setattr(agent, "_filter_noise", lambda _: record("batch")["eps_post"])
+    noise = imagination_noise(agent.world_model.pcont is not None, agent.device)
+    monkeypatch.setattr(agent, "_filter_noise", lambda _: filter_noise(agent.device))
     monkeypatch.setattr(agent.behavior, "draw_noise", lambda *args: noise)
-    is_first = torch.zeros(data["reward"].shape, dtype=torch.bool)
+    is_first = torch.zeros_like(data["reward"], dtype=torch.bool)
     is_first[:, 0] = True
     metrics = agent.update({**data, "is_first": is_first})
     after = to_official(parameters(agent), official_names(agent))

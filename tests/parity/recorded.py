@@ -18,6 +18,10 @@ DIRECTORY = Path(
 )
 
 
+GPU_SLACK = 10
+"""The official numbers are a CPU's; a GPU adds up in another order, and has other exponentials."""
+
+
 class Record(Mapping[str, Tensor]):
     """The tensors of a file whose names begin with `prefix`, by the rest of their names."""
 
@@ -50,9 +54,14 @@ def assert_elements(ours: Tensor, official: Tensor, name: str = "") -> None:
 
 
 def assert_near(ours: Tensor, official: Tensor, rtol: float, atol: float = 0.0, name: str = "") -> None:
-    """Same shape, and |ours - official| <= atol + rtol |official| everywhere."""
+    """Same shape, and |ours - official| <= atol + rtol |official| everywhere; on a GPU a multiple of that."""
+    slack = GPU_SLACK if ours.is_cuda else 1
     torch.testing.assert_close(
-        ours.detach(), official, rtol=rtol, atol=atol, msg=lambda text: f"{name}: {text}"
+        ours.detach().cpu(),
+        official,
+        rtol=slack * rtol,
+        atol=slack * atol,
+        msg=lambda text: f"{name}: {text}",
     )
 
 

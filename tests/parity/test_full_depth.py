@@ -5,9 +5,10 @@ import torch
 
 from parity.checks import batch, check_behaviour, check_update, check_world_loss
 from parity.recorded import assert_elements, assert_near, assert_state, norm, record
-from parity.weights import full_depth_agent, official_names, parameters, to_official
+from parity.weights import Device, full_depth_agent, official_names, parameters, to_official
 
 OFFICIAL = record("full_depth")
+DEVICE = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 PCONT = pytest.mark.parametrize("pcont", [False, True], ids=["pcont_off", "pcont_on"])
 
 
@@ -38,20 +39,24 @@ def test_states_and_pictures() -> None:
     assert_elements(picture, OFFICIAL["decoder_mean_slice"])
 
 
+@DEVICE
 @pytest.mark.parametrize("kl", ["kl_above", "kl_below"])
 @PCONT
-def test_world_loss(pcont: bool, kl: str) -> None:
-    check_world_loss(full_depth_agent(pcont, kl == "kl_below"), OFFICIAL, f"{prefix('loss', pcont)}{kl}/")
+def test_world_loss(pcont: bool, kl: str, device: Device) -> None:
+    agent = full_depth_agent(pcont, kl == "kl_below", device)
+    check_world_loss(agent, OFFICIAL, f"{prefix('loss', pcont)}{kl}/")
 
 
+@DEVICE
 @PCONT
-def test_behaviour(pcont: bool) -> None:
-    check_behaviour(full_depth_agent(pcont), OFFICIAL, prefix("behaviour", pcont))
+def test_behaviour(pcont: bool, device: Device) -> None:
+    check_behaviour(full_depth_agent(pcont, device=device), OFFICIAL, prefix("behaviour", pcont))
 
 
+@DEVICE
 @PCONT
-def test_update(pcont: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    check_update(full_depth_agent(pcont), OFFICIAL, prefix("adam", pcont), monkeypatch)
+def test_update(pcont: bool, device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_update(full_depth_agent(pcont, device=device), OFFICIAL, prefix("adam", pcont), monkeypatch)
 
 
 def test_parameter_counts() -> None:

@@ -5,7 +5,7 @@ order; only the GRU's bias is two of ours. Both ways are mere permutations: grad
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from parity.recorded import Record, record
 
 OWNERS = {"encoder": "model", "rssm": "model", "decoder": "model", "reward": "model", "pcont": "model"}
 OWNERS |= {"actor": "actor", "value": "value"}
+
+Device = Literal["cpu", "cuda"]
 
 RSSM_LAYERS = {
     "img1": "gru_input",
@@ -114,7 +116,7 @@ def load(agent: Dreamer, weights: Mapping[str, Tensor]) -> None:
     assert not missing, f"no official weights for {sorted(missing)}"
 
 
-def build_agent(depth: int, pcont: bool) -> Dreamer:
+def build_agent(depth: int, pcont: bool, device: Device = "cpu") -> Dreamer:
     """An agent with the sizes of the recorded weights, the convolutions `depth` channels wide."""
     weights, batch = record("weights"), record("batch")
     layers = {m: sum(n.startswith(f"{m}/h") and n.endswith("/bias") for n in weights) - 1 for m in OWNERS}
@@ -131,7 +133,7 @@ def build_agent(depth: int, pcont: bool) -> Dreamer:
     behavior = BehaviorConfig(
         horizon=len(batch["eps_imag_action"]), actor_layers=layers["actor"], value_layers=layers["value"]
     )
-    training = TrainConfig(device="cpu", precision="float32")
+    training = TrainConfig(device=device, precision="float32")
     height, width, channels = batch["image"].shape[2:]
     spec = EnvSpec({"image": (height, width, channels)}, {}, ActionSpec(batch["action"].shape[-1]))
     return Dreamer(spec, Config(model=model, behavior=behavior, training=training))
@@ -147,14 +149,14 @@ def official_agent(pcont: bool = False, kl_below: bool = False) -> Dreamer:
     return agent
 
 
-def full_depth_agent(pcont: bool = False, kl_below: bool = False) -> Dreamer:
+def full_depth_agent(pcont: bool = False, kl_below: bool = False, device: Device = "cpu") -> Dreamer:
     """An agent of the default width with the weights that the recipe of `full_depth.npz` generates."""
     full = record("full_depth")
     weights = _full_depth_weights(full)
     if kl_below:
         for name in record("weights_kl_below"):
             weights[name] = weights[name] * full["kl_below_factor"]
-    agent = build_agent(full["embed"].shape[-1] // 32, pcont)
+    agent = build_agent(full["embed"].shape[-1] // 32, pcont, device)
     load(agent, weights)
     return agent
 
