@@ -81,12 +81,15 @@ OPTIONS = {
     "batch_size": 8,
     "batch_length": 12,
     "seed_frames": 1000,  # random frames to learn the first model from
-    "pretrain": 100,
+    "pretrain": 100,  # updates of the world model alone, and then
+    "warmup": 60,  # of the value model with it, before the actor learns
     "train_every": 100,
     "train_steps": 15,  # updates per 100 frames
     "free_nats": 1.0,
+    "kl_scale": 1.0,
+    "reward_scale": 1.0,
     "model_lr": 2e-3,
-    "actor_lr": 4e-4,
+    "actor_lr": 2e-4,
     "value_lr": 1e-3,
     "eval_every": 2000,
     "eval_episodes": 5,
@@ -101,7 +104,11 @@ def config(**changes: object) -> Config:
 
 
 def main(logdir: Path, **changes: object) -> float:
-    """Train in `logdir`, or go on there, and return the mean return of ten episodes (random: about 23)."""
+    """Train in `logdir`, or go on there, and return the mean return of ten episodes.
+
+    Measured: 71 and 54 with the seeds 0 and 1. Random actions get 23 (200 episodes), and going straight
+    to the ball, by the numbers behind the pictures, 82 (40 episodes).
+    """
     trainer = Trainer(config(**changes), logdir)
     try:
         trainer.run()

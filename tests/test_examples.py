@@ -2,11 +2,13 @@
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
 from dreamer import cli
@@ -45,6 +47,29 @@ def test_its_pictures_are_what_the_agent_sees(example: ModuleType) -> None:
     assert spec_of(env).images == {"image": (32, 32, 3)}
     assert len(env.reset(seed=0)[0]["image"].reshape(-1, 3).tolist()) == 32 * 32
     env.close()
+
+
+def test_its_scores_are_what_it_says(example: ModuleType) -> None:
+    """Of random actions, and of going straight to the ball: what the learned score is to be seen between."""
+    rng = np.random.default_rng(0)
+
+    def to_the_ball(state: np.ndarray) -> np.ndarray:
+        ball, _, basket = state
+        return np.array([np.clip((ball - basket) / 0.6, -1, 1)], np.float32)
+
+    assert 15 < _mean_return(example, lambda _: rng.uniform(-1, 1, 1).astype(np.float32)) < 30
+    assert 75 < _mean_return(example, to_the_ball) < 90
+
+
+def _mean_return(example: ModuleType, policy: Callable[[np.ndarray], np.ndarray]) -> float:
+    env, total = make_env(example.config(obs="state").environment), 0.0
+    for seed in range(40):
+        (observation, _), done = env.reset(seed=seed), False
+        while not done:
+            observation, reward, terminated, truncated, _ = env.step(policy(observation["state"]))
+            total, done = total + float(reward), terminated or truncated
+    env.close()
+    return total / 40
 
 
 OWN = """

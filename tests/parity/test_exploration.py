@@ -1,7 +1,7 @@
 """i_exploration_preprocess.npz: pixels, rewards, exploration noise, and acting step by step.
 
-`expl/schedule_*`, by which the official code lets the amount of exploration fall, is left out on purpose: here it
-falls as the paper says (docs/differences.md, 25).
+`expl/schedule_*`, by which the official code lets the amount of exploration fall, is left out on purpose:
+here it falls as the paper says (docs/differences.md, 25).
 """
 
 import pytest
