@@ -19,6 +19,7 @@ from dreamer.agents.dreamer import Dreamer
 from dreamer.config import evaluated, with_options
 from dreamer.envs import VectorEnv
 from dreamer.errors import UserError
+from dreamer.replay.store import EpisodeStore
 from dreamer.training.evaluate import evaluate
 from dreamer.training.trainer import Trainer
 from training.runs import call_after, config, metrics, run, same, tree, weights
@@ -214,6 +215,19 @@ def test_a_smaller_rate_takes_smaller_steps_after_a_resume(tmp_path: Path) -> No
 
 
 # -- disks that fill up ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", ["commit", "rewind"])
+def test_a_disk_that_refuses_to_delete_is_a_sentence(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    run(config(steps=40), tmp_path)
+    monkeypatch.setattr(EpisodeStore, part, refuse)
+    with pytest.raises(UserError, match=r"Cannot write .* .Read-only file system.: make room there"):
+        run(config(steps=60), tmp_path)
 
 
 def test_a_full_disk_stops_a_run_that_can_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from dreamer.agents.ranks import Ranks
 from dreamer.config import Config, evaluated
 from dreamer.envs.decision_time import settled
 from dreamer.envs.vector import VectorEnv
-from dreamer.errors import UserError
+from dreamer.errors import UserError, writing
 from dreamer.replay.make import make_feed
 from dreamer.replay.store import EpisodeStore
 from dreamer.training import checkpoint
@@ -253,9 +253,11 @@ class Trainer:
     def _save(self) -> None:
         self.next_save = _next_multiple(self.counters.env_step, self.schedule.checkpoint_every)
         self.recorder.tick()
-        checkpoint.save(self.run_directory.checkpoints, self.state_dict())
-        self.run_directory.note_checkpoint(saved=True)
-        self.store.commit()
+        state = self.state_dict()
+        with writing(self.run_directory.path):
+            checkpoint.save(self.run_directory.checkpoints, state)
+            self.run_directory.note_checkpoint(saved=True)
+            self.store.commit()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on exactly; see `checkpoint`."""
@@ -284,8 +286,13 @@ class Trainer:
                 "The run in %s was stopped before its first checkpoint: starting anew, without its episodes.",
                 self.run_directory.path,
             )
-        self.store.rewind({"episodes": [], "next_id": 0})
-        self.recorder.writer.rewind(0)
+        self._rewind({"episodes": [], "next_id": 0}, 0)
+
+    def _rewind(self, replay: dict[str, Any], metrics_offset: int) -> None:
+        """Drop the episodes and the lines of the record that came after these."""
+        with writing(self.store.directory):
+            self.store.rewind(replay)
+        self.recorder.writer.rewind(metrics_offset)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where `state_dict` was taken; episodes and metrics of later are dropped."""
@@ -294,8 +301,7 @@ class Trainer:
         self.skipped, self.finished_at = state["skipped"], state.get("finished_at")
         self.next_eval, self.next_save = state["next_eval"], state["next_save"]
         self.next_video = state["next_video"]
-        self.store.rewind(state["replay"])
-        self.recorder.writer.rewind(state["metrics_offset"])
+        self._rewind(state["replay"], state["metrics_offset"])
         self.means.load_state_dict(state["means"])
         self.replay_rng = checkpoint.unpack_rng(state["replay_rng"])
         self.agent.load_state_dict(state["agent"])
