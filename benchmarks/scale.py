@@ -34,7 +34,7 @@ from dreamer.bench.bench import describe_machine
 from dreamer.bench.figure import Stopwatch, Variant
 from dreamer.bench.gradient_step import total
 from dreamer.bench.memory import peaks, reset_peaks, status_bytes
-from dreamer.bench.paths import path_named, paths_for
+from dreamer.bench.paths import path_named, usual_path
 from dreamer.bench.replay import random_episode
 from dreamer.config import Config, with_options
 from dreamer.envs.decision_time import settled
@@ -76,7 +76,7 @@ class Options:
     options: str = "{}"
     """Further options of the run, as JSON."""
     path: str = ""
-    """How a gradient step is executed; the last path of the device's if not given."""
+    """How a gradient step is executed; as a run does it if not given."""
     repeats: int = 10
     """Least number of measurements for each point."""
     frames: tuple[int, ...] = FRAMES
@@ -130,7 +130,7 @@ def measure_update(point: dict[str, Any]) -> dict[str, Any]:
     side = config.environment.image_size
     spec = EnvSpec({"image": (side, side, 3)}, {}, ActionSpec(ACTIONS))
     device = pick_device(config.training.device)
-    path = path_named(point["path"] or paths_for(device)[-1].name, device)
+    path = path_named(point["path"], device) if point["path"] else usual_path(device)
     config = with_options(config, dict(path.options))
     precision = str(pick_dtype(config.training.precision, device)).removeprefix("torch.")
     watch = Stopwatch(Variant(device.type, precision, path.name), repeats=point["repeats"])

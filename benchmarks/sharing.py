@@ -25,7 +25,7 @@ from dreamer.agents.make import make_agent
 from dreamer.agents.precision import pick_device, pick_dtype
 from dreamer.bench.bench import describe_machine
 from dreamer.bench.memory import status_bytes
-from dreamer.bench.paths import path_named, paths_for
+from dreamer.bench.paths import path_named, usual_path
 from dreamer.config import Config, with_options
 from dreamer.presets import preset
 from dreamer.results.doctor import cores, peak_memory_bytes, size
@@ -54,7 +54,7 @@ class Options:
     precision: str = "auto"
     """auto, float32 or bfloat16."""
     path: str = ""
-    """How a gradient step is executed; the last path of the device's if not given."""
+    """How a gradient step is executed; as a run does it if not given."""
     batch_size: int = 0
     """Sequences per batch; the preset's if not given."""
     batch_length: int = 0
@@ -128,7 +128,7 @@ def _work(options: Options, threads: int, barrier: Barrier) -> Outcome:
     keep_freed_memory()  # as training does
     config, spec = _config(options), EnvSpec({"image": (64, 64, 3)}, {}, ActionSpec(6))
     device = pick_device(options.device)
-    path = path_named(options.path or paths_for(device)[-1].name, device)
+    path = path_named(options.path, device) if options.path else usual_path(device)
     update = path.make(make_agent(spec, with_options(config, dict(path.options))))
     batch = random_batch(spec, config.replay.batch_size, config.replay.batch_length, device)
 

@@ -203,8 +203,9 @@ class TrainConfig:
     """Where networks run; `auto` takes a GPU if there is one."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the large products; `auto`: bfloat16 where the hardware has it. Losses are always float32."""
-    update: Literal["auto", "eager", "captured"] = "auto"
-    """An update kernel by kernel, or as one CUDA graph; `auto` takes the graph on a GPU that learns alone."""
+    update: Literal["auto", "eager", "captured", "compiled"] = "auto"
+    """An update kernel by kernel, or as one CUDA graph; `auto` takes the graph on a GPU that learns alone.
+    `compiled`: as `auto`, with small operations compiled together, which takes half a minute at the start."""
     threads: int = 0
     """CPU threads of the learner; 0 takes every core."""
 

@@ -70,6 +70,8 @@ def test_paths_by_device(monkeypatch):
     add_path(monkeypatch, lambda agent: agent.update, devices=("cuda",))
     assert [path.name for path in paths_for(torch.device("cpu"))] == ["eager"]
     assert path_named("other", torch.device("cuda")).name == "other"
+    assert [path.name for path in paths_for(torch.device("cuda"), "captured")] == ["captured"]
+    assert [path.name for path in paths_for(torch.device("cpu"), "compiled")] == ["compiled"]
     with pytest.raises(UserError, match="choose from eager"):
         path_named("other", torch.device("cpu"))
 

@@ -217,8 +217,11 @@ def test_updates_that_are_shared_are_not_captured() -> None:
     leader = distributed.lead(agent, settings, ranks)
     agent.device = torch.device("cuda")
     assert make_update(leader, "auto") == make_update(leader, "eager") == leader.update
-    with pytest.raises(UserError, match="--update captured is for one process: leave it out with torchrun"):
-        make_update(leader, "captured")
+    for path in ("captured", "compiled"):
+        with pytest.raises(
+            UserError, match=f"--update {path} is for one process: leave it out with torchrun"
+        ):
+            make_update(leader, path)
 
 
 def test_a_contrast_over_the_whole_batch_is_not_shared() -> None:

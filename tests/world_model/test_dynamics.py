@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dreamer.world_model.rssm import GRU, RSSM, gated
+from dreamer.world_model.elementwise import gated
+from dreamer.world_model.rssm import GRU, RSSM
 from dreamer.world_model.state import State, stack
 
 B, T, A, E, S, D = 3, 6, 2, 4, 3, 5

@@ -24,21 +24,25 @@ WARM_UP = 3
 
 
 def make_update(agent: Agent, path: str) -> Update:
-    """How `agent` takes updates: `eager`, `captured`, or the quicker one on its device (`auto`).
+    """How `agent` takes updates: `eager`, `captured`, or the quicker one of these on its device (`auto`).
 
-    Several processes that learn together take them eagerly, since a graph holds what one process does alone.
-    Raises `UserError` if a graph is asked for there, or where there is no GPU.
+    `compiled` is `auto` with compiled operations. Several processes that learn together take updates eagerly,
+    since a graph holds what one process does alone. Raises `UserError` if anything else is asked for there, a
+    graph where there is no GPU, or compilation where there is no compiler.
     """
     together = agent.ranks.size > 1
     on_gpu = agent.device.type == "cuda"
     if path == "captured" and not on_gpu:
         raise UserError("--update captured needs a CUDA GPU: leave it out, or give --device cuda.")
-    if path == "captured" and together:
-        raise UserError("--update captured is for one process: leave it out with torchrun.")
+    if path in ("captured", "compiled") and together:
+        raise UserError(f"--update {path} is for one process: leave it out with torchrun.")
     if on_gpu:
-        torch.backends.cudnn.benchmark = (
-            True  # Every update has the same shapes: cuDNN tries out its kernels.
-        )
+        # Every update has the same shapes: let cuDNN try out its kernels.
+        torch.backends.cudnn.benchmark = True
+    if path == "compiled":
+        from dreamer.agents.compiled import compiled  # which loads the compiler
+
+        agent = compiled(agent)
     if path == "eager" or together or not on_gpu:
         return agent.update
     return CapturedUpdate(agent, CudaGraph)

@@ -72,12 +72,25 @@ class TanhNormal:
 ActionDistribution = TanhNormal | OneHot
 
 
+def tanh_normal(out: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation `(..., A)` of a `TanhNormal` from a layer's output `(..., 2 A)`."""
+    mean, raw_std = out.chunk(2, -1)
+    return MEAN_SCALE * torch.tanh(mean / MEAN_SCALE), F.softplus(raw_std + RAW_INITIAL_STD) + MIN_STD
+
+
+def sample_tanh_normal(out: Tensor, noise: Tensor) -> Tensor:
+    """Its action for standard normal `noise`."""
+    mean, std = tanh_normal(out)
+    return torch.tanh(mean + std * noise)
+
+
 class Actor(nn.Module):
     """Features `(..., F)` -> a distribution over actions `(..., A)`."""
 
     def __init__(self, features: int, action: ActionSpec, layers: int, units: int):
         super().__init__()
         self.action = action
+        self.squashed = sample_tanh_normal  # a compiled function may take its place (`agents/compiled.py`)
         self.head = DenseHead(features, layers, units, action.size if action.discrete else 2 * action.size)
 
     def forward(self, feat: Tensor, layers: Sequence[Layer] | None = None) -> ActionDistribution:
@@ -85,9 +98,13 @@ class Actor(nn.Module):
         out = self.head(feat, layers)
         if self.action.discrete:
             return OneHot(out, self.action.groups)
-        mean, raw_std = out.chunk(2, -1)
-        mean = MEAN_SCALE * torch.tanh(mean / MEAN_SCALE)
-        return TanhNormal(mean, F.softplus(raw_std + RAW_INITIAL_STD) + MIN_STD)
+        return TanhNormal(*tanh_normal(out))
+
+    def sample(self, feat: Tensor, noise: Tensor, layers: Sequence[Layer] | None = None) -> Tensor:
+        """The actions `(..., A)` that the distribution at `feat` gives for `noise`."""
+        if self.action.discrete:
+            return self(feat, layers).sample(noise)
+        return self.squashed(self.head(feat, layers), noise)
 
     def act(self, feat: Tensor, mode_samples: int | None, generator: torch.Generator | None) -> Tensor:
         """Actions `(N, A)` at `(N, F)`: a sample, or with `mode_samples` the most likely of so many."""

@@ -37,7 +37,7 @@ def imagine(rssm: RSSM, actor: Actor, start: State, action_noise: Tensor, state_
     dynamics, actor_layers = rssm.over_time(learns=False), actor.head.layers_over_time()
     states, state = [], start
     for noise_a, noise_s in zip(action_noise, state_noise, strict=True):
-        action = actor(_read_by_actor(state), actor_layers).sample(noise_a)
+        action = actor.sample(_read_by_actor(state), noise_a, actor_layers)
         state = dynamics.imagine_step(state, action, noise_s)
         states.append(state)
     return stack(states, dim=0)

@@ -69,11 +69,14 @@ class Course:
 
 
 def compare_paths(spec: EnvSpec, config: Config, updates: int = 3) -> list[Agreement]:
-    """Compare every path in both precisions with the eager path in float32, on the device of `config`."""
+    """Compare every path in both precisions with the eager path in float32, on the device of `config`.
+
+    If `config` names a path, that one alone.
+    """
     reference = _course(spec, config, PATHS[0], "float32", updates)
     return [
         _agreement(reference, _course(spec, config, path, precision, updates), path.name, precision)
-        for path in paths_for(pick_device(config.training.device))
+        for path in paths_for(pick_device(config.training.device), config.training.update)
         for precision in TOLERANCE
         if (path.name, precision) != (PATHS[0].name, "float32")
     ]

@@ -11,7 +11,7 @@ IRRELEVANT = frozenset(
     [
         "steps", "seed", "seed_episodes", "seed_frames", "pretrain", "eval_every", "eval_episodes",
         "final_eval_episodes", "checkpoint_every", "video_every", "device", "precision", "worker_timeout",
-        "model_lr", "actor_lr", "value_lr",
+        "update", "model_lr", "actor_lr", "value_lr",
     ]
 )  # fmt: skip
 """Options that change no figure, or that each figure carries itself."""

@@ -1,6 +1,7 @@
 """The ways in which a gradient step can be executed."""
 
 import copy
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,47 +20,62 @@ Update = Callable[[dict[str, Tensor]], Metrics]
 class UpdatePath:
     """One way: `make` turns an agent into what updates it on a batch `(B, L, ...)`.
 
-    `options` select the way in a whole run; `devices` are the types of device that it works on.
+    `options` select the way in a whole run. It works on devices of the types `devices`, and is worth a
+    measurement on all of them but those `on_request`.
     """
 
     name: str
     make: Callable[[Agent], Update]
     options: Mapping[str, Any] = field(default_factory=dict)
     devices: tuple[str, ...] = ("cpu", "cuda")
+    on_request: tuple[str, ...] = ()
 
 
-def _captured(agent: Agent) -> Update:
-    """Every update by replay, the first too: what recording takes beforehand is undone."""
-    update = make_update(agent, "captured")
-    recorded = False
+def _ready(path: str, agent: Agent) -> Update:
+    """Every update as a run takes its later ones, the first too: what comes before is undone."""
+    update = make_update(agent, path)
+    ready = False
 
-    def replay(batch: dict[str, Tensor]) -> Metrics:
-        nonlocal recorded
-        if not recorded:
+    def take(batch: dict[str, Tensor]) -> Metrics:
+        nonlocal ready
+        if not ready:
             before = copy.deepcopy(agent.state_dict())
             get_ready(update, batch)
             agent.load_state_dict(before)
-            recorded = True
+            ready = True
         return update(batch, "all")
 
-    return replay
+    return take
 
 
 PATHS = [
     UpdatePath("eager", lambda agent: agent.update, {"update": "eager"}),
-    UpdatePath("captured", _captured, {"update": "captured"}, devices=("cuda",)),
+    UpdatePath("captured", functools.partial(_ready, "captured"), {"update": "captured"}, devices=("cuda",)),
+    UpdatePath(
+        "compiled", functools.partial(_ready, "compiled"), {"update": "compiled"}, on_request=("cpu",)
+    ),
 ]
 """Every way there is, the reference first: the others are measured against it and must agree with it."""
 
 
-def paths_for(device: torch.device) -> list[UpdatePath]:
-    """Return the ways that work on a device, the reference first."""
-    return [path for path in PATHS if device.type in path.devices]
+def paths_for(device: torch.device, wish: str = "auto") -> list[UpdatePath]:
+    """Return the ways that are worth a measurement on a device, the reference first; or the one wished for.
+
+    Raises `UserError` if there is none of this name for the device.
+    """
+    if wish != "auto":
+        return [path_named(wish, device)]
+    return [path for path in PATHS if device.type in path.devices and device.type not in path.on_request]
+
+
+def usual_path(device: torch.device) -> UpdatePath:
+    """Return the way that a run takes if nothing else is wished for (`--update auto`)."""
+    return path_named("captured" if device.type == "cuda" else "eager", device)
 
 
 def path_named(name: str, device: torch.device) -> UpdatePath:
     """Return one way. Raises `UserError` if there is none of this name for the device."""
-    known = {path.name: path for path in paths_for(device)}
+    known = {path.name: path for path in PATHS if device.type in path.devices}
     if name not in known:
         raise UserError(f"There is no path {name!r} on {device.type}: choose from {', '.join(known)}.")
     return known[name]

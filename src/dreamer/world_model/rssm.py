@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamer.world_model.dense import linear
+from dreamer.world_model.elementwise import PLAIN, gated
 from dreamer.world_model.over_time import Layer, linear_over_time, over_time
 from dreamer.world_model.state import State, stack
 
@@ -31,25 +32,6 @@ class GRU(nn.Module):
         return gated(self.input(x), self.recurrent(h), h)
 
 
-def gated(from_input: Tensor, from_memory: Tensor, h: Tensor) -> Tensor:
-    """The new memory `(..., D)`, from what both layers of a GRU give, `(..., 3 D)`, and the memory before."""
-    h = h.to(from_input.dtype)
-    if from_input.is_cuda and from_input.shape == from_memory.shape:
-        return _gated_by_one_kernel(from_input, from_memory, h)
-    xr, xz, xn = from_input.chunk(3, -1)
-    hr, hz, hn = from_memory.chunk(3, -1)
-    reset, update = torch.sigmoid(xr + hr), torch.sigmoid(xz + hz)
-    candidate = torch.tanh(xn + reset * hn)
-    return torch.lerp(candidate, h, update)
-
-
-def _gated_by_one_kernel(from_input: Tensor, from_memory: Tensor, h: Tensor) -> Tensor:
-    """The same on a GPU, as `nn.GRUCell` does it there: one kernel in place of 8, and of 14 backward."""
-    flat = (x.flatten(0, -2) for x in (from_input, from_memory, h))
-    result, _ = torch.ops.aten._thnn_fused_gru_cell(*flat, None, None)
-    return result.view(h.shape)
-
-
 class RSSM(nn.Module):
     """The weights, and the filter (`observe`) and the dream (`imagine`) over whole sequences."""
 
@@ -62,6 +44,7 @@ class RSSM(nn.Module):
         self.prior_out = linear(hidden, 2 * stoch)
         self.posterior_hidden = linear(deter + embed, hidden)
         self.posterior_out = linear(hidden, 2 * stoch)
+        self.elementwise = PLAIN
 
     def initial(self, *batch: int) -> State:
         """The state before any observation: all zeros, `(*batch, .)`."""
@@ -123,10 +106,7 @@ class RSSM(nn.Module):
 
     def gaussian(self, out: Tensor, deter: Tensor, noise: Tensor | None) -> State:
         """The state with mean and deviation from a layer's output `(..., 2 S)`, sampled with `noise`."""
-        mean, raw = out.float().chunk(2, -1)
-        std = F.softplus(raw) + self.min_std
-        stoch = mean if noise is None else mean + std * noise
-        return State(mean, std, stoch, deter)
+        return State(*self.elementwise.gaussian(out, noise, self.min_std), deter)
 
     def action_part(self, action: Tensor) -> Tensor:
         """What the action adds to the GRU's input layer; for all steps at once, as it needs no state."""
@@ -153,7 +133,7 @@ class Steps:
 
     def memory(self, x: Tensor, deter: Tensor) -> Tensor:
         """The memory `(B, D)` after the GRU's input `(B, hidden)` and the memory before."""
-        return gated(self.from_input(x), self.from_memory(deter), deter)
+        return self.rssm.elementwise.gated(self.from_input(x), self.from_memory(deter), deter)
 
 
 class Filter(Steps):
@@ -167,8 +147,9 @@ class Filter(Steps):
 
     def observe_step(self, state: State, from_action: Tensor, from_embed: Tensor, noise: Tensor) -> State:
         """The posterior `(B, .)`, given what action and embedding add to their layers, both `(B, hidden)`."""
-        deter = self.memory(F.elu(self.from_stoch(state.stoch) + from_action), state.deter)
-        hidden = F.elu(self.posterior_hidden(deter) + from_embed)
+        elu_of_sum = self.rssm.elementwise.elu_of_sum
+        deter = self.memory(elu_of_sum(self.from_stoch(state.stoch), from_action), state.deter)
+        hidden = elu_of_sum(self.posterior_hidden(deter), from_embed)
         return self.rssm.gaussian(self.posterior_out(hidden), deter, noise)
 
 
