@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -98,27 +99,33 @@ def main() -> None:
     config = settled(with_options(preset(options.preset), json.loads(options.options)))
     result: dict[str, Any] = {"machine": describe_machine(pick_device(config.training.device))}
     if options.only != "replay":
-        result["updates"] = updates(options)
+        for axis, point in updates(options):
+            result.setdefault("updates", {}).setdefault(axis, []).append(point)
+            keep(options.out, result)
     if options.only != "updates":
-        result["replay"] = replays(options, config)
-    write_json(options.out / "scale.json", result)
-    (options.out / "scale.md").write_text(tables(result))
+        for point in replays(options, config):
+            result.setdefault("replay", []).append(point)
+            keep(options.out, result)
     draw(result, options.out / "scale.png")
     print(tables(result))
+
+
+def keep(out: Path, result: dict[str, Any]) -> None:
+    """Write what has been measured so far, whatever comes after."""
+    write_json(out / "scale.json", result)
+    (out / "scale.md").write_text(tables(result))
 
 
 # -- gradient steps --------------------------------------------------------------------------------------
 
 
-def updates(options: Options) -> dict[str, list[dict[str, Any]]]:
-    """All points by axis: the size, and the figures or the error of its process."""
+def updates(options: Options) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All points with their axis: the size, and the figures or the error of its process."""
     base = {"preset": options.preset, "path": options.path, "repeats": options.repeats}
-    found: dict[str, list[dict[str, Any]]] = {}
     for axis, sizes in json.loads(options.axes).items():
         for number in sizes:
             point = {**base, "options": {**json.loads(options.options), axis: number}}
-            found.setdefault(axis, []).append({"size": number, **in_process(point)})
-    return found
+            yield axis, {"size": number, **in_process(point)}
 
 
 def measure_update(point: dict[str, Any]) -> dict[str, Any]:
@@ -146,17 +153,15 @@ def measure_update(point: dict[str, Any]) -> dict[str, Any]:
 # -- the replay ------------------------------------------------------------------------------------------
 
 
-def replays(options: Options, config: Config) -> list[dict[str, Any]]:
+def replays(options: Options, config: Config) -> Iterator[dict[str, Any]]:
     """All points: frames, and what measuring them gave."""
     decisions = config.environment.time_limit // config.environment.action_repeat
-    found = []
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="dreamer-scale-") as directory:
         for frames in sorted(options.frames):
             episodes = -(-frames // (decisions * config.environment.action_repeat))
             fill(Path(directory), config, episodes, options.distinct, decisions + 1)
             point = {"directory": directory, "repeats": options.repeats, "batch": asdict(config.replay)}
-            found.append({"frames": frames, "episodes": episodes, **in_process(point)})
-    return found
+            yield {"frames": frames, "episodes": episodes, **in_process(point)}
 
 
 def fill(directory: Path, config: Config, episodes: int, distinct: int, length: int) -> None:

@@ -79,11 +79,13 @@ class Outcome:
 
 def main() -> None:
     options = tyro.cli(Options, description=__doc__)
-    rows = [measure(options, count) for count in options.processes]
     machine = describe_machine(pick_device(options.device))
-    shared = {"machine": machine, "mps": mps_runs(), "preset": options.preset, "rows": rows}
-    write_json(options.out / "sharing.json", shared)
-    (options.out / "sharing.md").write_text(table(rows))
+    rows = []
+    for count in options.processes:
+        rows.append(measure(options, count))
+        shared = {"machine": machine, "mps": mps_runs(), "preset": options.preset, "rows": rows}
+        write_json(options.out / "sharing.json", shared)  # whatever comes after
+        (options.out / "sharing.md").write_text(table(rows))
     print(table(rows))
     raise SystemExit(any(row["errors"] for row in rows))
 

@@ -69,6 +69,7 @@ def test_what_is_not_finite_is_not_good():
 def test_paths_by_device(monkeypatch):
     add_path(monkeypatch, lambda agent: agent.update, devices=("cuda",))
     assert [path.name for path in paths_for(torch.device("cpu"))] == ["eager"]
+    assert [path.name for path in paths_for(torch.device("cuda"))] == ["captured", "eager", "other"]
     assert path_named("other", torch.device("cuda")).name == "other"
     assert [path.name for path in paths_for(torch.device("cuda"), "captured")] == ["captured"]
     assert [path.name for path in paths_for(torch.device("cpu"), "compiled")] == ["compiled"]

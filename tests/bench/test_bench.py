@@ -5,7 +5,9 @@ import pytest
 from rich.console import Console
 
 from bench.small import config
+from dreamer.bench import paths
 from dreamer.bench.bench import Extent, run_bench
+from dreamer.bench.paths import UpdatePath
 from dreamer.bench.report import Report, print_report, seconds
 from dreamer.errors import UserError
 
@@ -64,6 +66,32 @@ def test_figures_of_a_group_stand_together(report):
 def test_a_part_can_be_asked_for():
     found = run_bench(config(), Extent(repeats=1, subjects=("replay",)))
     assert {figure.group for figure in found.figures} == {"replay"}
+
+
+def test_a_replay_on_the_device_is_measured_where_a_run_has_one():
+    found = run_bench(config(replay_device="device"), Extent(repeats=1, subjects=("replay",)))
+    assert [figure.name for figure in found.figures] == ["sampling", "batch gathered on the device"]
+
+
+def test_what_was_measured_before_an_end_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("dreamer.bench.bench.environment", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_bench(
+            config(), Extent(repeats=1, rounds=2, subjects=("update", "environment")), tmp_path / "bench.json"
+        )
+    assert [figure.group for figure in Report.read(tmp_path / "bench.json").figures] == [
+        "gradient step",
+        "memory",
+    ]
+
+
+def test_one_path_can_be_wished_for(monkeypatch):
+    made = []
+    path = UpdatePath("other", lambda agent: made.append(1) or agent.update, on_request=True)
+    monkeypatch.setattr("dreamer.bench.paths.PATHS", [*paths.PATHS, path])
+    found = run_bench(config(update="other"), Extent(repeats=1, subjects=("update",)))
+    assert made
+    assert {figure.variant.path for figure in found.figures} == {"other"}
 
 
 def test_an_agent_that_learns_nothing():

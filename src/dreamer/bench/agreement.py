@@ -6,6 +6,7 @@ the last one, relative to how far they have moved: errors of rounding grow from 
 first steps turn a gradient near zero into a step of full size.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,18 +69,17 @@ class Course:
     after: Tensor
 
 
-def compare_paths(spec: EnvSpec, config: Config, updates: int = 3) -> list[Agreement]:
+def compare_paths(spec: EnvSpec, config: Config, updates: int = 3) -> Iterator[Agreement]:
     """Compare every path in both precisions with the eager path in float32, on the device of `config`.
 
     If `config` names a path, that one alone.
     """
     reference = _course(spec, config, PATHS[0], "float32", updates)
-    return [
-        _agreement(reference, _course(spec, config, path, precision, updates), path.name, precision)
-        for path in paths_for(pick_device(config.training.device), config.training.update)
-        for precision in TOLERANCE
-        if (path.name, precision) != (PATHS[0].name, "float32")
-    ]
+    for path in paths_for(pick_device(config.training.device), config.training.update):
+        for precision in TOLERANCE:
+            if (path.name, precision) != (PATHS[0].name, "float32"):
+                course = _course(spec, config, path, precision, updates)
+                yield _agreement(reference, course, path.name, precision)
 
 
 def _course(spec: EnvSpec, config: Config, path: UpdatePath, precision: str, updates: int) -> Course:

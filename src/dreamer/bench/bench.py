@@ -22,7 +22,7 @@ from dreamer.bench.paths import UpdatePath, paths_for
 from dreamer.bench.replay import replay
 from dreamer.bench.report import Report
 from dreamer.bench.stretch import train_a_stretch
-from dreamer.bench.work import Roof, measure_roof
+from dreamer.bench.work import measure_roof
 from dreamer.config import Config, to_flat, with_options
 from dreamer.envs import EnvSpec
 from dreamer.envs.decision_time import settled
@@ -48,8 +48,10 @@ class Extent:
     subjects: tuple[Subject, ...] = SUBJECTS
 
 
-def run_bench(config: Config, extent: Extent) -> Report:
+def run_bench(config: Config, extent: Extent, keep: Path | None = None) -> Report:
     """Measure the run of `config` on this machine; writes nothing but temporary files.
+
+    With `keep`, all that has been measured is in that file after every figure, in case the rest is not to be.
 
     Raises:
         UserError: The agent learns nothing, or as making the environment and the agent does.
@@ -61,19 +63,31 @@ def run_bench(config: Config, extent: Extent) -> Report:
     device = pick_device(config.training.device)
     config = settled(config)
     keep_freed_memory()  # as training does
-    spec = environment_spec(config.environment)
     machine, figures = describe_machine(device), []
+    report = Report(machine, to_flat(config), figures)
+    for figure in _figures(config, device, extent, machine):
+        figures.append(figure)
+        report = Report(machine, to_flat(config), _in_groups(figures))
+        if keep is not None:
+            report.write(keep)
+    return report
+
+
+def _figures(
+    config: Config, device: torch.device, extent: Extent, machine: dict[str, Any]
+) -> Iterator[Figure]:
+    """All figures, those first that matter most; `machine` is told what is found out about it."""
+    spec = environment_spec(config.environment)
     own = _name(pick_dtype(config.training.precision, device))
-    for precision in (extent.precisions or (own,)) if LEARNING & {*extent.subjects} else ():
-        roof = measure_roof(device, precision)
-        machine |= {f"{precision} products": f"{roof.flops_per_s / 1e12:.3g} TFLOP/s"}
-        machine |= {"copies of memory": f"{roof.bytes_per_s / 1e9:.3g} GB/s"}
-        figures += _learning(with_options(config, {"precision": precision}), spec, roof, extent)
+    precisions = (extent.precisions or (own,)) if LEARNING & {*extent.subjects} else ()
+    for precision in precisions[:1]:
+        yield from _learning(with_options(config, {"precision": precision}), spec, extent, machine)
     if "environment" in extent.subjects:
-        figures += environment(config.environment, extent.repeats)
+        yield from environment(config.environment, extent.repeats)
     if "replay" in extent.subjects:
-        figures += replay(spec, config, device, extent.repeats)
-    return Report(machine, to_flat(config), _in_groups(figures))
+        yield from replay(spec, config, device, extent.repeats)
+    for precision in precisions[1:]:
+        yield from _learning(with_options(config, {"precision": precision}), spec, extent, machine)
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
@@ -91,26 +105,26 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _learning(config: Config, spec: EnvSpec, roof: Roof, extent: Extent) -> Iterator[Figure]:
-    """What depends on the precision: the gradient step by every path, its parts, acting, and training."""
+def _learning(config: Config, spec: EnvSpec, extent: Extent, machine: dict[str, Any]) -> Iterator[Figure]:
+    """What depends on the precision: the gradient step by every path, training, acting, parts of the step."""
     device, precision = pick_device(config.training.device), config.training.precision
-    trained: list[dict[str, Any]] = []
-    for path in paths_for(device):
-        options, variant = dict(path.options), Variant(device.type, precision, path.name)
-        chosen = with_options(config, options)
-        if "update" in extent.subjects:
-            yield from _update(chosen, spec, Stopwatch(variant, roof, extent.repeats), path)
-        if "training" in extent.subjects and options not in trained:  # a path may be no matter of options
-            trained.append(options)
-            yield train_a_stretch(chosen, variant, extent.rounds)
+    roof = measure_roof(device, precision)
+    machine[f"{precision} products"] = f"{roof.flops_per_s / 1e12:.3g} TFLOP/s"
+    machine["copies of memory"] = f"{roof.bytes_per_s / 1e9:.3g} GB/s"
+    paths = paths_for(device, config.training.update)
+    if "update" in extent.subjects:
+        for path in paths:
+            watch = Stopwatch(Variant(device.type, precision, path.name), roof, extent.repeats)
+            yield from _update(with_options(config, dict(path.options)), spec, watch, path)
+    if "training" in extent.subjects:
+        yield train_a_stretch(config, Variant(device.type, precision, paths[0].name), extent.rounds)
     watch = Stopwatch(Variant(device.type, precision), roof, extent.repeats)
-    agent = _agent(spec, config)
+    if "acting" in extent.subjects:
+        yield from acting(watch, _agent(spec, config))
     if "parts" in extent.subjects:
-        batch = _batch(spec, config, device)
+        agent, batch = _agent(spec, config), _batch(spec, config, device)
         yield from stages(watch, agent, batch)
         yield from networks(watch, agent, batch)
-    if "acting" in extent.subjects:
-        yield from acting(watch, agent)
 
 
 def _update(config: Config, spec: EnvSpec, watch: Stopwatch, path: UpdatePath) -> Iterator[Figure]:

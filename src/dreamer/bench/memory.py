@@ -26,10 +26,14 @@ def reset_peaks(device: torch.device) -> None:
 
 
 def peaks(device: torch.device, what: str, variant: Variant) -> Iterator[Figure]:
-    """The peaks of `what` since they were reset: resident memory of the process, and tensors on the GPU."""
+    """The peaks of `what` since they were reset: resident memory of the process, and of the GPU.
+
+    There, that of tensors, and what PyTorch has reserved for them, which no other program can have.
+    """
     yield _figure(f"process, peak of {what}", variant, status_bytes("VmHWM") or peak_memory_bytes())
     if device.type == "cuda":
         yield _figure(f"on the GPU, peak of {what}", variant, torch.cuda.max_memory_allocated(device))
+        yield _figure(f"reserved on the GPU, peak of {what}", variant, torch.cuda.max_memory_reserved(device))
 
 
 def status_bytes(name: str) -> int | None:

@@ -20,15 +20,15 @@ Update = Callable[[dict[str, Tensor]], Metrics]
 class UpdatePath:
     """One way: `make` turns an agent into what updates it on a batch `(B, L, ...)`.
 
-    `options` select the way in a whole run. It works on devices of the types `devices`, and is worth a
-    measurement on all of them but those `on_request`.
+    `options` select the way in a whole run; `devices` are the types of device that it works on. One that is
+    `on_request` is not measured unless it is wished for.
     """
 
     name: str
     make: Callable[[Agent], Update]
     options: Mapping[str, Any] = field(default_factory=dict)
     devices: tuple[str, ...] = ("cpu", "cuda")
-    on_request: tuple[str, ...] = ()
+    on_request: bool = False
 
 
 def _ready(path: str, agent: Agent) -> Update:
@@ -51,21 +51,21 @@ def _ready(path: str, agent: Agent) -> Update:
 PATHS = [
     UpdatePath("eager", lambda agent: agent.update, {"update": "eager"}),
     UpdatePath("captured", functools.partial(_ready, "captured"), {"update": "captured"}, devices=("cuda",)),
-    UpdatePath(
-        "compiled", functools.partial(_ready, "compiled"), {"update": "compiled"}, on_request=("cpu",)
-    ),
+    UpdatePath("compiled", functools.partial(_ready, "compiled"), {"update": "compiled"}, on_request=True),
 ]
 """Every way there is, the reference first: the others are measured against it and must agree with it."""
 
 
 def paths_for(device: torch.device, wish: str = "auto") -> list[UpdatePath]:
-    """Return the ways that are worth a measurement on a device, the reference first; or the one wished for.
+    """Return the ways to measure on a device, the one first that a run takes; or the one wished for.
 
     Raises `UserError` if there is none of this name for the device.
     """
     if wish != "auto":
         return [path_named(wish, device)]
-    return [path for path in PATHS if device.type in path.devices and device.type not in path.on_request]
+    usual = usual_path(device)
+    others = [path for path in PATHS if device.type in path.devices and not path.on_request]
+    return [usual, *(path for path in others if path is not usual)]
 
 
 def usual_path(device: torch.device) -> UpdatePath:

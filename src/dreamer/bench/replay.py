@@ -11,8 +11,10 @@ import torch
 from dreamer.bench.figure import Figure, Stopwatch, Variant
 from dreamer.bench.work import Roof, Work, bytes_of
 from dreamer.config import Config
+from dreamer.replay.device_replay import DeviceReplay
 from dreamer.replay.episode_file import Episode
-from dreamer.replay.feed import Prefetcher, to_device
+from dreamer.replay.feed import to_device
+from dreamer.replay.make import make_feed
 from dreamer.replay.sampler import SequenceSampler
 from dreamer.replay.store import EpisodeStore
 from dreamer.results.timing import copy_speed
@@ -25,7 +27,7 @@ ENDLESS = 10**9
 
 
 def replay(spec: EnvSpec, config: Config, device: torch.device, repeats: int) -> Iterator[Figure]:
-    """A batch drawn, and a batch handed out on `device` by the thread that draws ahead."""
+    """A batch drawn, and a batch handed out on `device` as a run does it."""
     environment, shape = config.environment, config.replay
     length = 1 + max(1, environment.time_limit // environment.action_repeat)
     roof = Roof(math.inf, copy_speed(torch.device("cpu")))
@@ -41,8 +43,10 @@ def replay(spec: EnvSpec, config: Config, device: torch.device, repeats: int) ->
         # Drawing copies a batch: each byte is read once and written once.
         work = Work(bytes=2 * bytes_of(to_device(out, "cpu").values()))
         yield on_cpu.measure(REPLAY, "sampling", lambda: sampler.sample(rng, out), work=work)
-        batches = Prefetcher(sampler, device).iterate(rng, ENDLESS)
-        yield on_device.measure(REPLAY, "batch on the device", lambda: next(batches))
+        feed = make_feed(config, spec, store, device)
+        name = "batch gathered on the device" if isinstance(feed, DeviceReplay) else "batch on the device"
+        batches = feed.iterate(rng, ENDLESS)
+        yield on_device.measure(REPLAY, name, lambda: next(batches))
         batches.close()
 
 
