@@ -133,8 +133,8 @@ def test_a_full_disk_leaves_no_new_directory(tmp_path: Path, monkeypatch: pytest
         ({"env": "toy:nothing"}, "There is no toy environment 'nothing'"),
         ({"env": "walker_walk"}, "is none of dmc:NAME"),
         ({"env": "gym:Blackjack-v1", "obs": "state"}, "neither image nor vector"),
-        ({"image_size": 20}, "too small for the encoder"),
-        ({"image_size": 8}, "--image-size is 8: it must be at least 16"),
+        ({"image_size": 20}, "--image-size is 20: it must be at least 22"),
+        ({"image_size": 8}, "--image-size is 8: it must be at least 22"),
     ],
 )
 def test_environments_that_do_not_fit_leave_nothing(tmp_path: Path, options: dict, message: str) -> None:
