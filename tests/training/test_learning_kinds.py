@@ -9,6 +9,10 @@ from training.test_learning import RANDOM, RUN
 
 PLAN = {"plan_horizon": 6, "plan_iterations": 4, "plan_candidates": 60, "plan_elites": 10}
 SETTINGS = {**RUN, **PLAN}
+CLEAR = {"train_steps": 30, "reward_scale": 10.0, "kl_scale": 0.1}
+"""Twice the updates, and weights by which rewards are learned well: all that these two agents go by."""
+NO_VALUE = {"agent": "no-value", "actor_lr": 5e-4, **CLEAR}
+PLANET = {"agent": "planet", **CLEAR}
 RANDOM_ON_THE_SLOPE = 30.0
 """Mean return of random actions on `toy:slope`, over ten episodes."""
 
@@ -16,15 +20,14 @@ RANDOM_ON_THE_SLOPE = 30.0
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "kind",
-    [{"agent": "no-value"}, {"agent": "planet"}, {"objective": "contrastive"}],
+    [NO_VALUE, PLANET, {"objective": "contrastive"}],
     ids=lambda kind: next(iter(kind.values())),
 )
 def test_a_toy_is_learned(kind, tmp_path: Path) -> None:
-    settings = config(env="toy:dot", obs="state", steps=2500, **SETTINGS, **kind)
+    settings = config(env="toy:dot", obs="state", steps=2500, **{**SETTINGS, **kind})
     run(settings, tmp_path)
-    assert (
-        metrics(tmp_path)[-1]["eval/return"] > 2 * RANDOM
-    )  # seeds 0, 1: 36, 38; 38, 21; contrastive 66 with seed 1
+    # no-value 52, 43, 43, 44 with seeds 0 to 3; planet 56, 54, 57, 50, 50, 62; contrastive 52, 53, 49
+    assert metrics(tmp_path)[-1]["eval/return"] > 2 * RANDOM
 
 
 @pytest.mark.timeout(300)
