@@ -1,18 +1,20 @@
 """Dreamer: learning behaviors by latent imagination (Hafner et al., ICLR 2020)."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dreamer.agents.policy import load_policy
+    from dreamer.api import export, train
 
-__all__ = ["load_policy"]
+__all__ = ["export", "load_policy", "train"]
 __version__ = "0.1.0"
+
+_HOME = {"train": "dreamer.api", "export": "dreamer.api", "load_policy": "dreamer.agents.policy"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import `load_policy` when it is asked for, so that environment workers do not load torch."""
-    if name == "load_policy":
-        from dreamer.agents.policy import load_policy
-
-        return load_policy
+    """Import a function when it is asked for: environment workers load no torch."""
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,34 @@
+"""From Python, each in one call: train, export; and `load_policy`, to act."""
+
+from pathlib import Path
+from typing import Any
+
+from dreamer.config import check, to_flat, with_options
+from dreamer.errors import UserError
+from dreamer.presets import preset as preset_named
+from dreamer.training.export import export_run
+from dreamer.training.trainer import Trainer
+
+
+def train(logdir: str | Path, preset: str = "auto", **options: Any) -> bool:
+    """Train in `logdir`, or go on there, as `dreamer train` does: `train("runs/dot", env="toy:dot", seed=1)`.
+
+    `options` are those of `dreamer train --help`, with underscores (`batch_size=16`; `lambda_`). Returns
+    whether the run is complete: Ctrl-C saves a checkpoint and stops. Raises `UserError` wherever the command
+    would end with a sentence.
+    """
+    config = preset_named(preset)
+    if unknown := options.keys() - to_flat(config).keys():
+        raise UserError(f"There is no option {min(unknown)!r}: `dreamer train --help` lists them.")
+    config = with_options(config, options)
+    check(config)
+    trainer = Trainer(config, Path(logdir))
+    try:
+        return trainer.run()
+    finally:
+        trainer.close()
+
+
+def export(run: str | Path, out: str | Path) -> None:
+    """Write the policy of a run as one file for `load_policy`, as `dreamer export` does."""
+    export_run(Path(run), Path(out))
