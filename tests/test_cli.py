@@ -278,6 +278,14 @@ def test_the_preset_sets_the_defaults_of_all_other_options() -> None:
     assert (options.config.behavior.horizon, options.config.model.units) == (9, 16)
 
 
+def test_an_atari_game_sets_defaults_too() -> None:
+    arguments = ["--preset", "laptop", "--env", "atari:pong", "--horizon", "9"]
+    config = cli._run_options(arguments, "dreamer train", cli.Train).config
+    assert config.model.pcont
+    assert (config.environment.time_limit, config.behavior.horizon) == (108_000, 9)
+    assert not cli._run_options(["--preset", "laptop"], "dreamer train", cli.Train).config.model.pcont
+
+
 def test_the_default_directory_says_what_runs_there() -> None:
     arguments = ["--preset", "debug", "--env", "gym:my:Env-v0", "--seed", "3"]
     logdir = cli._logdir(cli._run_options(arguments, "dreamer train", cli.Train))

@@ -33,6 +33,18 @@ def test_presets_are_fit_to_run(name: str) -> None:
     assert preset("auto") in (preset("paper"), preset("laptop"))
 
 
+@pytest.mark.parametrize("name", ["auto", "paper", "laptop", "atari"])
+def test_an_atari_game_is_played_by_the_papers_settings_for_games(name: str) -> None:
+    config = preset(name, "atari:boxing")
+    check(config)
+    options = to_flat(config)
+    assert options["time_limit"] == 108_000
+    assert (options["action_repeat"], options["horizon"], options["kl_scale"]) == (4, 10, 0.1)
+    assert (options["pcont"], options["clip_rewards"]) == (True, "tanh")
+    assert (options["units"] < 400) == (preset(name).model.units < 400)
+    assert preset(name, "dmc:walker_walk") == preset(name)
+
+
 def test_the_preset_paper_is_the_published_one() -> None:
     """Paper, Appendix A, and the official TF2 code."""
     published: dict[str, Any] = {

@@ -17,7 +17,7 @@ def train(logdir: str | Path, preset: str = "auto", **options: Any) -> bool:
     whether the run is complete: Ctrl-C saves a checkpoint and stops. Raises `UserError` wherever the command
     would end with a sentence.
     """
-    config = preset_named(preset)
+    config = preset_named(preset, options.get("env", ""))
     if unknown := options.keys() - to_flat(config).keys():
         raise UserError(f"There is no option {min(unknown)!r}: `dreamer train --help` lists them.")
     config = with_options(config, options)

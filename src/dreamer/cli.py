@@ -151,9 +151,10 @@ def _train(config: Config, logdir: Path, ranks: Ranks) -> None:
 
 
 def _run_options(arguments: list[str], prog: str, kind: type[Options]) -> Options:
-    """Read the options of a run; the preset, read first, sets the defaults of all others."""
+    """Read the options of a run; the preset, read first, sets the defaults of all others for the task."""
     name = _value_of("--preset", arguments) or "auto"
-    default = kind(preset=name, config=preset(name))  # pyright: ignore[reportArgumentType]
+    start = preset(name, _value_of("--env", arguments) or "")
+    default = kind(preset=name, config=start)  # pyright: ignore[reportArgumentType]
     options = tyro.cli(tyro.conf.OmitArgPrefixes[kind], args=arguments, default=default, prog=prog)
     check(options.config)
     from dreamer.envs.decision_time import settled  # simulators load only when they are needed

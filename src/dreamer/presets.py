@@ -77,33 +77,48 @@ def debug() -> Config:
     )
 
 
+GAMES = {
+    "env": "atari:pong",
+    "action_repeat": 4,
+    "time_limit": 108_000,
+    "horizon": 10,
+    "kl_scale": 0.1,
+    "clip_rewards": "tanh",
+    "pcont": True,
+}
+"""What the paper changes for Atari games (Appendix A)."""
+
+
 def atari() -> Config:
     """The paper's settings for Atari games, `--env atari:pong` and others (Appendix A); for a GPU."""
-    return with_options(
-        paper(),
-        {
-            "env": "atari:pong",
-            "action_repeat": 4,
-            "time_limit": 108_000,
-            "horizon": 10,
-            "kl_scale": 0.1,
-            "clip_rewards": "tanh",
-            "pcont": True,
-            "steps": 20_000_000,
-            "eval_every": 100_000,
-            "checkpoint_every": 100_000,
-            "video_every": 500_000,
-        },
-    )
+    lengths = {
+        "steps": 20_000_000,
+        "eval_every": 100_000,
+        "checkpoint_every": 100_000,
+        "video_every": 500_000,
+    }
+    return with_options(paper(), GAMES | lengths)
+
+
+def laptop_atari() -> Config:
+    """What `laptop` is for an Atari game; whole games are long, so few of them are played at random."""
+    return with_options(laptop(), GAMES | {"seed_episodes": 3})
 
 
 PRESETS = {"paper": paper, "laptop": laptop, "atari": atari, "debug": debug}
 
 
-def preset(name: str) -> Config:
-    """A preset by name; `auto` is `paper` with a GPU and `laptop` without."""
+OF_GAMES = {"paper": atari, "laptop": laptop_atari}
+
+
+def preset(name: str, env: str = "") -> Config:
+    """A preset by name; `auto` is `paper` with a GPU and `laptop` without.
+
+    Told of an Atari game `env`, both have the paper's settings for games.
+    """
     if name == "auto":
         name = "paper" if torch.cuda.is_available() else "laptop"
     if name not in PRESETS:
         raise UserError(f"There is no preset {name!r}: take auto, {', '.join(PRESETS)}.")
-    return PRESETS[name]()
+    of_games = OF_GAMES if env.startswith("atari:") else {}
+    return of_games.get(name, PRESETS[name])()

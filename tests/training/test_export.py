@@ -71,7 +71,12 @@ def saved(agent: ModelBasedAgent, path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "spec", "pcont"),
-    [("dreamer", MIXED, False), ("no-value", BUTTONS, True), ("planet", MIXED, False)],
+    [
+        ("dreamer", MIXED, False),
+        ("no-value", BUTTONS, True),
+        ("planet", MIXED, False),
+        ("planet", MIXED, True),
+    ],
 )
 @pytest.mark.parametrize("n", [1, 3])
 def test_acts_exactly_as_the_agent_that_has_learned(name, spec, pcont, n, tmp_path: Path) -> None:

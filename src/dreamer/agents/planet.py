@@ -23,7 +23,7 @@ class PlaNet(ModelBasedAgent):
         return Planner(size, b.plan_horizon, b.plan_iterations, b.plan_candidates, b.plan_elites)
 
     def choose(self, latent: State, explore: bool, generator: torch.Generator) -> Tensor:
-        """The first action of a fresh plan."""
+        """The first action of a fresh plan, which heeds the discount head if there is one."""
         model, noise = self.world_model, self.behavior.draw_noise(latent, generator)
         with autocast(self.device, self.dtype):
-            return self.behavior.plan(model.rssm, model.reward, latent, noise)
+            return self.behavior.plan(model.rssm, model.reward, latent, noise, model.pcont)
