@@ -1,14 +1,18 @@
 """Everything there is to find out on a GPU machine, in one call of limited length.
 
+    ready       always first: does everything import, and can pictures be drawn? If not, from states
     tests       the tests that need a GPU
     agreement   captured against eager in float32, and bfloat16 against float32
-    bench       `dreamer bench`, every path in both precisions
+    bench       `dreamer bench` of the run below, every path in both precisions
+    compiled    agreement and speed of compiled updates, which may fail without the rest
     sharing     several training processes at once (left out unless asked for by --steps)
     scale       how time and memory grow (left out unless asked for by --steps)
-    train       `walker_walk`, preset `paper`, for as long as is left; a second call goes on with it
+    train       `walker_walk`, preset `paper`, eight environments beside the learner, for as long as is left;
+                a second call goes on with it
 
 A step that fails is recorded and the next one begins; the exit status is then 1. Into --out go summary.json,
-log.txt with all that was printed, bench.json, and of training metrics.jsonl, config.json and curve.png.
+to which a second call adds, log.txt with all that was printed, bench.json and compiled.json, and of training
+metrics.jsonl, config.json and curve.png. Every file is written as soon as there is something to write.
 """
 
 import json
@@ -19,7 +23,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +33,26 @@ import tyro
 from tables import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-Step = Literal["tests", "agreement", "bench", "sharing", "scale", "train"]
+Step = Literal["tests", "agreement", "bench", "compiled", "sharing", "scale", "train"]
 Result = dict[str, Any]
-LIMITS = {"tests": 120.0, "agreement": 90.0, "bench": 200.0, "sharing": 240.0, "scale": 400.0}
-"""Seconds after which a step is ended, so that something is left for training."""
+LIMITS = {
+    "ready": 150.0,
+    "tests": 100.0,
+    "agreement": 90.0,
+    "bench": 190.0,
+    "compiled": 120.0,
+    "sharing": 240.0,
+    "scale": 400.0,
+}
+"""Seconds after which a step is ended."""
+TRAINING = 150.0
+"""Seconds that the steps before training leave to it, whatever their limits."""
+LEAST = 5.0
+"""Seconds with which it is worth to begin anything."""
+WORLDS = (("dmc:walker_walk", "image"), ("dmc:walker_walk", "state"), ("toy:dot", "image"))
+"""What to learn and from what: the first that works on the machine."""
+ENVIRONMENTS = 8
+"""Whose decisions are taken beside the learner: a GPU would wait for a single one."""
 TINY: dict[str, Any] = {
     "image_size": 32,
     "time_limit": 20,
@@ -54,7 +74,7 @@ class Options:
     """The run: a second call with the same one goes on with it."""
     seconds: float = 570.0
     """How long the whole call may take."""
-    steps: tuple[Step, ...] = ("tests", "agreement", "bench", "train")
+    steps: tuple[Step, ...] = ("tests", "agreement", "bench", "compiled", "train")
     """What to do, in this order."""
     saving: float = 45.0
     """Seconds of these that are kept for the last checkpoint and the curve."""
@@ -63,15 +83,18 @@ class Options:
     bench: str = ""
     """Further options of `dreamer bench`, in one word: --bench="--only update"."""
     train: str = ""
-    """Further options of `dreamer train`, in one word: --train="--num-envs 8"."""
+    """Further options of `dreamer train`, in one word: --train="--num-envs 4"."""
 
 
 class StepError(Exception):
-    """A step has failed; the message says how. `result` is what it found out all the same."""
+    """A step has failed; the message says how. `result` is what it found out all the same.
 
-    def __init__(self, message: str, result: Result | None = None) -> None:
+    `output` is what a command that failed has printed.
+    """
+
+    def __init__(self, message: str, result: Result | None = None, output: str = "") -> None:
         super().__init__(message)
-        self.result = result or {}
+        self.result, self.output = result or {}, output
 
 
 class Call:
@@ -82,18 +105,36 @@ class Call:
         self.deadline = time.monotonic() + options.seconds
         options.out.mkdir(parents=True, exist_ok=True)
         self.log = options.out / "log.txt"
-        self.summary: Result = {"seconds": options.seconds, "smoke": options.smoke, "steps": {}}
+        self.summary = self._summary_so_far()
+        self.env, self.obs = WORLDS[0]
+        self.reserved = 0.0  # seconds that belong to a later step
+
+    def _summary_so_far(self) -> Result:
+        """What earlier calls have found out."""
+        path = self.options.out / "summary.json"
+        before: Result = {}
+        with suppress(OSError, ValueError):
+            before = json.loads(path.read_text())
+        return {"smoke": self.options.smoke, "steps": before.get("steps", {})}
 
     def run(self) -> bool:
         """Take all steps; returns whether all went well."""
-        for name in self.options.steps:
-            started = time.monotonic()
+        steps = ("ready", *self.options.steps)
+        went_well = [self._take(name, "train" in steps[n + 1 :]) for n, name in enumerate(steps)]
+        return all(went_well)
+
+    def _take(self, name: str, training_follows: bool) -> bool:
+        """Take one step and write down what it gave, also if this script is asked to stop meanwhile."""
+        self.reserved = TRAINING if training_follows and self.options.seconds > 2 * TRAINING else 0.0
+        started, entry = time.monotonic(), {"ok": False, "error": "this script was stopped"}
+        try:
             entry = self._step(name)
+        finally:
             entry["seconds"] = round(time.monotonic() - started, 1)
             self.summary["steps"][name] = entry
-            write_json(self.options.out / "summary.json", self.summary)  # whatever comes after
-            print(f"{name}: {'ok' if entry['ok'] else entry['error']} ({entry['seconds']} s)")
-        return all(entry["ok"] for entry in self.summary["steps"].values())
+            write_json(self.options.out / "summary.json", self.summary)
+        print(f"{name}: {'ok' if entry['ok'] else entry['error']} ({entry['seconds']} s)")
+        return bool(entry["ok"])
 
     def _step(self, name: str) -> Result:
         try:
@@ -104,8 +145,8 @@ class Call:
             return {"ok": False, "error": f"{type(error).__name__}: {error}"}
 
     def left(self) -> float:
-        """Seconds until the deadline."""
-        return self.deadline - time.monotonic()
+        """Seconds until the deadline, or until what is reserved for a later step."""
+        return self.deadline - self.reserved - time.monotonic()
 
     def command(
         self, line: Sequence[object], limit: float, stop: signal.Signals = signal.SIGKILL
@@ -122,20 +163,26 @@ class Call:
             try:
                 status = process.wait(max(1.0, limit))
             except subprocess.TimeoutExpired:
-                status = _end(process, stop, self.options.saving)
+                status = _end(process, stop, self._patience())
             except BaseException:  # this script itself is asked to stop
-                _end(process, stop, self.options.saving)
+                _end(process, stop, self._patience())
                 raise
         return status, self.log.read_bytes()[begin:].decode(errors="replace")
+
+    def _patience(self) -> float:
+        """Seconds in which a command that was asked to stop may save what it has, some being kept for us."""
+        return max(1.0, min(self.options.saving, self.deadline - time.monotonic() - LEAST))
 
     def checked(self, line: Sequence[object], limit: float) -> str:
         """The output of a command that must end well and in time."""
         limit = min(limit, self.left())
+        if limit < LEAST:
+            raise StepError("no time was left for it")
         status, output = self.command(line, limit)
         if status == -signal.SIGKILL:
-            raise StepError(f"ended after {limit:.0f} s")
+            raise StepError(f"ended after {limit:.0f} s", output=output)
         if status:
-            raise StepError(f"exit status {status}: {_last_line(output)}")
+            raise StepError(f"exit status {status}: {_last_line(output)}", output=output)
         return output
 
 
@@ -165,6 +212,31 @@ def _tiny(*names: str) -> list[str]:
 # -- the steps -------------------------------------------------------------------------------------------
 
 
+def ready(call: Call) -> Result:
+    """Find the first of the worlds that works here, each tried in a process that may hang."""
+    tried: dict[str, str] = {}
+    for env, obs in WORLDS[2:] if call.options.smoke else WORLDS:
+        try:
+            output = call.checked(_python("benchmarks/ready.py", env, obs), LIMITS["ready"] / 2)
+        except StepError as failure:
+            tried[f"{env} from {obs}s"] = str(failure)
+            continue
+        found = json.loads(_last_line(output))
+        call.env, call.obs = env, obs
+        if found["backend"]:
+            os.environ["MUJOCO_GL"] = found["backend"]  # so that no later process looks for it again
+        if tried:
+            raise StepError(
+                f"{env} from {obs}s instead of what does not work here ({_reasons(tried)})", found
+            )
+        return found
+    raise StepError(f"nothing can be trained here ({_reasons(tried)})")
+
+
+def _reasons(tried: dict[str, str]) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in tried.items())
+
+
 def tests(call: Call) -> Result:
     """Every file with a test marked `gpu`; nothing else, so that no other package is missed."""
     files = [
@@ -179,33 +251,77 @@ def tests(call: Call) -> Result:
 
 def agreement(call: Call) -> Result:
     """The fast ways against the reference."""
-    sizes = ["--preset", "debug", "--options", json.dumps(TINY)] if call.options.smoke else []
-    limit = min(LIMITS["agreement"], call.left())
-    status, output = call.command(_python("benchmarks/agreement.py", *sizes), limit)
+    return _agreement(call, {}, LIMITS["agreement"])
+
+
+def _agreement(call: Call, options: dict[str, Any], limit: float) -> Result:
+    """What benchmarks/agreement.py finds, as far as it comes."""
+    small = {"preset": "debug", **TINY} if call.options.smoke else {"preset": "paper"}
+    preset, sizes = small.pop("preset"), {**small, **options}
+    line = ["benchmarks/agreement.py", "--preset", preset, "--options", json.dumps(sizes)]
+    error, output = "", ""
     try:
-        found = json.loads(_last_line(output))
-    except ValueError:
-        raise StepError(f"exit status {status}: {_last_line(output)}") from None
-    if status:
-        bad = ", ".join(f"{x['path']} {x['precision']} by {x['worst']:.2g}" for x in found if not x["good"])
-        raise StepError(f"too far from the reference: {bad}", {"compared": found})
+        output = call.checked(_python(*line), limit)
+    except StepError as failure:
+        error, output = str(failure), failure.output
+    found = _parsed(line for line in output.splitlines() if line.startswith("{"))
+    bad = ", ".join(f"{x['path']} {x['precision']} by {x['worst']:.2g}" for x in found if not x["good"])
+    if bad:
+        error = f"too far from the reference: {bad}"
+    if error:
+        raise StepError(error, {"compared": found})
     return {"compared": found}
 
 
 def bench(call: Call) -> Result:
     """`dreamer bench` into bench.json."""
-    out = call.options.out.resolve() / "bench.json"
+    extra = ["--precisions", "bfloat16", "float32", *call.options.bench.split()]
+    return _bench(call, "bench.json", extra, LIMITS["bench"])
+
+
+def _bench(call: Call, name: str, extra: list[str], limit: float) -> Result:
+    """The figures that matter most, as far as it comes; all are in the file."""
+    out = _new_file(call, name)
     smoke = ["--preset", "debug", *_tiny(), "--repeats", 1, "--rounds", 2, "--threads", 1]
-    sizes = smoke if call.options.smoke else ["--preset", "paper", "--env", "dmc:walker_walk"]
-    line = ["-m", "dreamer", "bench", *sizes, "--precisions", "float32", "bfloat16", "--json", out]
-    call.checked(_python(*line, *call.options.bench.split()), LIMITS["bench"])
-    steps = [f for f in json.loads(out.read_text())["figures"] if f["group"] in ("gradient step", "training")]
-    return {"figures": {_name(figure): figure["median"] for figure in steps}}
+    sizes = smoke if call.options.smoke else ["--preset", "paper"]
+    line = ["-m", "dreamer", "bench", *sizes, *_run(call), "--json", out]
+    try:
+        return _main_figures(_as_far_as_it_comes(call, _python(*line, *extra), limit, out))
+    except StepError as failure:
+        raise StepError(str(failure), _main_figures(failure.result)) from failure
+
+
+def _main_figures(report: Result) -> Result:
+    """The medians of gradient steps and of training."""
+    figures = [f for f in report.get("figures", []) if f["group"] in ("gradient step", "training")]
+    return {"figures": {_name(figure): figure["median"] for figure in figures}}
+
+
+def _new_file(call: Call, name: str) -> Path:
+    """Where a step writes what it has found so far; what an earlier call has left there is set aside."""
+    path = call.options.out.resolve() / name
+    if path.exists():
+        path.replace(path.with_suffix(".before.json"))
+    return path
+
+
+def _run(call: Call) -> list[object]:
+    """Options of the run, but for its sizes."""
+    count = 2 if call.options.smoke else ENVIRONMENTS
+    return ["--env", call.env, "--obs", call.obs, "--collect", "async", "--num-envs", count]
 
 
 def _name(figure: Result) -> str:
     variant = figure["variant"]
     return f"{figure['name']} ({figure['unit']}, {variant['precision']}, {variant['path']})"
+
+
+def compiled(call: Call) -> Result:
+    """Compiled updates: whether they agree, and how quick they are."""
+    limit = LIMITS["compiled"] * (2 if call.options.smoke else 0.5)  # on a busy CPU, compiling takes minutes
+    compared = _agreement(call, {"update": "compiled"}, limit)
+    extra = ["--update", "compiled", "--only", "update", "training", "--precisions", "bfloat16"]
+    return {**compared, **_bench(call, "compiled.json", extra, limit)}
 
 
 def sharing(call: Call) -> Result:
@@ -224,34 +340,50 @@ def sharing(call: Call) -> Result:
         3,
     ]
     sizes = [*smoke, "--threads", 1] if call.options.smoke else ["--preset", "paper"]
-    with_folder = ["--out", call.options.out.resolve()]
-    call.checked(_python("benchmarks/sharing.py", *with_folder, *sizes), LIMITS["sharing"])
-    return {"rows": json.loads((call.options.out / "sharing.json").read_text())["rows"]}
+    out = _new_file(call, "sharing.json")
+    line = _python("benchmarks/sharing.py", "--out", out.parent, *sizes)
+    return _as_far_as_it_comes(call, line, LIMITS["sharing"], out)
 
 
 def scale(call: Call) -> Result:
     """Growth of time and memory."""
     smoke = ["--preset", "debug", "--axes", '{"horizon": [2, 3]}', "--options", json.dumps(TINY)]
     sizes = [*smoke, "--repeats", 1, "--frames", 100] if call.options.smoke else ["--preset", "paper"]
-    with_folder = ["--out", call.options.out.resolve()]
-    call.checked(_python("benchmarks/scale.py", *with_folder, *sizes), LIMITS["scale"])
-    return {"files": ["scale.json", "scale.md", "scale.png"]}
+    out = _new_file(call, "scale.json")
+    line = _python("benchmarks/scale.py", "--out", out.parent, *sizes)
+    return _as_far_as_it_comes(call, line, LIMITS["scale"], out)
+
+
+def _as_far_as_it_comes(call: Call, line: Sequence[object], limit: float, out: Path) -> Result:
+    """Run a command that writes what it finds into `out`, and return that even if it fails."""
+    error = ""
+    try:
+        call.checked(line, limit)
+    except StepError as failure:
+        error = str(failure)
+    found = json.loads(out.read_text()) if out.exists() else {}
+    if error:
+        raise StepError(error, found)
+    return found
 
 
 def train(call: Call) -> Result:
     """Train until the time is up; the signal that ends it saves a checkpoint."""
-    options, logdir = call.options, call.options.logdir.resolve()
-    smoke = ["--preset", "debug", *_tiny(), "--eval-every", 200, "--video-every", 0, "--threads", 1]
-    sizes = smoke if options.smoke else ["--preset", "paper", "--env", "dmc:walker_walk"]
-    line = ["-m", "dreamer", "train", *sizes, "--steps", 10_000_000 if options.smoke else 1_000_000]
+    options, logdir = call.options, _logdir(call)
+    smoke = ["--preset", "debug", *_tiny(), "--eval-every", 200, "--threads", 1]
+    sizes = smoke if options.smoke else ["--preset", "paper", "--eval-every", 20_000]
+    # No videos: they need a program that such a machine may not have.
+    line = ["-m", "dreamer", "train", *sizes, *_run(call), "--video-every", 0]
     started, limit = time.monotonic(), call.left() - options.saving
-    if limit < 5:
+    if limit < LEAST:
         raise StepError("no time was left for it")
     before = _newest(logdir).get("env_step", 0)
-    words = _python(*line, "--logdir", logdir, *options.train.split())
+    steps = 10_000_000 if options.smoke else 1_000_000
+    words = _python(*line, "--steps", steps, "--logdir", logdir, *options.train.split())
     status, output = call.command(words, limit, stop=signal.SIGTERM)
     passed = time.monotonic() - started
-    result = {**_record(call, logdir), "resumed": "Resuming" in output, "env_step_before": before}
+    result = {"env": call.env, "obs": call.obs, **_record(call, logdir)}
+    result |= {"resumed": "Resuming" in output, "env_step_before": before}
     if "env_step" in result:
         result["frames_per_s_of_this_call"] = (result["env_step"] - before) / passed
     if status or not re.search(r"^(Stopped|Done) after", output, re.MULTILINE):
@@ -259,13 +391,31 @@ def train(call: Call) -> Result:
     return result
 
 
+def _logdir(call: Call) -> Path:
+    """The run's directory: of what is trained in place of the first world, one beside it."""
+    logdir = call.options.logdir.resolve()
+    instead = "" if call.options.smoke or (call.env, call.obs) == WORLDS[0] else f"-{call.env}-{call.obs}"
+    return logdir.with_name(logdir.name + instead.replace(":", "-"))
+
+
 def _newest(logdir: Path) -> Result:
     """The last line of a run's record, empty if there is none."""
+    return next(reversed(_lines(logdir)), {})
+
+
+def _lines(logdir: Path) -> list[Result]:
+    """A run's record."""
     path = logdir / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.is_file() else []
-    with suppress(ValueError, IndexError):
-        return json.loads(lines[-1])
-    return {}
+    return _parsed(path.read_text().splitlines()) if path.is_file() else []
+
+
+def _parsed(lines: Iterable[str]) -> list[Result]:
+    """What is in lines of JSON; the last may be cut off."""
+    found = []
+    for line in lines:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def _record(call: Call, logdir: Path) -> Result:
@@ -276,24 +426,21 @@ def _record(call: Call, logdir: Path) -> Result:
     newest = _newest(logdir)
     told = ("env_step", "grad_step", "seconds", "time/env_steps_per_s")
     result = {name: newest[name] for name in told if name in newest}
-    lines = (logdir / "metrics.jsonl").read_text().splitlines() if newest else []
-    returns = {}
-    for line in lines:
-        if "eval/return" in (metrics := json.loads(line)):
-            returns[metrics["env_step"]] = metrics["eval/return"]
+    returns = {x["env_step"]: x["eval/return"] for x in _lines(logdir) if "eval/return" in x}
     if returns:
         curve = call.options.out.resolve() / "curve.png"
-        status, output = call.command(
-            _python("-m", "dreamer", "plot", logdir, "--out", curve), call.options.saving
-        )
-        result["curve"] = _last_line(output) if status else curve.name
+        line = _python("-m", "dreamer", "plot", logdir, "--out", curve)
+        status, output = call.command(line, call.left() - 1)
+        result["curve"] = f"not drawn: {_last_line(output)}" if status else curve.name
     return {**result, "eval_returns": returns}
 
 
 STEPS: dict[str, Callable[[Call], Result]] = {
+    "ready": ready,
     "tests": tests,
     "agreement": agreement,
     "bench": bench,
+    "compiled": compiled,
     "sharing": sharing,
     "scale": scale,
     "train": train,

@@ -7,9 +7,11 @@ from typing import Any
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content`, in folders made for it."""
+    """Write `content`, whole or not at all, in folders made for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(content, indent=1) + "\n")
+    part.replace(path)
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
