@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -49,7 +49,7 @@ class DenseHead(nn.Module):
 
     def layers_over_time(self) -> list[Layer]:
         """All layers, for one loop over time."""
-        return [linear_over_time(layer) for layer in (*self.hidden, self.out)]
+        return [linear_over_time(cast(nn.Linear, layer)) for layer in (*self.hidden, self.out)]
 
 
 class ScalarHead(DenseHead):
