@@ -40,7 +40,7 @@ LIMITS = {
     "tests": 100.0,
     "agreement": 90.0,
     "bench": 190.0,
-    "compiled": 120.0,
+    "compiled": 160.0,
     "sharing": 240.0,
     "scale": 400.0,
 }
