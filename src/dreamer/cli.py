@@ -309,7 +309,7 @@ def bench(arguments: list[str]) -> int:
 
     baseline = Report.read(options.baseline) if options.baseline else None
     extent = Extent(options.repeats, options.rounds, options.precisions, options.only or SUBJECTS)
-    report = run_bench(options.config, extent)
+    report = run_bench(options.config, extent, options.json)
     if options.json:
         report.write(options.json)
     ratios = baselines.slowdowns(report, baseline) if baseline else {}

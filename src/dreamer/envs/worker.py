@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import traceback
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -164,10 +164,16 @@ def serve(descriptor: int) -> None:
         except (EOFError, ConnectionError):
             return  # The parent is done, or gone.
         except UserError as error:
-            connection.send(Failure(str(error)))
+            _report(connection, str(error))
         except Exception as error:
             traceback.print_exc()
-            connection.send(Failure(f"{type(error).__name__}: {error} (its traceback is printed above)"))
+            _report(connection, f"{type(error).__name__}: {error} (its traceback is printed above)")
+
+
+def _report(connection: Connection, failure: str) -> None:
+    """Say what went wrong, if anybody is still there to hear it: another worker may have failed before."""
+    with suppress(ConnectionError):
+        connection.send(Failure(failure))
 
 
 def _answer(env: gym.Env, command: str, argument: Any) -> Any:

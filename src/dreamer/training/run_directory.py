@@ -28,8 +28,8 @@ HARMLESS = frozenset(
 )
 """Options that a resumed run may change: none of them alters what an update does."""
 
-FROM_HERE_ON = frozenset(["precision", "model_lr", "actor_lr", "value_lr", "clip"])
-"""Options that may change too, for a run whose updates are no longer finite: a warning names them."""
+FROM_HERE_ON = frozenset(["update", "precision", "model_lr", "actor_lr", "value_lr", "clip"])
+"""Options that may change too, as another machine or updates that are not finite ask; a warning says so."""
 
 LOCK = ".lock"
 NONE_YET = "none-yet"
