@@ -301,3 +301,22 @@ def test_an_error_that_is_not_the_users_keeps_its_traceback(monkeypatch: pytest.
     with pytest.raises(ZeroDivisionError):
         cli.main()
     assert not issubclass(ZeroDivisionError, UserError)
+
+
+@pytest.mark.render
+def test_a_refusal_leaves_no_simulator_behind(tmp_path: Path) -> None:
+    """One that is not closed prints the traceback of its OpenGL context when Python ends."""
+    options = [
+        "--preset",
+        "debug",
+        "--env",
+        "dmc:cartpole_balance",
+        "--device",
+        "cpu",
+        "--update",
+        "captured",
+    ]
+    result = command("train", *options, "--logdir", tmp_path / "run")
+    assert result.returncode == 2
+    assert re.fullmatch(r"dreamer: --update captured needs a CUDA GPU: .*\n", result.stderr)
+    assert not (tmp_path / "run").exists()

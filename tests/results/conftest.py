@@ -7,10 +7,10 @@ import pytest
 def make_run(tmp_path):
     """Write a run directory with evaluations `{env_step: return}`."""
 
-    def make(name, env, evaluations, seed=0, tail=""):
+    def make(name, env, evaluations, seed=0, tail="", **options):
         run = tmp_path / name
         run.mkdir()
-        (run / "config.json").write_text(json.dumps({"env": env, "seed": seed}))
+        (run / "config.json").write_text(json.dumps({"env": env, "seed": seed, **options}))
         lines = [
             {
                 "env_step": step,

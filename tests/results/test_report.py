@@ -20,6 +20,16 @@ def test_rows(make_run):
     ]
 
 
+def test_runs_with_other_options_are_not_averaged(make_run):
+    runs = [
+        make_run("a", "dmc:walker_stand", {100_000: 500.0}, seed=0, threads=1, units=200),
+        make_run("b", "dmc:walker_stand", {100_000: 400.0}, seed=1, threads=2, units=200),
+        make_run("c", "dmc:walker_stand", {100_000: 100.0}, seed=2, threads=1, units=400),
+    ]
+    rows = results_table(runs).splitlines()[2:]
+    assert [row.split(" | ")[1:4:2] for row in rows] == [["2", "450 ± 50"], ["1", "100"]]
+
+
 def test_no_runs():
     with pytest.raises(UserError, match="No results"):
         results_table([])

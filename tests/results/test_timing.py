@@ -22,3 +22,7 @@ def test_an_update_is_timed_as_a_run_takes_it(monkeypatch: pytest.MonkeyPatch) -
     cost = timing.time_agent(SPEC, config)
     assert order == ["eager", "ready", "all"]
     assert cost.checkpoint > 10_000
+
+
+def test_a_call_that_takes_no_time_is_not_repeated_for_ever() -> None:
+    assert len(timing.call_times(lambda: None, budget=60.0)) == timing.MOST_CALLS

@@ -26,6 +26,11 @@ class Run:
     env_step: np.ndarray
     mean: np.ndarray
     seconds: float
+    options: str
+    """All options but the seed and those that change no result: where they agree, runs may be averaged."""
+
+
+NO_MATTER = ("seed", "threads", "worker_timeout", "eval_every", "checkpoint_every", "video_every")
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,7 @@ def read_run(run: Path) -> Run:
         env_step=np.array(env_step, float),
         mean=np.array([points[step]["eval/return"] for step in env_step], float),
         seconds=points[env_step[-1]].get("seconds", 0.0),
+        options=json.dumps({key: x for key, x in config.items() if key not in NO_MATTER}, sort_keys=True),
     )
 
 

@@ -17,7 +17,7 @@ HEAD = (
 
 
 def results_table(runs: Sequence[Path]) -> str:
-    """Return a Markdown table: one row for each task and number of frames.
+    """Return a Markdown table: one row for each task, number of frames and set of options.
 
     Ours is the last evaluation of each run, mean and standard deviation over seeds; so is the official
     code's (five seeds). A task that nobody published has dashes.
@@ -30,15 +30,16 @@ def results_table(runs: Sequence[Path]) -> str:
     rows = [
         _row(task, frames, same)
         for task, group in by_task([read_run(Path(run)) for run in runs]).items()
-        for frames, same in _by_frames(group).items()
+        for (frames, _), same in _alike(group).items()
     ]
     return HEAD + "\n".join(rows) + "\n"
 
 
-def _by_frames(runs: list[Run]) -> dict[int, list[Run]]:
-    groups: dict[int, list[Run]] = defaultdict(list)
+def _alike(runs: list[Run]) -> dict[tuple[int, str], list[Run]]:
+    """Runs that differ in nothing but their seed, by their frames and options."""
+    groups: dict[tuple[int, str], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.env_step[-1]):
-        groups[int(run.env_step[-1])].append(run)
+        groups[int(run.env_step[-1]), run.options].append(run)
     return groups
 
 

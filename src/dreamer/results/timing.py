@@ -27,6 +27,10 @@ class AgentCost:
     checkpoint: int
 
 
+MOST_CALLS = 10_000
+"""Of a call that takes next to no time, more tell nothing more."""
+
+
 def seconds_per_call(
     call: Callable[[], object], device: torch.device | None = None, budget: float = 2.0
 ) -> float:
@@ -47,8 +51,10 @@ def call_times(
     """
     times: list[float] = []
     _timed(call, prepare(), device)  # It allocates, compiles and chooses kernels.
-    while len(times) < least or sum(times) < budget:
+    spent = 0.0
+    while len(times) < least or (spent < budget and len(times) < MOST_CALLS):
         times.append(_timed(call, prepare(), device))
+        spent += times[-1]
     return times
 
 

@@ -3,6 +3,7 @@
 What is due follows from the counters alone, so a run that stops between any two steps goes on exactly there.
 """
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,25 @@ class Trainer:
         # With `async` a simulator here would take turns with the learner. And where those that collect are
         # watched by a timeout, so is the one that evaluates.
         workers = self.schedule.collect == "async" or num_envs > 1
-        self.envs = VectorEnv(config.environment, num_envs, seed, workers)
-        self.eval_envs = VectorEnv(evaluated(config.environment), 1, seed, workers)
-        self.agent: Agent = lead(make_agent(self.envs.spec, config), config, ranks or Ranks())
-        self.update = make_update(self.agent, self.schedule.update)
-        self.collector = make_collector(self.envs, self.agent, config)
+        with contextlib.ExitStack() as undo:  # what was begun ends if anything after it is refused
+            self.envs = undo.enter_context(
+                contextlib.closing(VectorEnv(config.environment, num_envs, seed, workers))
+            )
+            self.eval_envs = undo.enter_context(
+                contextlib.closing(VectorEnv(evaluated(config.environment), 1, seed, workers))
+            )
+            self.agent: Agent = lead(make_agent(self.envs.spec, config), config, ranks or Ranks())
+            self.update = make_update(self.agent, self.schedule.update)
+            self.collector = undo.enter_context(
+                contextlib.closing(make_collector(self.envs, self.agent, config))
+            )
+            self._count_from_nothing()
+            undo.callback(self.run_directory.unlock)
+            self._open()
+            undo.pop_all()
+
+    def _count_from_nothing(self) -> None:
+        """Where a run stands before its first frame."""
         self.counters = Counters()
         self.learning_start: int | None = None  # env_step at which the random episodes were over
         self.episodes = 0
@@ -69,11 +84,6 @@ class Trainer:
         self.means = Mean()
         self.skipped: torch.Tensor | int = 0  # updates in a row left out because a gradient was not finite
         self.finished_at: int | None = None  # env_step of the final evaluation
-        try:
-            self._open()
-        except BaseException:
-            self.close()
-            raise
 
     def _open(self) -> None:
         """Take the directory, and go on from its checkpoint if it has one."""
