@@ -96,6 +96,8 @@ class ModelConfig:
     """The KL term is not pushed below this many nats."""
     free_nats_per: Literal["batch", "element"] = "batch"
     """Compare the mean KL of the batch with the free nats (TF2), or that of every step (paper, TF1)."""
+    free_nats_scale: float = 0.0
+    """Share of the KL's weight that is left below the free nats, from 0 (paper: none) to 1."""
     kl_scale: float = 1.0
     """Weight of the KL term."""
     pcont: bool = False
@@ -249,6 +251,7 @@ MAY_BE_ZERO = frozenset(
         "action_repeat",
         "capacity",
         "free_nats",
+        "free_nats_scale",
         "kl_scale",
         "pcont_scale",
         "gamma",
@@ -274,7 +277,7 @@ MAY_BE_ZERO = frozenset(
     ]
 )
 MAY_BE_NEGATIVE = frozenset(["camera"])
-AT_MOST_ONE = ("gamma", "lambda_", "epsilon", "epsilon_min", "sticky_actions")
+AT_MOST_ONE = ("gamma", "lambda_", "epsilon", "epsilon_min", "sticky_actions", "free_nats_scale")
 LARGEST_SEED = 2**32 - 1
 
 

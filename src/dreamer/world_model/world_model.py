@@ -85,7 +85,7 @@ class WorldModel(nn.Module):
             contrast = CONTRASTS[self.config.contrast]
             log_probs["contrast"] = contrast(posterior.feat, *self.state_model(embed))
         kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
-        loss = self.config.kl_scale * self._above_free_nats(kl, average)
+        loss = self.config.kl_scale * self._kl_loss(kl, average)
         scales = {"reward": self.config.reward_scale, "pcont": self.config.pcont_scale}
         for key, log_prob in log_probs.items():
             loss = loss - log_prob.mean() * scales.get(key, 1.0)
@@ -95,6 +95,11 @@ class WorldModel(nn.Module):
         metrics["model/posterior_entropy"] = gaussian.mean_entropy(posterior.std)
         metrics["model/loss"] = loss.detach()
         return loss, metrics, posterior
+
+    def _kl_loss(self, kl: Tensor, average: Average = this_batch) -> Tensor:
+        """The KL `(B, T)` above the free nats, and below them a share of it: a mean."""
+        above, share = self._above_free_nats(kl, average), self.config.free_nats_scale
+        return above if share == 0 else (1 - share) * above + share * kl.mean()
 
     def _above_free_nats(self, kl: Tensor, average: Average = this_batch) -> Tensor:
         """The mean of the KL `(B, T)`, cut off below.
