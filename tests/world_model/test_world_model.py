@@ -63,6 +63,24 @@ def test_under_the_free_nats_the_kl_has_no_gradient() -> None:
     assert grads[1000.0] is None or not grads[1000.0].any()
 
 
+@pytest.mark.parametrize("free_nats", [0.0, 1000.0])
+@pytest.mark.parametrize("per", ["batch", "element"])
+def test_a_share_of_the_kl_may_be_left_under_the_free_nats(free_nats: float, per: str) -> None:
+    """Above the free nats the KL weighs 1 as ever; below them, a quarter."""
+    data, gradients = batch(), {}
+    for share in (0.0, 0.25, 1.0):
+        torch.manual_seed(0)
+        model = world_model(free_nats=free_nats, free_nats_scale=share, free_nats_per=per)
+        loss, metrics, _ = model.loss(data, _noise(data))
+        kl, others = metrics["model/kl"], metrics["model/image_loss"] + metrics["model/reward_loss"]
+        expected = others + share * kl + (1 - share) * torch.clamp(kl, min=free_nats)
+        torch.testing.assert_close(loss.detach(), expected)
+        gradients[share] = torch.autograd.grad(loss, model.rssm.prior_out.weight)[0]
+    of_the_kl = {0.25: 0.25 if free_nats else 1.0, 0.0: 0.0 if free_nats else 1.0}
+    for share, weight in of_the_kl.items():
+        torch.testing.assert_close(gradients[share], weight * gradients[1.0])
+
+
 def test_a_batch_is_learned() -> None:
     """Reward and vector of one batch are predicted far better after some steps, and the KL stays finite."""
     model, data = world_model(STATE_SPEC, free_nats=0.1, units=32, deter=16), batch(STATE_SPEC, 4, 6)

@@ -1,6 +1,6 @@
 """The world model and its loss (paper, Section 4, Eq. 10; TF2 dreamer.py:157-177).
 
-    loss = kl_scale * max(mean KL(posterior || prior), free_nats)
+    loss = kl_scale * max(mean KL(posterior || prior), free_nats)     [below them: see free_nats_scale]
            - mean ln q(o_t | s_t) - reward_scale * mean ln q(r_t | s_t)
            [- pcont_scale * mean ln q(discount_t | s_t)]
 
