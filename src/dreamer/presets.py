@@ -36,9 +36,14 @@ def laptop() -> Config:
             "batch_length": 20,
             "cnn_depth": 16,
             "units": 200,
-            "free_nats": 1.0,
+            "reward_scale": 10.0,
+            "free_nats": 5.0,
+            "free_nats_scale": 0.1,
+            "seed_episodes": 10,
+            "seed_frames": 10_000,
             "pretrain": 1000,
-            "train_steps": 50,
+            "warmup": 300,
+            "train_steps": 75,
             "model_lr": 1e-3,
             "actor_lr": 8e-5,
             "value_lr": 1.5e-4,
@@ -102,7 +107,7 @@ def atari() -> Config:
 
 def laptop_atari() -> Config:
     """What `laptop` is for an Atari game; whole games are long, so few of them are played at random."""
-    return with_options(laptop(), GAMES | {"seed_episodes": 3})
+    return with_options(laptop(), GAMES | {"free_nats_scale": 1.0, "seed_episodes": 3, "seed_frames": 5000})
 
 
 PRESETS = {"paper": paper, "laptop": laptop, "atari": atari, "debug": debug}
