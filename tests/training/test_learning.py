@@ -18,14 +18,15 @@ BATCH = {
     "pretrain": 100,
     "warmup": 60,
 }
-RATES = {"model_lr": 2e-3, "actor_lr": 2e-4, "value_lr": 1e-3, "gamma": 0.9, "free_nats": 1.0}
+RATES = {"model_lr": 2e-3, "actor_lr": 2e-4, "value_lr": 1e-3, "gamma": 0.9}
+WEIGHTS = {"reward_scale": 1.0, "free_nats": 1.0, "free_nats_scale": 0.0}
 EPISODES = {"time_limit": 100, "action_repeat": 4, "seed_episodes": 5, "seed_frames": 1000}
 EVALUATION = {"eval_every": 0, "final_eval_episodes": 10}
-RUN = {**SIZES, **BATCH, **RATES, **EPISODES, **EVALUATION}
+RUN = {**SIZES, **BATCH, **RATES, **WEIGHTS, **EPISODES, **EVALUATION}
 
 
 @pytest.mark.timeout(300)  # some 40 s on a core of its own
 def test_a_toy_is_learned(tmp_path: Path) -> None:
     settings = config(env="toy:dot", steps=5000, **RUN)
     run(settings, tmp_path)
-    assert metrics(tmp_path)[-1]["eval/return"] > 3 * RANDOM  # seeds 0 to 3: 58, 52, 54, 36
+    assert metrics(tmp_path)[-1]["eval/return"] > 3 * RANDOM  # seeds 0 to 3: 56, 55, 59, 34
