@@ -95,7 +95,10 @@ GAMES = {
 
 
 def atari() -> Config:
-    """The paper's settings for Atari games, `--env atari:pong` and others (Appendix A); for a GPU."""
+    """The paper's settings for Atari games, `--env atari:pong` and others (Appendix A); for a GPU.
+
+    Not yet run to the end by us: a score and a time will stand here when it has been.
+    """
     lengths = {
         "steps": 20_000_000,
         "eval_every": 100_000,
