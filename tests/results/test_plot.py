@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from dreamer.errors import UserError
-from dreamer.results.plot import plot_runs
+from dreamer.results.curves import read_run
+from dreamer.results.plot import how_many, plot_runs
 
 
 def read(path):
@@ -23,6 +24,15 @@ def test_a_panel_for_each_task(make_run, tmp_path):
     assert two.height == one.height
     colors = {color for _, color in one.getcolors(1 << 20) or []}
     assert {(200, 64, 47), (63, 111, 159), (138, 138, 138)} <= colors  # ours, official, paper
+
+
+def test_only_runs_that_are_otherwise_alike_are_called_seeds(make_run):
+    curve = {0: 0.0, 1000: 1.0}
+    one, two = (read_run(make_run(f"w-{seed}", "dmc:walker_stand", curve, seed)) for seed in (0, 1))
+    other = read_run(make_run("other", "dmc:walker_stand", curve, 2, gamma=0.5))
+    assert how_many([one]) == "1 seed"
+    assert how_many([one, two]) == "2 seeds"
+    assert how_many([one, two, other]) == "3 runs"
 
 
 def test_an_environment_that_nobody_published(make_run, tmp_path):

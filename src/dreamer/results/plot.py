@@ -98,13 +98,20 @@ def _panel(ax: "Axes", task: str, runs: list[Run]) -> None:
         _published(ax, task, end)
     _ours(ax, runs)
     ax.set_title(task.replace("_", " "), loc="left", fontsize=10)
-    ax.set_title("1 seed" if len(runs) == 1 else f"{len(runs)} seeds", loc="right", fontsize=8, color=OURS)
+    ax.set_title(how_many(runs), loc="right", fontsize=8, color=OURS)
     ax.set_xlim(0, 1.04 * end)
     if known:
         ax.set_ylim(0, _top(ax))
     ax.grid(axis="y", color="#e9e9e9", linewidth=0.6)
     ax.locator_params(axis="x", nbins=5)
     ax.xaxis.set_major_formatter(_frames)
+
+
+def how_many(runs: list[Run]) -> str:
+    """Count seeds, if the runs differ in nothing else, and otherwise runs."""
+    alike = len({run.options for run in runs}) == 1
+    noun = "seed" if alike else "run"
+    return f"{len(runs)} {noun}" + ("s" if len(runs) > 1 else "")
 
 
 def _paper_curve(task: str, end: float) -> Curve:
