@@ -20,10 +20,10 @@ def laptop() -> Config:
     Decisions are 40 ms apart: four frames of a cartpole, where two show too little of a swing, and two of a
     walker.
 
-    Seen after 100,000 frames, one seed each (official code at the same frames, read off its curve), on one
-    core of a busy machine: `walker_stand` 583 (478) in 40 minutes, `cartpole_swingup` 226 (221) in 52.
-    With `--warmup 300 --seed-episodes 15 --seed-frames 15000`: `cartpole_swingup` 294 in 47 minutes (another
-    seed), and `cartpole_balance` 294 (614) in 35, which falls short, as it does without.
+    Seen after 100,000 frames (official code at the same frames, read off its curve), on one core of a busy
+    machine: `walker_stand` 870 and 902 (478) in 36 minutes, `cartpole_swingup` 319 and 259 (221) in 40,
+    `cartpole_balance` 197 (614) in 34, which falls short. With `--kl-scale 0.1 --free-nats 0
+    --free-nats-scale 0 --train-steps 50` it had 580, once.
     """
     return with_options(
         paper(),
