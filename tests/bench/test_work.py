@@ -2,11 +2,27 @@ import pytest
 import torch
 from torch import nn
 
+from dreamer.agents.side_by_side import SideBySide
 from dreamer.bench.work import Roof, Work, bytes_of, count_flops, measure_roof
 
 
 def test_products_are_counted_as_two_operations():
     assert count_flops(lambda: torch.zeros(3, 4) @ torch.zeros(4, 5)) == 2 * 3 * 4 * 5
+
+
+def test_what_another_thread_does_beside_counts_too():
+    beside, threads = SideBySide(torch.device("cpu")), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        both = count_flops(
+            lambda: beside.run(
+                lambda: torch.zeros(3, 4) @ torch.zeros(4, 5), lambda: torch.zeros(3, 4) @ torch.zeros(4, 6)
+            )
+        )
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert both == 2 * 3 * 4 * (5 + 6)
 
 
 def test_convolutions_forward_and_backward():

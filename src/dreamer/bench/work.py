@@ -42,8 +42,14 @@ def count_flops(call: Callable[[], object]) -> int:
 
     Elementwise operations are not counted: they move bytes rather than compute.
     """
-    with FlopCounterMode(display=False) as counter:
-        call()
+    threads = torch.get_num_threads()
+    # A counter sees its own thread alone; with one core, behaviour learning does not take another.
+    torch.set_num_threads(1)
+    try:
+        with FlopCounterMode(display=False) as counter:
+            call()
+    finally:
+        torch.set_num_threads(threads)
     return counter.get_total_flops()
 
 
