@@ -162,7 +162,7 @@ def test_bench_compares_with_a_baseline(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(json.loads(second.read_text())["figures"]) == len(report["figures"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp_path: Path) -> None:
     options = ["train", *SHORT, "--video-every", "0", "--logdir", "run", "--steps"]
     code, out, err = _signalled(number, *options, "100000000", cwd=tmp_path)
@@ -177,6 +177,19 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
     again = command(*options, env_step + 50, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("Resuming toy:dot in run\n")
+
+
+def test_a_run_that_nobody_reads_any_more_stops_and_saves(tmp_path: Path) -> None:
+    line = [sys.executable, "-u", "-m", "dreamer", "train", *SHORT, "--logdir", "run", "--steps", "100000000"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(line, env=_environment(), cwd=tmp_path, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()  # as `| head -1` does
+        assert process.wait(timeout=100) == 0
+        assert not process.stderr.read()
+    assert list((tmp_path / "run" / "checkpoint").glob("step-*"))
 
 
 def _signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int, str, str]:

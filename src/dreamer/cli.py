@@ -5,6 +5,7 @@ Every option of a run has a flat name (`--horizon 15`); `dreamer train --help` l
 
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -18,6 +19,7 @@ from dreamer.agents.ranks import Ranks, leave
 from dreamer.config import Config, check
 from dreamer.errors import UserError
 from dreamer.presets import preset
+from dreamer.training.output import discard
 
 Device = Literal["auto", "cpu", "cuda"]
 PresetName = Literal["auto", "paper", "laptop", "atari", "debug"]
@@ -339,6 +341,9 @@ def main() -> None:
         status = 2
     except KeyboardInterrupt:
         status = 130
+    except BrokenPipeError:  # `dreamer ... | head` has seen enough
+        discard(sys.stdout)
+        status = 128 + signal.SIGPIPE
     leave(status)
 
 

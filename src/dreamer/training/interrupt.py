@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask a run to stop at the next safe point; a second one stops it at once."""
+"""Ctrl-C, SIGTERM and a closed terminal ask a run to stop at the next safe point."""
 
 import contextlib
 import os
@@ -6,12 +6,15 @@ import signal
 from types import FrameType, TracebackType
 from typing import Self
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HEARD = "Stopping after this step; once more stops at once.\n"
 
 
 class Interrupt:
-    """While entered, the first signal is confirmed and sets `requested`; the second: `KeyboardInterrupt`."""
+    """While entered, the first signal is confirmed and sets `requested`; the second: `KeyboardInterrupt`.
+
+    SIGHUP, of which a closing terminal sends several, only ever asks; under `nohup` it stays ignored.
+    """
 
     def __init__(self) -> None:
         self.requested = False
@@ -19,6 +22,8 @@ class Interrupt:
 
     def __enter__(self) -> Self:
         for number in SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue
             self._previous[number] = signal.signal(number, self._handle)  # type: ignore[assignment]
         return self
 
@@ -29,10 +34,11 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and number != signal.SIGHUP:
             raise KeyboardInterrupt
-        self.requested = True
-        _say_at_once(HEARD)
+        if not self.requested:
+            self.requested = True
+            _say_at_once(HEARD)
 
 
 def _say_at_once(line: str) -> None:

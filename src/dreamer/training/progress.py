@@ -11,6 +11,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from dreamer.training.output import Output
+
 PATIENCE = 30.0
 """Seconds without news after which a plain line is printed all the same."""
 
@@ -39,7 +41,8 @@ class Progress:
         self.grad_step = 0
         self.train_return: float | None = None
         self.eval_return: float | None = None
-        self._console = console or Console(highlight=False)
+        self._output = Output()
+        self._console = console or Console(file=self._output, highlight=False)  # pyright: ignore[reportArgumentType]
         self._every, self._window = every, window
         self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), start)])
         self._last_line = time.monotonic() - every
@@ -84,6 +87,11 @@ class Progress:
     def message(self, text: str) -> None:
         """Print a sentence above the display."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @property
+    def lost(self) -> bool:
+        """Whether standard output has gone, and with it whoever watched the run."""
+        return self._output.lost
 
     @property
     def speed(self) -> float:

@@ -128,7 +128,7 @@ class Trainer:
 
     @property
     def _stop(self) -> bool:
-        return self.interrupt.requested
+        return self.interrupt.requested or self.recorder.progress.lost
 
     def close(self) -> None:
         """Stop the environments, and let others train here."""
