@@ -21,7 +21,9 @@ def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.
 
     Raises `UserError` if the replay is to be in the memory of a GPU that is too small for it.
     """
-    sampler = SequenceSampler(store, config.replay.batch_size, config.replay.batch_length)
+    sampler = SequenceSampler(
+        store, config.replay.batch_size, config.replay.batch_length, config.replay.edges
+    )
     elements = planned_elements(config)
     needed, free = elements * bytes_per_decision(spec), free_gpu_memory(device)
     where = config.replay.replay_device
