@@ -101,6 +101,9 @@ class ModelConfig:
     """Compare the mean KL of the batch with the free nats (TF2), or that of every step (paper, TF1)."""
     free_nats_scale: float = 0.0
     """Share of the KL's weight that is left below the free nats, from 0 (paper: none) to 1."""
+    free_nats_for: Literal["both", "posterior"] = "both"
+    """What the free nats spare: posterior and prior (paper), or the posterior alone, so that the prior always
+    learns to foretell it at the KL's full weight."""
     kl_scale: float = 1.0
     """Weight of the KL term."""
     pcont: bool = False

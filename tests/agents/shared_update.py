@@ -27,6 +27,7 @@ CASES: dict[str, tuple[EnvSpec, dict[str, Any]]] = {
     "above the free nats, but half of the batch is below": (SPEC, {"free_nats": "above"}),
     "below the free nats, but half of the batch is above": (SPEC, {"free_nats": "below"}),
     "a share of the KL left below": (SPEC, {"free_nats": "below", "free_nats_scale": 0.25}),
+    "free nats for the posterior": (SPEC, {"free_nats": "below", "free_nats_for": "posterior"}),
 }
 ROWS = 4
 

@@ -81,6 +81,27 @@ def test_a_share_of_the_kl_may_be_left_under_the_free_nats(free_nats: float, per
         torch.testing.assert_close(gradients[share], weight * gradients[1.0])
 
 
+@pytest.mark.parametrize("per", ["batch", "element"])
+def test_free_nats_may_spare_the_posterior_alone(per: str) -> None:
+    """Above the free nats all is as ever; below them the prior's gradient stays, and the posterior's goes."""
+    data, found = batch(), {}
+    for spared in ("both", "posterior"):
+        for free_nats in (0.0, 1000.0):
+            torch.manual_seed(0)
+            model = world_model(free_nats=free_nats, free_nats_for=spared, free_nats_per=per)
+            model.log_probs = lambda feat, data: {}  # pyright: ignore[reportAttributeAccessIssue]
+            loss, _, _ = model.loss(data, _noise(data))
+            weights = [model.rssm.prior_out.weight, model.rssm.posterior_out.weight]
+            gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+            found[spared, free_nats] = loss.detach(), *gradients
+    torch.testing.assert_close(found["posterior", 0.0], found["both", 0.0])
+    value, of_prior, of_posterior = found["posterior", 1000.0]
+    torch.testing.assert_close(value, found["both", 1000.0][0])
+    torch.testing.assert_close(of_prior, found["both", 0.0][1])
+    # Of the posterior, what is left is what helps to foretell later states.
+    assert 0 < of_posterior.norm() < found["both", 0.0][2].norm()
+
+
 def test_a_batch_is_learned() -> None:
     """Reward and vector of one batch are predicted far better after some steps, and the KL stays finite."""
     model, data = world_model(STATE_SPEC, free_nats=0.1, units=32, deter=16), batch(STATE_SPEC, 4, 6)

@@ -1,6 +1,6 @@
 """The world model and its loss (paper, Section 4, Eq. 10; TF2 dreamer.py:157-177).
 
-    loss = kl_scale * max(mean KL(posterior || prior), free_nats)     [below them: see free_nats_scale]
+    loss = kl_scale * max(mean KL(posterior || prior), free_nats)     [below them: see _kl_loss]
            - mean ln q(o_t | s_t) - reward_scale * mean ln q(r_t | s_t)
            [- pcont_scale * mean ln q(discount_t | s_t)]
 
@@ -85,7 +85,7 @@ class WorldModel(nn.Module):
             contrast = CONTRASTS[self.config.contrast]
             log_probs["contrast"] = contrast(posterior.feat, *self.state_model(embed))
         kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
-        loss = self.config.kl_scale * self._kl_loss(kl, average)
+        loss = self.config.kl_scale * self._kl_loss(kl, posterior, prior, average)
         scales = {"reward": self.config.reward_scale, "pcont": self.config.pcont_scale}
         for key, log_prob in log_probs.items():
             loss = loss - log_prob.mean() * scales.get(key, 1.0)
@@ -96,8 +96,21 @@ class WorldModel(nn.Module):
         metrics["model/loss"] = loss.detach()
         return loss, metrics, posterior
 
-    def _kl_loss(self, kl: Tensor, average: Average = this_batch) -> Tensor:
-        """The KL `(B, T)` above the free nats, and below them a share of it: a mean."""
+    def _kl_loss(self, kl: Tensor, posterior: State, prior: State, average: Average) -> Tensor:
+        """The mean of the KL `(B, T)`, free of charge below the free nats, or at a share of it.
+
+        If they are for the posterior alone, the prior gets the gradient of the whole KL all the same, added as a
+        term of value zero: above the free nats that is the published loss, value and gradient.
+        """
+        if self.config.free_nats_for == "both":
+            return self._charged(kl, average)
+        towards = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean.detach(), prior.std.detach())
+        foretold = gaussian.kl_divergence(
+            posterior.mean.detach(), posterior.std.detach(), prior.mean, prior.std
+        ).mean()
+        return self._charged(towards, average) + foretold - foretold.detach()
+
+    def _charged(self, kl: Tensor, average: Average) -> Tensor:
         above, share = self._above_free_nats(kl, average), self.config.free_nats_scale
         return above if share == 0 else (1 - share) * above + share * kl.mean()
 
