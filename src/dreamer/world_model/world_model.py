@@ -104,7 +104,9 @@ class WorldModel(nn.Module):
         """
         if self.config.free_nats_for == "both":
             return self._charged(kl, average)
-        towards = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean.detach(), prior.std.detach())
+        towards = gaussian.kl_divergence(
+            posterior.mean, posterior.std, prior.mean.detach(), prior.std.detach()
+        )
         foretold = gaussian.kl_divergence(
             posterior.mean.detach(), posterior.std.detach(), prior.mean, prior.std
         ).mean()
