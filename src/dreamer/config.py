@@ -60,8 +60,8 @@ class ReplayConfig:
     batch_length: int = 50
     """Steps per sequence (L)."""
     edges: Literal["rare", "even"] = "rare"
-    """How often the first and last steps of episodes are drawn: `rare`, as published, where every window is as
-    likely; `even`, no less often than those in between."""
+    """How often the first and last steps of episodes are drawn: `rare`, as published, where all windows are
+    equally likely; `even`, no less often than those in between."""
     capacity: int = 0
     """Most decisions kept on disk, oldest episodes out first; 0 keeps all."""
     replay_device: Literal["auto", "device", "disk"] = "auto"

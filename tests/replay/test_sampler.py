@@ -6,11 +6,14 @@ from scipy.stats import chisquare
 
 from dreamer.errors import UserError
 from dreamer.replay import EpisodeStore, SequenceSampler
+from dreamer.replay.sampler import Edges
 
 
 @pytest.fixture
 def make_sampler(tmp_path, counting_episode):
-    def make(lengths, batch_size: int, batch_length: int, edges="rare", **options) -> SequenceSampler:
+    def make(
+        lengths, batch_size: int, batch_length: int, edges: Edges = "rare", **options
+    ) -> SequenceSampler:
         store = EpisodeStore(tmp_path, **options)
         for number, length in enumerate(lengths):
             store.append(counting_episode(number, length))

@@ -4,10 +4,10 @@ A row is a window of an episode: the episode uniform over all, then its start un
 last element is reached too.
 # TF2: the official code draws the start below n-L-1 and never trains on an episode's last element.
 
-Few of these windows hold an episode's first elements: only one in n-L+1 holds the very first, L times as many an
-element of the middle. With `edges="even"` starts are drawn from L-1 elements before the episode up to its last one,
-and those outside 0..n-L moved to the nearest inside, so that no element is drawn less often than one of the middle
-(as in the code of DreamerV2, which oversamples the ends of episodes).
+Few of these windows hold an episode's first elements: only one in n-L+1 holds the very first, L times as many
+an element of the middle. With `edges="even"` starts are drawn from L-1 elements before the episode up to its
+last one, and those outside 0..n-L moved to the nearest inside, so that no element is drawn less often than
+one of the middle (`prioritize_ends` of DreamerV2's code does so for the end alone).
 
 An episode shorter than the row is taken whole, and the row goes on with further uniformly drawn episodes from
 their start until it is full (the last one cut); `is_first` marks where each begins. The official code leaves

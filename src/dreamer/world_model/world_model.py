@@ -8,7 +8,7 @@ Means are over batch and time, densities are summed over their own features. Of 
 Figure 8), `contrastive` has J_S of `contrastive.py` in place of ln q(o_t | s_t), `reward-only` has nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +99,7 @@ class WorldModel(nn.Module):
     def _kl_loss(self, kl: Tensor, posterior: State, prior: State, average: Average) -> Tensor:
         """The mean of the KL `(B, T)`, free of charge below the free nats, or at a share of it.
 
-        If they are for the posterior alone, the prior gets the gradient of the whole KL all the same, added as a
+        If they are for the posterior alone, the prior gets the gradient of the whole KL all the same, as a
         term of value zero: above the free nats that is the published loss, value and gradient.
         """
         if self.config.free_nats_for == "both":
@@ -171,3 +171,7 @@ class WorldModel(nn.Module):
         return {
             key: (x.float() + 0.5).clamp(0, 1) if key in self.spec.images else x for key, x in means.items()
         }
+
+
+def _detached(tensors: Iterable[Tensor]) -> list[Tensor]:
+    return [tensor.detach() for tensor in tensors]
