@@ -15,9 +15,9 @@ def make_sampler(tmp_path, counting_episode):
         lengths, batch_size: int, batch_length: int, edges: Edges = "rare", **options
     ) -> SequenceSampler:
         store = EpisodeStore(tmp_path, **options)
-        for number, length in enumerate(lengths):
-            store.append(counting_episode(number, length))
-        return SequenceSampler(store, batch_size, batch_length, edges)
+        for number, elements in enumerate(lengths):
+            store.append(counting_episode(number, elements))
+        return SequenceSampler(store, size, length, edges)
 
     return make
 
