@@ -11,9 +11,7 @@ from dreamer.replay.sampler import Edges
 
 @pytest.fixture
 def make_sampler(tmp_path, counting_episode):
-    def make(
-        lengths, batch_size: int, batch_length: int, edges: Edges = "rare", **options
-    ) -> SequenceSampler:
+    def make(lengths, size: int, length: int, edges: Edges = "rare", **options) -> SequenceSampler:
         store = EpisodeStore(tmp_path, **options)
         for number, elements in enumerate(lengths):
             store.append(counting_episode(number, elements))
