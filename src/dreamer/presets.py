@@ -21,9 +21,8 @@ def laptop() -> Config:
     walker.
 
     Seen after 100,000 frames (official code at the same frames, read off its curve), on one core of a busy
-    machine: `walker_stand` 870 and 902 (478) in 36 minutes, `cartpole_swingup` 319 and 259 (221) in 40,
-    `cartpole_balance` 197 (614) in 34, which falls short. With `--kl-scale 0.1 --free-nats 0
-    --free-nats-scale 0 --train-steps 50` it had 580, once.
+    machine: `walker_stand` 595 (478) in 39 minutes, `cartpole_swingup` 367 (221) in 41, `cartpole_balance` 752
+    and 659 (614) in 37 and 41.
     """
     return with_options(
         paper(),
