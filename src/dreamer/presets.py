@@ -10,8 +10,8 @@ def paper() -> Config:
     """The published hyperparameters (paper, Appendix A), for a GPU.
 
     Not yet run to the end by us: a score and a time will stand here when it has been. To expect is the
-    official code's curve, which `dreamer plot` draws. On two CPU cores one of its 100,000 updates takes 3.3 s:
-    four days in all.
+    official code's curve, which `dreamer plot` draws. On two CPU cores an update takes 3.3 s, its 100,000
+    four days.
     """
     return Config()
 
