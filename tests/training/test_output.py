@@ -23,6 +23,5 @@ def test_a_reader_that_left_is_noticed_once() -> None:
         output.write("text")
         output.flush()
         assert output.lost
-        print(
-            "more", file=file, flush=True
-        )  # to the null device: neither this nor closing the file complains
+        # To the null device: neither this nor closing the file complains.
+        print("more", file=file, flush=True)

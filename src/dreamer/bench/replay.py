@@ -14,8 +14,7 @@ from dreamer.config import Config
 from dreamer.replay.device_replay import DeviceReplay
 from dreamer.replay.episode_file import Episode
 from dreamer.replay.feed import to_device
-from dreamer.replay.make import make_feed
-from dreamer.replay.sampler import SequenceSampler
+from dreamer.replay.make import make_feed, make_sampler
 from dreamer.replay.store import EpisodeStore
 from dreamer.results.timing import copy_speed
 from dreamer.spec import EnvSpec
@@ -28,7 +27,7 @@ ENDLESS = 10**9
 
 def replay(spec: EnvSpec, config: Config, device: torch.device, repeats: int) -> Iterator[Figure]:
     """A batch drawn, and a batch handed out on `device` as a run does it."""
-    environment, shape = config.environment, config.replay
+    environment = config.environment
     length = 1 + max(1, environment.time_limit // environment.action_repeat)
     roof = Roof(math.inf, copy_speed(torch.device("cpu")))
     on_cpu = Stopwatch(Variant("cpu"), roof, repeats)
@@ -38,7 +37,7 @@ def replay(spec: EnvSpec, config: Config, device: torch.device, repeats: int) ->
         rng = np.random.default_rng(0)
         for _ in range(EPISODES):
             store.append(random_episode(spec, length, rng))
-        sampler = SequenceSampler(store, shape.batch_size, shape.batch_length)
+        sampler = make_sampler(config.replay, store)
         out = sampler.allocate()
         # Drawing copies a batch: each byte is read once and written once.
         work = Work(bytes=2 * bytes_of(to_device(out, "cpu").values()))

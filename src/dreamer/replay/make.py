@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from dreamer.config import Config
+from dreamer.config import Config, ReplayConfig
 from dreamer.errors import UserError
 from dreamer.replay.device_replay import DeviceReplay
 from dreamer.replay.feed import Feed, Prefetcher
@@ -21,9 +21,7 @@ def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.
 
     Raises `UserError` if the replay is to be in the memory of a GPU that is too small for it.
     """
-    sampler = SequenceSampler(
-        store, config.replay.batch_size, config.replay.batch_length, config.replay.edges
-    )
+    sampler = make_sampler(config.replay, store)
     elements = planned_elements(config)
     needed, free = elements * bytes_per_decision(spec), free_gpu_memory(device)
     where = config.replay.replay_device
@@ -35,6 +33,11 @@ def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.
     if where == "device" or (where == "auto" and free is not None and needed <= LARGEST_SHARE * free):
         return DeviceReplay(sampler, device, elements)
     return Prefetcher(sampler, device)
+
+
+def make_sampler(config: ReplayConfig, store: EpisodeStore) -> SequenceSampler:
+    """Batches of `store` as a run draws them."""
+    return SequenceSampler(store, config.batch_size, config.batch_length, config.edges)
 
 
 def planned_elements(config: Config) -> int:

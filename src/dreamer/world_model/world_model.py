@@ -8,7 +8,7 @@ Means are over batch and time, densities are summed over their own features. Of 
 Figure 8), `contrastive` has J_S of `contrastive.py` in place of ln q(o_t | s_t), `reward-only` has nothing.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -104,15 +104,13 @@ class WorldModel(nn.Module):
         """
         if self.config.free_nats_for == "both":
             return self._charged(kl, average)
-        towards = gaussian.kl_divergence(
-            posterior.mean, posterior.std, prior.mean.detach(), prior.std.detach()
-        )
-        foretold = gaussian.kl_divergence(
-            posterior.mean.detach(), posterior.std.detach(), prior.mean, prior.std
-        ).mean()
-        return self._charged(towards, average) + foretold - foretold.detach()
+        q, p = (posterior.mean, posterior.std), (prior.mean, prior.std)
+        of_posterior = gaussian.kl_divergence(*q, *_detached(p))
+        of_prior = gaussian.kl_divergence(*_detached(q), *p).mean()
+        return self._charged(of_posterior, average) + of_prior - of_prior.detach()
 
     def _charged(self, kl: Tensor, average: Average) -> Tensor:
+        """The mean of the KL `(B, T)` above the free nats, and a share of what is below them."""
         above, share = self._above_free_nats(kl, average), self.config.free_nats_scale
         return above if share == 0 else (1 - share) * above + share * kl.mean()
 
@@ -173,5 +171,6 @@ class WorldModel(nn.Module):
         }
 
 
-def _detached(tensors: Iterable[Tensor]) -> list[Tensor]:
-    return [tensor.detach() for tensor in tensors]
+def _detached(moments: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    mean, std = moments
+    return mean.detach(), std.detach()
