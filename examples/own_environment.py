@@ -86,6 +86,7 @@ OPTIONS = {
     "train_every": 100,
     "train_steps": 15,  # updates per 100 frames
     "free_nats": 1.0,
+    "rep_scale": 1.0,
     "kl_scale": 1.0,
     "reward_scale": 1.0,
     "model_lr": 2e-3,

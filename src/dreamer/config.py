@@ -99,13 +99,10 @@ class ModelConfig:
     """The KL term is not pushed below this many nats."""
     free_nats_per: Literal["batch", "element"] = "batch"
     """Compare the mean KL of the batch with the free nats (TF2), or that of every step (paper, TF1)."""
-    free_nats_scale: float = 0.0
-    """Share of the KL's weight that is left below the free nats, from 0 (paper: none) to 1."""
-    free_nats_for: Literal["both", "posterior"] = "both"
-    """What the free nats spare: posterior and prior (paper), or the posterior alone, so that the prior always
-    learns to foretell it at the KL's full weight."""
     kl_scale: float = 1.0
     """Weight of the KL term."""
+    rep_scale: float = 1.0
+    """Share of the KL's gradient that reaches the posterior; the prior always gets all of it (DreamerV3)."""
     pcont: bool = False
     """Learn a discount head, for tasks that end early: dreams, and plans of `planet`, count up to an end."""
     pcont_layers: int = 3
@@ -257,7 +254,7 @@ MAY_BE_ZERO = frozenset(
         "action_repeat",
         "capacity",
         "free_nats",
-        "free_nats_scale",
+        "rep_scale",
         "kl_scale",
         "pcont_scale",
         "gamma",
@@ -283,7 +280,7 @@ MAY_BE_ZERO = frozenset(
     ]
 )
 MAY_BE_NEGATIVE = frozenset(["camera"])
-AT_MOST_ONE = ("gamma", "lambda_", "epsilon", "epsilon_min", "sticky_actions", "free_nats_scale")
+AT_MOST_ONE = ("gamma", "lambda_", "epsilon", "epsilon_min", "sticky_actions")
 LARGEST_SEED = 2**32 - 1
 
 

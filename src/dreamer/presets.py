@@ -35,13 +35,11 @@ def laptop() -> Config:
             "render": "fast",
             "batch_size": 10,
             "batch_length": 20,
-            "edges": "even",
             "cnn_depth": 16,
             "units": 200,
             "reward_scale": 10.0,
-            "free_nats": 5.0,
-            "free_nats_scale": 0.1,
-            "free_nats_for": "posterior",
+            "free_nats": 0.0,
+            "rep_scale": 0.1,
             "seed_episodes": 10,
             "seed_frames": 10_000,
             "pretrain": 1000,
@@ -113,7 +111,7 @@ def atari() -> Config:
 
 def laptop_atari() -> Config:
     """What `laptop` is for an Atari game; whole games are long, so few of them are played at random."""
-    return with_options(laptop(), GAMES | {"free_nats_scale": 1.0, "seed_episodes": 3, "seed_frames": 5000})
+    return with_options(laptop(), GAMES | {"rep_scale": 1.0, "seed_episodes": 3, "seed_frames": 5000})
 
 
 PRESETS = {"paper": paper, "laptop": laptop, "atari": atari, "debug": debug}

@@ -26,8 +26,7 @@ CASES: dict[str, tuple[EnvSpec, dict[str, Any]]] = {
     "free nats per element": (SPEC, {"free_nats_per": "element", "free_nats": 0.1}),
     "above the free nats, but half of the batch is below": (SPEC, {"free_nats": "above"}),
     "below the free nats, but half of the batch is above": (SPEC, {"free_nats": "below"}),
-    "a share of the KL left below": (SPEC, {"free_nats": "below", "free_nats_scale": 0.25}),
-    "free nats for the posterior": (SPEC, {"free_nats": "below", "free_nats_for": "posterior"}),
+    "scaled gradient of the posterior": (SPEC, {"free_nats": 0.0, "rep_scale": 0.1}),
 }
 ROWS = 4
 

@@ -26,8 +26,7 @@ KINDS: dict[str, tuple[EnvSpec, dict[str, Any]]] = {
     "contrast in a window": (BOX, {"objective": "contrastive", "contrast": "window"}),
     "reward only": (BOX, {"objective": "reward-only"}),
     "free nats per element": (BOX, {"free_nats_per": "element"}),
-    "a share of the KL below the free nats": (BOX, {"free_nats_scale": 0.1}),
-    "free nats for the posterior": (BOX, {"free_nats_for": "posterior", "free_nats_scale": 0.1}),
+    "scaled gradient of the posterior": (BOX, {"rep_scale": 0.1}),
     "as in the first code": (BOX, {"clip_rewards": "tanh", "bootstrap": "second-last"}),
 }
 

@@ -20,7 +20,7 @@ BATCH = {
     "warmup": 60,
 }
 RATES = {"model_lr": 2e-3, "actor_lr": 2e-4, "value_lr": 1e-3, "gamma": 0.9}
-WEIGHTS = {"reward_scale": 1.0, "free_nats": 1.0, "free_nats_scale": 0.0, "free_nats_for": "both"}
+WEIGHTS = {"reward_scale": 1.0, "free_nats": 1.0, "rep_scale": 1.0}
 EPISODES = {"time_limit": 100, "action_repeat": 4, "seed_episodes": 5, "seed_frames": 1000}
 EVALUATION = {"eval_every": 0, "final_eval_episodes": 10}
 RUN = {**SIZES, **BATCH, **RATES, **WEIGHTS, **EPISODES, **EVALUATION}

@@ -1,6 +1,6 @@
 """The world model and its loss (paper, Section 4, Eq. 10; TF2 dreamer.py:157-177).
 
-    loss = kl_scale * max(mean KL(posterior || prior), free_nats)     [below them: see _kl_loss]
+    loss = kl_scale * max(mean KL(posterior || prior), free_nats)
            - mean ln q(o_t | s_t) - reward_scale * mean ln q(r_t | s_t)
            [- pcont_scale * mean ln q(discount_t | s_t)]
 
@@ -84,35 +84,27 @@ class WorldModel(nn.Module):
         if self.state_model is not None:
             contrast = CONTRASTS[self.config.contrast]
             log_probs["contrast"] = contrast(posterior.feat, *self.state_model(embed))
-        kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
-        loss = self.config.kl_scale * self._kl_loss(kl, posterior, prior, average)
+        kl, kl_loss = self._kl_loss(posterior, prior, average)
+        loss = self.config.kl_scale * kl_loss
         scales = {"reward": self.config.reward_scale, "pcont": self.config.pcont_scale}
         for key, log_prob in log_probs.items():
             loss = loss - log_prob.mean() * scales.get(key, 1.0)
         metrics = {f"model/{key}_loss": -value.mean().detach() for key, value in log_probs.items()}
-        metrics["model/kl"] = kl.mean().detach()
+        metrics["model/kl"] = kl.mean()
         metrics["model/prior_entropy"] = gaussian.mean_entropy(prior.std)
         metrics["model/posterior_entropy"] = gaussian.mean_entropy(posterior.std)
         metrics["model/loss"] = loss.detach()
         return loss, metrics, posterior
 
-    def _kl_loss(self, kl: Tensor, posterior: State, prior: State, average: Average) -> Tensor:
-        """The mean of the KL `(B, T)`, free of charge below the free nats, or at a share of it.
+    def _kl_loss(self, posterior: State, prior: State, average: Average) -> tuple[Tensor, Tensor]:
+        """KL(posterior || prior) of every step `(B, T)`, and its mean above the free nats.
 
-        If they are for the posterior alone, the prior gets the gradient of the whole KL all the same, as a
-        term of value zero: above the free nats that is the published loss, value and gradient.
+        With `rep_scale` the gradient that reaches the posterior is scaled (DreamerV3's `rep`, beside `dyn` 1).
         """
-        if self.config.free_nats_for == "both":
-            return self._charged(kl, average)
-        q, p = (posterior.mean, posterior.std), (prior.mean, prior.std)
-        of_posterior = gaussian.kl_divergence(*q, *_detached(p))
-        of_prior = gaussian.kl_divergence(*_detached(q), *p).mean()
-        return self._charged(of_posterior, average) + of_prior - of_prior.detach()
-
-    def _charged(self, kl: Tensor, average: Average) -> Tensor:
-        """The mean of the KL `(B, T)` above the free nats, and a share of what is below them."""
-        above, share = self._above_free_nats(kl, average), self.config.free_nats_scale
-        return above if share == 0 else (1 - share) * above + share * kl.mean()
+        scale = self.config.rep_scale
+        mean, std = scale_gradient(posterior.mean, scale), scale_gradient(posterior.std, scale)
+        kl = gaussian.kl_divergence(mean, std, prior.mean, prior.std)
+        return kl.detach(), self._above_free_nats(kl, average)
 
     def _above_free_nats(self, kl: Tensor, average: Average = this_batch) -> Tensor:
         """The mean of the KL `(B, T)`, cut off below.
@@ -171,6 +163,6 @@ class WorldModel(nn.Module):
         }
 
 
-def _detached(moments: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    mean, std = moments
-    return mean.detach(), std.detach()
+def scale_gradient(x: Tensor, scale: float) -> Tensor:
+    """`x` itself, whose gradient is multiplied by `scale` on its way back."""
+    return x.detach() + scale * (x - x.detach())
