@@ -1,64 +1,125 @@
-"""What every agent can do."""
+"""An algorithm at work: on its device, in its precision, with its random state, saved and loaded.
 
-from typing import Any, Literal, Protocol
+The algorithms (`dreamer.py`, `planet.py`, `no_value.py`, `random.py`) know nothing of all this.
+"""
+
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dreamer.agents.dreamer import Dreamer
+from dreamer.agents.no_value import NoValue
+from dreamer.agents.planet import PlaNet
 from dreamer.agents.policy_state import PolicyState
-from dreamer.agents.ranks import Ranks
-from dreamer.spec import EnvSpec
+from dreamer.agents.precision import autocast, pick_device, pick_dtype, set_float32_precision
+from dreamer.agents.random import Random
+from dreamer.config import Config
+from dreamer.errors import UserError
+from dreamer.types import Batch, EnvSpec, Metrics, Observation, Phase
+from dreamer.world_model.rssm import State
 
-Observation = dict[str, np.ndarray]
-Metrics = dict[str, Tensor]
-Learning = Literal["model", "model and value", "all"]
-"""Which networks an update trains: the world model before the actor, and between them the value model."""
+Algorithm = Dreamer | NoValue | PlaNet | Random
 
 
-class Agent(Protocol):
-    """Acts on observations of N environments and learns from batches of sequences."""
+class Agent:
+    """Acts on observations of N environments and learns from batches of sequences.
 
-    spec: EnvSpec
-    device: torch.device
-    learns: bool
-    """Whether `update` does anything."""
-    ranks: Ranks
-    """The processes it learns together with; `Ranks()` for none."""
+    Of several processes that learn together (`rank` of `ranks`) each has its own rows of a batch; every process draws
+    the noise of the whole batch and takes its share, so that all together do what one would do alone.
+    """
+
+    def __init__(self, algorithm: Algorithm, config: Config, rank: int = 0, ranks: int = 1):
+        self.algorithm, self.spec = algorithm, algorithm.spec
+        self.device = pick_device(config.training.device)
+        self.dtype = pick_dtype(config.training.precision, self.device)
+        set_float32_precision(self.device, self.dtype)
+        self.algorithm.to(self.device)
+        self.generator = torch.Generator(self.device).manual_seed(config.training.seed)
+        self.rank, self.ranks = rank, ranks
 
     @property
-    def predicts(self) -> bool:
-        """Whether `open_loop` can be asked for."""
-        ...
+    def trainable(self) -> bool:
+        """Whether `update` can be called."""
+        return not isinstance(self.algorithm, Random)
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether `open_loop` can be called."""
+        return not isinstance(self.algorithm, Random) and bool(self.algorithm.world_model.decoder.keys)
+
+    # -- learning ----------------------------------------------------------------------------------------
+
+    def update(self, batch: Batch, phase: Phase = "all") -> Metrics:
+        """Take one gradient step on a batch `(B, T, ...)`; nothing here waits for the device."""
+        assert not isinstance(self.algorithm, Random)
+        rows, length = batch["reward"].shape
+        noise = self.algorithm.draw_noise(rows * self.ranks, length, self.generator)
+        if self.ranks > 1:
+            dims = {"filter": 0, "action": 1, "state": 1}
+            noise = {key: x.chunk(self.ranks, dims[key])[self.rank] for key, x in noise.items()}
+        with autocast(self.device, self.dtype):
+            return self.algorithm.update(batch, noise, phase)
+
+    def open_loop(self, batch: Batch, context: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Predict `(B, T, ...)` from its first `context` steps and its actions; see `WorldModel.open_loop`.
+
+        Raises `UserError` if there is no decoder.
+        """
+        if isinstance(self.algorithm, Random) or not self.has_decoder:
+            raise UserError("This agent has no decoder to show what it predicts: train another --agent.")
+        shape = (*batch["reward"].shape, self.algorithm.world_model.rssm.stoch)
+        noise = torch.randn(shape, generator=generator, device=self.device)
+        return self.algorithm.world_model.open_loop(batch, context, noise)
+
+    # -- acting ------------------------------------------------------------------------------------------
 
     def initial_state(self, n: int) -> PolicyState:
-        """The filter's state before the first observation of `n` episodes."""
-        ...
+        """Return what `policy` begins the episodes of `n` environments with: zeros."""
+        action = torch.zeros(n, self.spec.action.size, device=self.device)
+        if isinstance(self.algorithm, Random):
+            return PolicyState(State(*action.new_zeros(4, n, 0)), action)
+        return PolicyState(self.algorithm.world_model.rssm.initial(n), action)
 
     def policy(
         self, obs: Observation, state: PolicyState, explore: bool, generator: torch.Generator
     ) -> tuple[np.ndarray, PolicyState]:
-        """Actions `(N, A)` for observations `(N, ...)`, and the filter's next state."""
-        ...
-
-    def update(self, batch: dict[str, Tensor], learning: Learning = "all") -> Metrics:
-        """One gradient step on a batch `(B, L, ...)` of the networks that are `learning`."""
-        ...
-
-    def open_loop(
-        self, batch: dict[str, Tensor], context: int, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Decoded observations of `(B, T, ...)`, of which only the first `context` steps are seen."""
-        ...
+        """Return actions `(N, A)` for observations `(N, ...)`, and the next state."""
+        tensors = {key: torch.as_tensor(x, device=self.device) for key, x in obs.items()}
+        # Single steps are float32; a search of thousands of plans is as precise as an update.
+        dtype = self.dtype if isinstance(self.algorithm, PlaNet) else torch.float32
+        with autocast(self.device, dtype):
+            state = self.algorithm.act(tensors, state, explore, generator)
+        return state.action.cpu().numpy(), state
 
     def acting_state(self) -> dict[str, Any]:
-        """All of the present state that `policy` depends on."""
-        ...
+        """Return all that `policy` depends on (references, no copies)."""
+        grad_step = 0 if isinstance(self.algorithm, Random) else self.algorithm.optimizers.grad_step
+        return {"networks": self.algorithm.state_dict(), "grad_step": grad_step}
 
     def load_acting_state(self, state: dict[str, Any]) -> None:
-        """Act from now on as the agent of the same kind did whose state this is, and learn no more."""
-        ...
+        """Copy another agent's `acting_state`, for acting only: this agent can no longer be trained."""
+        self.algorithm.load_state_dict(state["networks"])
+        self.algorithm.requires_grad_(False)  # autocast caches casts of weights that are trained, and never renews them
+        if not isinstance(self.algorithm, Random):
+            self.algorithm.optimizers.grad_step = state["grad_step"]
 
-    def state_dict(self) -> dict[str, Any]: ...
+    # -- saving ------------------------------------------------------------------------------------------
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything needed to go on exactly: weights, optimisers, random state."""
+        if isinstance(self.algorithm, Random):
+            return {}
+        return {
+            "networks": self.algorithm.state_dict(),
+            "optimizers": self.algorithm.optimizers.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if isinstance(self.algorithm, Random):
+            return
+        self.algorithm.load_state_dict(state["networks"])
+        self.algorithm.optimizers.load_state_dict(state["optimizers"])
+        self.generator.set_state(state["generator"].cpu())

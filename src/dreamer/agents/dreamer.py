@@ -1,36 +1,95 @@
-"""Dreamer (paper, Algorithm 1): the inner loop's two learning steps.
+"""Dreamer (paper, Algorithm 1): dynamics learning, behaviour learning, and acting.
 
-Dynamics learning and behaviour learning share a batch: the posterior states of the first start the dreams of
-the second.
+Letters and shapes are those of `dreamer.types`; `docs/algorithm.md` goes through the paper equation by equation.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dreamer.agents.agent import Metrics
-from dreamer.agents.model_based import ModelBasedAgent
+from dreamer.agents.optimizers import Optimizers
 from dreamer.agents.policy_state import PolicyState
-from dreamer.behavior.behavior import Behavior
-from dreamer.world_model.state import State
+from dreamer.behavior.actor import Actor
+from dreamer.behavior.exploration import explored
+from dreamer.behavior.imagination import draw_noise, imagination_starts
+from dreamer.behavior.returns import discount_weights, lambda_return
+from dreamer.config import Config
+from dreamer.types import Batch, EnvSpec, Metrics, Noise, Phase
+from dreamer.world_model.gaussian import unit_log_prob
+from dreamer.world_model.mlp import ScalarMLP
+from dreamer.world_model.world_model import WorldModel
 
-__all__ = ["Dreamer", "PolicyState"]
+VALUE_LAYERS = 3
 
 
-class Dreamer(ModelBasedAgent):
-    """World model, actor and value model with their three optimisers."""
+class Dreamer(nn.Module):
+    """World model, actor and value model, each with an Adam of its own."""
 
-    behavior: Behavior
+    def __init__(self, spec: EnvSpec, config: Config):
+        super().__init__()
+        self.spec, self.config = spec, config
+        self.world_model = WorldModel(spec, config)
+        self.actor = Actor(self.world_model.feat_size, spec.action, config.model.units)
+        self.value = ScalarMLP(self.world_model.feat_size, VALUE_LAYERS, config.model.units)
+        self.optimizers = Optimizers(
+            self.world_model.trained_by()
+            | {"actor": list(self.actor.parameters()), "value": list(self.value.parameters())},
+            config.optimizer,
+        )
 
-    def make_behavior(self) -> Behavior:
-        return Behavior(self.world_model, self.config.model, self.config.behavior)
+    def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
+        """One gradient step on a batch of sequences `(B, T, ...)`; see `Phase` for what is trained when.
 
-    def behavior_losses(self, start: State, alive: Tensor | float) -> tuple[dict[str, Tensor], Metrics]:
-        """Of actor and value model, from the same dreams."""
-        noise = self.dream_noise(self.behavior.draw_noise, len(start.stoch))
-        actor_loss, value_loss, metrics = self.behavior.losses(self.world_model, start, noise, alive)
-        return {"value": value_loss, "actor": actor_loss}, metrics
+        All gradients are taken at the same parameters, each by its own network's parameters alone, and only then do
+        the networks change (TF2 dreamer.py:157-240).
+        """
+        # Dynamics learning (Eq. 10)
+        losses, posterior, metrics = self.world_model.losses(batch, noise["filter"])  # posterior (B, T, .)
+        if phase == "model":
+            return metrics | self.optimizers.step(losses)
+        self.optimizers.backward(losses)
 
-    def choose(self, latent: State, explore: bool, generator: torch.Generator) -> Tensor:
-        """A sample of the actor, or its mode."""
-        samples = None if explore else self.config.behavior.mode_samples
-        return self.behavior.actor.act(latent.feat, samples, generator)
+        # Imagination: follow the actor for H steps from every posterior state (Eq. 2)
+        start, alive = imagination_starts(self.world_model, posterior, batch)  # (N, .), (N,)
+        rssm = self.world_model.rssm
+        states = rssm.imagine(self.actor.sample, start, noise["action"], noise["state"])  # (H, N, .)
+        feat = states.feat  # (H, N, F)
+        reward = self.world_model.reward(feat)  # (H, N)
+        discount = self.world_model.discount(feat)  # (H, N)
+        value = self.value(feat)  # (H, N)
+
+        # Lambda-returns of all imagined states but the last, whose value is the bootstrap (Eq. 6)
+        lambda_ = self.config.behavior.lambda_
+        returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], lambda_)  # (H - 1, N)
+        weight = alive * discount_weights(discount[:-1])  # (H - 1, N)
+
+        # Actor loss (Eq. 7): the gradient passes through values, rewards and dynamics. Value loss (Eq. 8)
+        actor_loss = -(weight * returns).mean()
+        value_loss = -(weight * unit_log_prob(value[:-1], returns.detach())).mean()
+        metrics |= {
+            "actor/loss": actor_loss.detach(),
+            "value/loss": value_loss.detach(),
+            "imagine/reward": reward.detach().mean(),
+            "imagine/value": value.detach().mean(),
+            "imagine/return": returns.detach().mean(),
+        }
+
+        # The step of all networks
+        losses = {"value": value_loss} | ({"actor": actor_loss} if phase == "all" else {})
+        return metrics | self.optimizers.step(losses)
+
+    def draw_noise(self, rows: int, length: int, generator: torch.Generator) -> Noise:
+        """Draw the noise of one update on `rows` sequences of `length` steps."""
+        horizon = self.config.behavior.horizon
+        return draw_noise(self.world_model, self.actor, horizon, rows, length, generator)
+
+    @torch.no_grad()
+    def act(
+        self, obs: dict[str, Tensor], state: PolicyState, explore: bool, generator: torch.Generator
+    ) -> PolicyState:
+        """Filter observations `(N, ...)`, then act: a sample with exploration noise, or the actor's mode."""
+        latent = self.world_model.filter(obs, state.latent, state.action, generator)  # (N, .)
+        action = self.actor.act(latent.feat, explore, generator)  # (N, A)
+        if explore:
+            noise, grad_step = self.config.behavior.expl_noise, self.optimizers.grad_step
+            action = explored(action, self.spec.action, noise, grad_step, generator)
+        return PolicyState(latent, action)

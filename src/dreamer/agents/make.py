@@ -1,26 +1,27 @@
 """From a configuration to an agent."""
 
-from collections.abc import Callable
+import torch
 
-from dreamer.agents.agent import Agent
+from dreamer.agents.agent import Agent, Algorithm
 from dreamer.agents.dreamer import Dreamer
 from dreamer.agents.no_value import NoValue
 from dreamer.agents.planet import PlaNet
-from dreamer.agents.random import RandomAgent
+from dreamer.agents.random import Random
 from dreamer.config import Config
 from dreamer.errors import UserError
-from dreamer.spec import EnvSpec
+from dreamer.fast import accelerate
+from dreamer.types import EnvSpec
 
-AGENTS: dict[str, Callable[[EnvSpec, Config], Agent]] = {
+ALGORITHMS: dict[str, type[Algorithm]] = {
     "dreamer": Dreamer,
     "no-value": NoValue,
     "planet": PlaNet,
-    "random": RandomAgent,
+    "random": Random,
 }
 
 
-def make_agent(spec: EnvSpec, config: Config) -> Agent:
-    """The agent that `config` names, for environments of this kind.
+def make_agent(spec: EnvSpec, config: Config, rank: int = 0, ranks: int = 1) -> Agent:
+    """Make the agent that `config` names, for environments of this kind. Its weights depend on the seed alone.
 
     Raises `UserError` if it cannot serve their actions.
     """
@@ -30,4 +31,10 @@ def make_agent(spec: EnvSpec, config: Config) -> Agent:
             f"--agent planet plans continuous actions only, and {config.environment.env} has discrete ones:"
             " take --agent dreamer or no-value."
         )
-    return AGENTS[name](spec, config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        algorithm = ALGORITHMS[name](spec, config)
+    agent = Agent(algorithm, config, rank, ranks)
+    if config.training.fast:
+        accelerate(algorithm)
+    return agent

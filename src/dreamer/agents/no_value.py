@@ -1,29 +1,74 @@
-"""Dreamer without a value model: the paper's comparison of Figure 7."""
+"""Dreamer without a value model (paper, Eq. 4 and Figure 7, "No value"; TF1 utility.py:302-316).
+
+The actor maximises the rewards up to the horizon alone: for every imagined step the discounted sum of what is still
+to come, without a bootstrap, all steps weighted alike.
+
+    actor   max  E 1/H sum_t R_t,    R_t = r_t + gamma_t R_{t+1},    R_H = r_H
+"""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dreamer.agents.agent import Metrics
-from dreamer.agents.model_based import ModelBasedAgent
-from dreamer.behavior.no_value import NoValueBehavior
-from dreamer.world_model.state import State
+from dreamer.agents.optimizers import Optimizers
+from dreamer.agents.policy_state import PolicyState
+from dreamer.behavior.actor import Actor
+from dreamer.behavior.exploration import explored
+from dreamer.behavior.imagination import draw_noise, imagination_starts
+from dreamer.behavior.returns import lambda_return
+from dreamer.config import Config
+from dreamer.types import Batch, EnvSpec, Metrics, Noise, Phase
+from dreamer.world_model.world_model import WorldModel
 
 
-class NoValue(ModelBasedAgent):
-    """World model and actor; what lies behind the horizon counts for nothing."""
+class NoValue(nn.Module):
+    """World model and actor, each with an Adam of its own."""
 
-    behavior: NoValueBehavior
+    def __init__(self, spec: EnvSpec, config: Config):
+        super().__init__()
+        self.spec, self.config = spec, config
+        self.world_model = WorldModel(spec, config)
+        self.actor = Actor(self.world_model.feat_size, spec.action, config.model.units)
+        networks = self.world_model.trained_by() | {"actor": list(self.actor.parameters())}
+        self.optimizers = Optimizers(networks, config.optimizer)
 
-    def make_behavior(self) -> NoValueBehavior:
-        return NoValueBehavior(self.world_model, self.config.model, self.config.behavior)
+    def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
+        """One gradient step on a batch of sequences `(B, T, ...)`; as there is no value, both first phases are one."""
+        # Dynamics learning (Eq. 10)
+        losses, posterior, metrics = self.world_model.losses(batch, noise["filter"])  # posterior (B, T, .)
+        if phase != "all":
+            return metrics | self.optimizers.step(losses)
+        self.optimizers.backward(losses)
 
-    def behavior_losses(self, start: State, alive: Tensor | float) -> tuple[dict[str, Tensor], Metrics]:
-        """Of the actor."""
-        noise = self.dream_noise(self.behavior.draw_noise, len(start.stoch))
-        loss, metrics = self.behavior.loss(self.world_model, start, noise, alive)
-        return {"actor": loss}, metrics
+        # Imagination: follow the actor for H steps from every posterior state (Eq. 2)
+        start, alive = imagination_starts(self.world_model, posterior, batch)  # (N, .), (N,)
+        rssm = self.world_model.rssm
+        feat = rssm.imagine(self.actor.sample, start, noise["action"], noise["state"]).feat  # (H, N, F)
+        reward, discount = self.world_model.reward(feat), self.world_model.discount(feat)  # (H, N)
 
-    def choose(self, latent: State, explore: bool, generator: torch.Generator) -> Tensor:
-        """A sample of the actor, or its mode."""
-        samples = None if explore else self.config.behavior.mode_samples
-        return self.behavior.actor.act(latent.feat, samples, generator)
+        # Returns without a value (Eq. 4): with lambda 1 and a bootstrap of zero the lambda-return is the plain one
+        zeros = torch.zeros_like(reward)
+        returns = lambda_return(reward, zeros, discount, zeros[0], lambda_=1.0)  # (H, N)
+        actor_loss = -(alive * returns).mean()
+        metrics |= {
+            "actor/loss": actor_loss.detach(),
+            "imagine/reward": reward.detach().mean(),
+            "imagine/return": returns.detach().mean(),
+        }
+        return metrics | self.optimizers.step({"actor": actor_loss})
+
+    def draw_noise(self, rows: int, length: int, generator: torch.Generator) -> Noise:
+        """Draw the noise of one update on `rows` sequences of `length` steps."""
+        horizon = self.config.behavior.horizon
+        return draw_noise(self.world_model, self.actor, horizon, rows, length, generator)
+
+    @torch.no_grad()
+    def act(
+        self, obs: dict[str, Tensor], state: PolicyState, explore: bool, generator: torch.Generator
+    ) -> PolicyState:
+        """Act as Dreamer does."""
+        latent = self.world_model.filter(obs, state.latent, state.action, generator)  # (N, .)
+        action = self.actor.act(latent.feat, explore, generator)  # (N, A)
+        if explore:
+            noise, grad_step = self.config.behavior.expl_noise, self.optimizers.grad_step
+            action = explored(action, self.spec.action, noise, grad_step, generator)
+        return PolicyState(latent, action)

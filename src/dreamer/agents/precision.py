@@ -1,4 +1,4 @@
-"""Where and how precisely the networks compute."""
+"""The device and the precision that networks compute in."""
 
 import contextlib
 
@@ -31,11 +31,11 @@ def _native_bfloat16(device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def settle_float32(device: torch.device, dtype: torch.dtype) -> None:
-    """Make float32 on a GPU what it says, for the whole process.
+def set_float32_precision(device: torch.device, dtype: torch.dtype) -> None:
+    """Disable TF32 on a GPU in matrix products, and in convolutions if the run is in float32. Process-wide.
 
-    PyTorch lets cuDNN round to TF32 (10 bits, where bfloat16 has 7) what convolutions multiply, which is as
-    good where an agent computes in bfloat16. Matrix products that are in float32 are so for a reason.
+    PyTorch lets cuDNN round what convolutions multiply to TF32 (10 bits; bfloat16 has 7), which is as good where an
+    agent computes in bfloat16 anyway. Matrix products that are in float32 are so for a reason.
     """
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = dtype != torch.float32

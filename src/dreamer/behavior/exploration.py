@@ -1,11 +1,25 @@
-"""Exploration while collecting (paper, Section 6, Appendix A): Gaussian noise, or epsilon-greedy."""
+"""Exploration while collecting (paper, Section 6, Appendix A): Gaussian noise, or epsilon-greedy actions."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dreamer.config import BehaviorConfig
-from dreamer.spec import ActionSpec
+from dreamer.types import ActionSpec
+
+EPSILON, FINAL_EPSILON, EPSILON_UPDATES = 0.4, 0.1, 200_000
+"""Share of random discrete actions: at first, at last, and the updates over which it falls (Appendix A)."""
+
+
+def explored(
+    action: Tensor, spec: ActionSpec, expl_noise: float, grad_step: int, generator: torch.Generator
+) -> Tensor:
+    """Make actions `(N, A)` explore: noise of deviation `expl_noise`, or a random action with `epsilon`."""
+    if not spec.discrete:
+        noise = torch.randn(action.shape, generator=generator, device=action.device)
+        return add_noise(action, noise, expl_noise)
+    random = random_action(spec, len(action), generator)
+    uniform = torch.rand(len(action), generator=generator, device=action.device)
+    return epsilon_greedy(action, random, uniform, epsilon(grad_step))
 
 
 def add_noise(action: Tensor, noise: Tensor, std: float) -> Tensor:
@@ -13,10 +27,9 @@ def add_noise(action: Tensor, noise: Tensor, std: float) -> Tensor:
     return (action + std * noise).clamp(-1, 1)
 
 
-def epsilon_at(grad_step: int, config: BehaviorConfig) -> float:
-    """Share of random actions after so many updates: from `epsilon` down to `epsilon_min`, then constant."""
-    progress = min(1.0, grad_step / config.epsilon_steps) if config.epsilon_steps else 1.0
-    return config.epsilon + (config.epsilon_min - config.epsilon) * progress
+def epsilon(grad_step: int) -> float:
+    """Share of random actions after so many updates: it falls linearly, then stays."""
+    return EPSILON + (FINAL_EPSILON - EPSILON) * min(1.0, grad_step / EPSILON_UPDATES)
 
 
 def epsilon_greedy(action: Tensor, random: Tensor, uniform: Tensor, epsilon: float) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamer.world_model.dense import DenseHead
+from dreamer.world_model.mlp import MLP
 from dreamer.world_model.gaussian import HALF_LOG_TWO_PI
 
 LAYERS = 3
@@ -29,7 +29,7 @@ class StateModel(nn.Module):
 
     def __init__(self, embed: int, features: int, units: int):
         super().__init__()
-        self.head = DenseHead(embed, LAYERS, units, 2 * features)
+        self.head = MLP(embed, LAYERS, units, 2 * features)
 
     def forward(self, embed: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = self.head(embed).chunk(2, -1)
@@ -81,6 +81,6 @@ def _window(batch: int, time: int, device: torch.device) -> Tensor:
 
 
 CONTRASTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "paper": info_nce,
-    "window": window_info_nce,
+    "contrastive": info_nce,
+    "contrastive-tf1": window_info_nce,
 }

@@ -1,7 +1,7 @@
 """From observations to an embedding e_t (paper, Section 4 and Appendix A; TF2 models.py:84-98).
 
-An image of 64x64 passes four convolutions, kernel 4, stride 2, no padding, ReLU: 64 -> 31 -> 14 -> 6 -> 2,
-with 32, 64, 128, 256 channels; the last map is flattened to 1024 numbers, row by row, channels last.
+An image of 64x64 passes four convolutions, kernel 4, stride 2, no padding, ReLU: 64 -> 31 -> 14 -> 6 -> 2, with
+32, 64, 128, 256 channels. The last map is flattened to E = 1024 numbers, row by row, channels last.
 """
 
 import itertools
@@ -11,17 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamer.errors import UserError
-from dreamer.spec import SMALLEST_IMAGE, EnvSpec
-from dreamer.world_model.dense import glorot_, linear
-from dreamer.world_model.parts import Parts
+from dreamer.types import SMALLEST_IMAGE, EnvSpec
+from dreamer.world_model.mlp import glorot_, linear
 
 KERNEL, STRIDE = 4, 2
-IMAGE_SCALE, IMAGE_SHIFT = 1 / 255, -0.5
 
 
 def preprocess_image(image: Tensor) -> Tensor:
-    """uint8 `(..., H, W, C)` -> float32 in [-0.5, 0.5] (TF2 dreamer.py:333)."""
-    return image.float().mul_(IMAGE_SCALE).add_(IMAGE_SHIFT)
+    """Scale uint8 `(..., H, W, C)` to float32 in [-0.5, 0.5] (TF2 dreamer.py:333)."""
+    return image.float() / 255 - 0.5
 
 
 def conv_sizes(size: int) -> list[int]:
@@ -51,16 +49,14 @@ class ImageEncoder(nn.Module):
         self.size = sizes[-1] ** 2 * widths[-1]
 
     def forward(self, image: Tensor) -> Tensor:
-        batch = image.shape[:-3]
-        # (N, H, W, C) seen as (N, C, H, W) is channels_last already: nothing is moved.
-        x = preprocess_image(image.flatten(0, -4)).permute(0, 3, 1, 2)
+        x = preprocess_image(image.flatten(0, -4)).permute(0, 3, 1, 2)  # (N, C, H, W), N = B T
         for layer in self.layers:
-            x = F.relu(layer(x), inplace=True)
-        return x.permute(0, 2, 3, 1).reshape(*batch, self.size)
+            x = F.relu(layer(x))
+        return x.permute(0, 2, 3, 1).reshape(*image.shape[:-3], self.size)
 
 
 class VectorEncoder(nn.Module):
-    """Three dense ReLU layers over a state vector `(..., n)` -> `(..., units)` (TF1 networks/proprio.py)."""
+    """Three dense ReLU layers over a state vector: `(..., n)` -> `(..., units)` (TF1 networks/proprio.py)."""
 
     def __init__(self, inputs: int, units: int):
         super().__init__()
@@ -75,14 +71,16 @@ class VectorEncoder(nn.Module):
 
 
 class Encoder(nn.Module):
-    """One encoder per observation key, joined: a dictionary of `(..., *shape)` -> `(..., E)`."""
+    """One encoder per observation key, concatenated: a dictionary of `(..., *shape)` -> `(..., E)`."""
 
     def __init__(self, spec: EnvSpec, depth: int, units: int):
         super().__init__()
         images = {key: ImageEncoder(shape, depth) for key, shape in spec.images.items()}
         vectors = {key: VectorEncoder(size, units) for key, size in spec.vectors.items()}
-        self.parts = Parts({**images, **vectors})
-        self.size = sum(part.size for part in (*images.values(), *vectors.values()))
+        self.keys = [*images, *vectors]
+        self.networks = nn.ModuleList([*images.values(), *vectors.values()])
+        self.size = sum(network.size for network in (*images.values(), *vectors.values()))
 
     def forward(self, observation: dict[str, Tensor]) -> Tensor:
-        return torch.cat([part(observation[key]) for key, part in self.parts.items()], -1)
+        pairs = zip(self.keys, self.networks, strict=True)
+        return torch.cat([network(observation[key]) for key, network in pairs], -1)

@@ -1,0 +1,135 @@
+"""One Adam per network, with global-norm clipping (paper, Appendix A; TF2 tools.py:341-375).
+
+    m ← β1 m + (1 - β1) g,   v ← β2 v + (1 - β2) g²
+    θ ← θ - lr_t m / (√v + ε),   lr_t = lr √(1 - β2^t) / (1 - β1^t)         (Kingma & Ba, end of Section 2)
+
+Keras places ε beside the uncorrected √v, as here; `torch.optim.Adam` divides v by its bias correction first.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dreamer.config import OptimizerConfig
+from dreamer.types import Metrics
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-7
+
+Gradients = tuple[Tensor, ...]
+
+
+class Adam:
+    """Adam for the parameters of one network, in place."""
+
+    def __init__(self, parameters: list[nn.Parameter], lr: float):
+        self.parameters, self.lr = parameters, lr
+
+    @cached_property
+    def m(self) -> list[Tensor]:
+        """First moments, made at the first step, on the device of the parameters."""
+        return [torch.zeros_like(parameter) for parameter in self.parameters]
+
+    @cached_property
+    def v(self) -> list[Tensor]:
+        """Second moments."""
+        return [torch.zeros_like(parameter) for parameter in self.parameters]
+
+    @cached_property
+    def steps(self) -> Tensor:
+        """Steps taken so far, t."""
+        return torch.zeros((), dtype=torch.float64, device=self.parameters[0].device)
+
+    @property
+    def rate(self) -> Tensor:
+        """The learning rate with both bias corrections, lr_t."""
+        return self.lr * (1 - BETA2**self.steps).sqrt() / (1 - BETA1**self.steps)
+
+    def step(self, gradients: Gradients, scale: Tensor, finite: Tensor) -> None:
+        """Take one step along `scale * gradients`, unless they are not `finite`."""
+        if not finite:
+            return
+        self.steps += 1
+        for parameter, gradient, m, v in zip(self.parameters, gradients, self.m, self.v, strict=True):
+            g = scale * gradient
+            m.lerp_(g, 1 - BETA1)
+            v.lerp_(g.square(), 1 - BETA2)
+            parameter -= self.rate.float() * m / (v.sqrt() + EPSILON)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"m": self.m, "v": self.v, "steps": int(self.steps)}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy in place: a CUDA graph may hold the tensors already."""
+        for ours, saved in ((self.m, state["m"]), (self.v, state["v"])):
+            for tensor, value in zip(ours, saved, strict=True):
+                tensor.copy_(value)
+        self.steps.fill_(state["steps"])
+
+
+class Optimizers:
+    """An optimiser for each loss, by name; all networks change together, or none does."""
+
+    def __init__(self, networks: Mapping[str, list[nn.Parameter]], config: OptimizerConfig):
+        rates = {"model": config.model_lr, "decoder": config.model_lr}
+        rates |= {"actor": config.actor_lr, "value": config.value_lr}
+        self.optimizers = {name: Adam(list(x), rates[name]) for name, x in networks.items()}
+        self.grad_clip = config.grad_clip
+        self.losses: dict[str, Tensor] = {}
+        self.gradients: dict[str, Gradients] = {}
+        self.average: Callable[[Gradients], Gradients] = lambda tensors: tensors
+        """The mean over the processes that learn together; alone, nothing changes."""
+
+    @property
+    def grad_step(self) -> int:
+        """Updates taken so far."""
+        return int(self.optimizers["model"].steps)
+
+    @grad_step.setter
+    def grad_step(self, number: int) -> None:
+        self.optimizers["model"].steps.fill_(number)
+
+    def backward(self, losses: Mapping[str, Tensor]) -> None:
+        """Take the gradient of each loss by the parameters of its own network, and keep it for `step`.
+
+        Other networks are passed through without being trained. Parameters that take no part in a loss (the prior
+        below the free nats) get zeros, as in the official code.
+        """
+        self._differentiate(losses)
+
+    def step(self, losses: Mapping[str, Tensor]) -> Metrics:
+        """Take the gradients of these losses, too, then clip each network's by its norm and update all of them.
+
+        If any loss or gradient is not finite no network changes, and the metric `skipped` is 1.
+        """
+        self._differentiate(losses)
+        return self._update()
+
+    def _differentiate(self, losses: Mapping[str, Tensor]) -> None:
+        last = next(reversed(losses), None)
+        for name, loss in losses.items():
+            with torch.autocast(loss.device.type, enabled=False):  # only forward passes are in half precision
+                self.gradients[name] = torch.autograd.grad(
+                    loss, self.optimizers[name].parameters, retain_graph=name != last, materialize_grads=True
+                )
+            self.losses[name] = loss.detach()
+
+    @torch.no_grad()
+    def _update(self) -> Metrics:
+        gradients = {name: self.average(gradient) for name, gradient in self.gradients.items()}
+        norms = {name: torch.nn.utils.get_total_norm(gradient) for name, gradient in gradients.items()}
+        finite = torch.stack([*self.average(tuple(self.losses.values())), *norms.values()]).isfinite().all()
+        for name, gradient in gradients.items():
+            self.optimizers[name].step(gradient, (self.grad_clip / norms[name]).clamp(max=1.0), finite)
+        self.losses, self.gradients = {}, {}
+        return {f"{name}/grad_norm": norm for name, norm in norms.items()} | {"skipped": (~finite).float()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state[name])

@@ -1,0 +1,39 @@
+"""The same numbers in less time.
+
+`accelerate` gives the modules of an algorithm quicker methods for the same equations. Delete this folder, and the
+call in `agents/make.py`, and the agent learns the same numbers, slower; `--no-fast` does so for one run. Each trick
+is compared with the plain form, forward and backward, in `tests/fast/`; `docs/performance.md` has what each brings.
+
+| file | trick | where |
+|---|---|---|
+| `rssm_loops.py` | products that need no recurrent state are taken for all steps at once | CPU, GPU |
+| `conv_transpose.py` | transposed convolutions as matrix product and sub-pixel convolution | CPU |
+| `squared_error.py` | images are compared as bytes, in few passes over memory | CPU, GPU |
+| `optimizers.py` | fused Adam; the model's gradient beside behaviour learning, on half of the cores each | GPU; CPU |
+| `malloc.py` | memory that was freed is kept by the process | CPU |
+| `cuda_graph.py` | an update is one CUDA graph | GPU |
+"""
+
+from torch import nn
+
+from dreamer.agents.optimizers import Optimizers
+from dreamer.fast.decoder import FastImageDecoder
+from dreamer.fast.malloc import keep_freed_memory
+from dreamer.fast.optimizers import FastAdam, FastOptimizers
+from dreamer.fast.rssm_loops import FastRSSM
+from dreamer.world_model.decoder import ImageDecoder
+from dreamer.world_model.rssm import RSSM
+
+QUICKER: dict[type[nn.Module], type[nn.Module]] = {RSSM: FastRSSM, ImageDecoder: FastImageDecoder}
+
+
+def accelerate(algorithm: nn.Module) -> None:
+    """Give `algorithm`, in place, the quicker methods; weights, and what they are called, stay."""
+    for module in algorithm.modules():
+        module.__class__ = QUICKER.get(type(module), type(module))
+    optimizers = getattr(algorithm, "optimizers", None)
+    if isinstance(optimizers, Optimizers):
+        optimizers.__class__ = FastOptimizers
+        for adam in optimizers.optimizers.values():
+            adam.__class__ = FastAdam
+    keep_freed_memory()

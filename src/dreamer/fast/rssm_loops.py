@@ -1,0 +1,37 @@
+"""The RSSM's loops over time, with all products outside them that need no recurrent state.
+
+The action's part of the GRU's input layer, the embedding's part of the posterior's hidden layer, and the prior are
+matrix products of all steps at once; inside the loops are left the products that wait for the step before.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dreamer.world_model.rssm import RSSM, State, gaussian, stack
+
+
+class FastRSSM(RSSM):
+    """An RSSM whose `observe` takes fewer, larger products."""
+
+    def observe(
+        self, embed: Tensor, action: Tensor, is_first: Tensor, noise: Tensor, state: State | None = None
+    ) -> tuple[State, State]:
+        state = self.initial(len(embed)) if state is None else state
+        w_stoch, w_action = self.gru_input.weight.split([self.stoch, action.shape[-1]], 1)
+        w_deter, w_embed = self.posterior_hidden.weight.split([self.deter, embed.shape[-1]], 1)
+        from_action = F.linear(action, w_action, self.gru_input.bias)  # (B, T, hidden)
+        from_embed = F.linear(embed, w_embed, self.posterior_hidden.bias)  # (B, T, hidden)
+        keep = (~is_first).unsqueeze(-1).to(from_action.dtype)
+        # Backward, `unbind` joins the gradients of all steps at once; `x[:, t]` would add them up one by one.
+        inputs = (from_action, from_embed, noise, keep)
+        states = []
+        for from_action_t, from_embed_t, noise_t, keep_t in zip(*(x.unbind(1) for x in inputs), strict=True):
+            stoch, deter = state.stoch * keep_t, state.deter * keep_t
+            deter = self.gru(F.elu(F.linear(stoch, w_stoch) + from_action_t), deter)
+            x = F.elu(F.linear(deter, w_deter) + from_embed_t)
+            state = gaussian(self.posterior_out(x), deter, noise_t)
+            states.append(state)
+        posterior = stack(states, dim=1)
+        prior = self.prior_out(F.elu(self.prior_hidden(posterior.deter)))
+        return posterior, gaussian(prior, posterior.deter, None)

@@ -1,0 +1,68 @@
+"""The shapes of the whole project, and the types that its parts pass to each other.
+
+| letter | meaning | preset `paper` |
+|---|---|---:|
+| B, T | sequences in a batch, steps in a sequence (the paper's L) | 50, 50 |
+| N | imagined trajectories: every posterior state of a batch starts one, N = B T; or environments | 2500 |
+| H | imagined steps | 15 |
+| A | numbers in an action | task |
+| E | embedding of an observation | 1024 |
+| S, D | stochastic and deterministic part of the latent state | 30, 200 |
+| F | feature that every head reads, F = S + D | 230 |
+
+A dot stands for the shape that a tensor has of its own: a state `(B, T, .)` has `stoch` `(B, T, S)` and `deter`
+`(B, T, D)`.
+
+Alignment: element t of a sequence holds the observation o_t, the `action` that LED to it, the `reward` that came
+with it, and `discount` (0 where the environment terminated, else 1). Element 0 of an episode is its reset: zero
+action, zero reward, discount 1.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+Batch = dict[str, Tensor]
+"""Sequences `(B, T, ...)`: the observations by key, `action`, `reward`, `discount`, and `is_first` (bool)."""
+
+Metrics = dict[str, Tensor]
+"""Scalars by name, detached; `docs/metrics.md` has the formula of each."""
+
+Observation = dict[str, np.ndarray]
+"""What N environments show: images `(N, H, W, C)`, uint8, and vectors `(N, n)`, float32, by key."""
+
+Noise = dict[str, Tensor]
+"""All randomness of one update: `filter` `(B, T, S)`, and of imagination `action` `(H, N, A)`, `state` `(H, N, S)`."""
+
+Phase = Literal["model", "model and value", "all"]
+"""Which networks an update trains: the world model alone, then the value model too, then the actor as well."""
+
+SMALLEST_IMAGE = 22
+"""Fewest pixels along one side of an image: the encoder takes at least three convolutions."""
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """One action vector of `size` floats.
+
+    `groups` is empty for continuous actions in [-1, 1]; otherwise the vector is the concatenation of one-hot
+    vectors of these lengths (one for `Discrete`, several for `MultiDiscrete`).
+    """
+
+    size: int
+    groups: tuple[int, ...] = ()
+
+    @property
+    def discrete(self) -> bool:
+        return bool(self.groups)
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Observation shapes by key: images (uint8, `(H, W, C)`) and vectors (float32, `(n,)`)."""
+
+    images: dict[str, tuple[int, int, int]]
+    vectors: dict[str, int]
+    action: ActionSpec
