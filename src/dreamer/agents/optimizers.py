@@ -111,10 +111,9 @@ class Optimizers:
     def _differentiate(self, losses: Mapping[str, Tensor]) -> None:
         last = next(reversed(losses), None)
         for name, loss in losses.items():
-            with torch.autocast(loss.device.type, enabled=False):  # only forward passes are in half precision
-                self.gradients[name] = torch.autograd.grad(
-                    loss, self.optimizers[name].parameters, retain_graph=name != last, materialize_grads=True
-                )
+            self.gradients[name] = torch.autograd.grad(
+                loss, self.optimizers[name].parameters, retain_graph=name != last, materialize_grads=True
+            )
             self.losses[name] = loss.detach()
 
     @torch.no_grad()

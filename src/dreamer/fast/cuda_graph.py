@@ -1,56 +1,41 @@
 """A whole update as one CUDA graph: recorded once, then replayed with a single launch.
 
-An update is thousands of small kernels, most of them in the loops over time, and on a GPU their launches take
-longer than their arithmetic. The graph holds all of it: world model, dreams, three backward passes, clipping,
-three optimisers. What it reads has fixed addresses, so each batch is copied into its buffers; its noise comes
-from the agent's own generator, whose state every replay moves on.
+An update is thousands of small kernels, most of them in the loops over time, and on a GPU their launches take longer
+than their arithmetic. The graph holds all of it: world model, imagination, all backward passes, clipping, all
+optimisers. What it reads has fixed addresses, so each batch is copied into its buffers; its noise comes from the
+agent's own generator, whose state every replay moves on.
+
+Graphs are standard practice for networks of this size. What this one gains has not been measured on a GPU yet.
 """
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor
 
-from dreamer.agents.agent import Agent, Learning, Metrics
-from dreamer.errors import UserError
+from dreamer.agents.agent import Agent
+from dreamer.types import Batch, Metrics, Phase
 
-Batch = dict[str, Tensor]
-Update = Callable[[Batch, Learning], Metrics]
+Update = Callable[[Batch, Phase], Metrics]
 
 WARM_UP = 3
 """Updates taken one kernel at a time before recording, so that libraries have chosen theirs."""
 
 
-def make_update(agent: Agent, path: str) -> Update:
-    """How `agent` takes updates: `eager`, `captured`, or the quicker one of these on its device (`auto`).
+def make_update(agent: Agent, fast: bool) -> Update:
+    """Return how `agent` takes updates: on a GPU that learns alone, and if it is to be fast, by a CUDA graph.
 
-    `compiled` is `auto` with compiled operations. Several processes that learn together take updates eagerly,
-    since a graph holds what one process does alone. Raises `UserError` if anything else is asked for there, a
-    graph where there is no GPU, or compilation where there is no compiler.
+    Several processes that learn together take updates eagerly, since a graph holds what one process does alone.
     """
-    together = agent.ranks.size > 1
-    on_gpu = agent.device.type == "cuda"
-    if path == "captured" and not on_gpu:
-        raise UserError("--update captured needs a CUDA GPU: leave it out, or give --device cuda.")
-    if path in ("captured", "compiled") and together:
-        raise UserError(f"--update {path} is for one process: leave it out with torchrun.")
-    if on_gpu:
-        # Every update has the same shapes: let cuDNN try out its kernels.
-        torch.backends.cudnn.benchmark = True
-    if path == "compiled":
-        from dreamer.agents.compiled import compiled  # which loads the compiler
-
-        agent = compiled(agent)
-    if path == "eager" or together or not on_gpu:
+    if not fast or agent.ranks > 1 or agent.device.type != "cuda":
         return agent.update
-    return CapturedUpdate(agent, CudaGraph)
+    torch.backends.cudnn.benchmark = True  # every update has the same shapes: let cuDNN try out its kernels
+    return GraphedUpdate(agent, CudaGraph)
 
 
-def get_ready(update: Update, batch: Batch) -> None:
-    """Take the updates that come before the first replay, if there is to be one: each is an update."""
-    if isinstance(update, CapturedUpdate):
+def warm_up(update: Update, batch: Batch) -> None:
+    """Take the updates that come before the first replay, if there is to be one. Each is an update."""
+    if isinstance(update, GraphedUpdate):
         for _ in range(WARM_UP + 1):
             update(batch, "all")
 
@@ -58,21 +43,21 @@ def get_ready(update: Update, batch: Batch) -> None:
 class CudaGraph:
     """One update on buffers of its own, as a CUDA graph."""
 
-    def __init__(self, agent: Any, batch: Batch, learning: Learning):
+    def __init__(self, agent: Agent, batch: Batch, phase: Phase):
         self.batch = {key: tensor.clone() for key, tensor in batch.items()}
         self.graph = torch.cuda.CUDAGraph()
         self.graph.register_generator_state(agent.generator)
         # Other threads may pin memory or act meanwhile; only what this one does is recorded.
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.metrics = agent.update(self.batch, learning)
+            self.metrics = agent.update(self.batch, phase)
 
     @staticmethod
-    def warm_up(agent: Any, batch: Batch, learning: Learning) -> Metrics:
-        """An ordinary update on a stream of its own, as recording asks for."""
+    def warm_up(agent: Agent, batch: Batch, phase: Phase) -> Metrics:
+        """Take an ordinary update on a stream of its own, as recording asks for."""
         stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            metrics = agent.update(batch, learning)
+            metrics = agent.update(batch, phase)
         current.wait_stream(stream)
         return metrics
 
@@ -84,11 +69,10 @@ class CudaGraph:
         return dict(self.metrics)
 
 
-class CapturedUpdate:
-    """`update` of an agent, from the fourth call of a kind on by replay.
+class GraphedUpdate:
+    """`update` of an agent, by replay from the fourth call of a kind on.
 
-    Kinds differ in the networks that learn, and in shapes. Each call is exactly one update: recording
-    itself changes nothing.
+    Kinds differ in the phase and in shapes. Each call is exactly one update: recording itself changes nothing.
     """
 
     def __init__(self, agent: Agent, graph: type[CudaGraph]):
@@ -96,12 +80,12 @@ class CapturedUpdate:
         self.warmed: Counter[tuple] = Counter()
         self.recorded: dict[tuple, CudaGraph] = {}
 
-    def __call__(self, batch: Batch, learning: Learning = "all") -> Metrics:
-        """One gradient step on a batch `(B, L, ...)`; see `Agent.update`."""
-        kind = (learning, *((key, *tensor.shape) for key, tensor in batch.items()))
+    def __call__(self, batch: Batch, phase: Phase = "all") -> Metrics:
+        """One gradient step on a batch `(B, T, ...)`; see `Agent.update`."""
+        kind = (phase, *((key, *tensor.shape) for key, tensor in batch.items()))
         if self.warmed[kind] < WARM_UP:
             self.warmed[kind] += 1
-            return self.graph.warm_up(self.agent, batch, learning)
+            return self.graph.warm_up(self.agent, batch, phase)
         if kind not in self.recorded:
-            self.recorded[kind] = self.graph(self.agent, batch, learning)
+            self.recorded[kind] = self.graph(self.agent, batch, phase)
         return self.recorded[kind].replay(batch)
