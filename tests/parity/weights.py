@@ -14,7 +14,8 @@ from torch import Tensor
 from dreamer.agents.dreamer import Dreamer
 from dreamer.config import BehaviorConfig, Config, ModelConfig, TrainConfig
 from dreamer.envs.spec import ActionSpec, EnvSpec
-from parity.recorded import Record, record
+from parity.recipe import generate, official_weights
+from parity.recorded import record
 
 OWNERS = {"encoder": "model", "rssm": "model", "decoder": "model", "reward": "model", "pcont": "model"}
 OWNERS |= {"actor": "actor", "value": "value"}
@@ -92,7 +93,7 @@ def parameters(agent: Dreamer) -> dict[str, Tensor]:
 def official_names(agent: Dreamer) -> list[str]:
     """The official tensors that an agent has, in sorted order."""
     return sorted(
-        name for name in record("weights") if set(layout(name).parameters) <= set(parameters(agent))
+        name for name in official_weights() if set(layout(name).parameters) <= set(parameters(agent))
     )
 
 
@@ -118,7 +119,7 @@ def load(agent: Dreamer, weights: Mapping[str, Tensor]) -> None:
 
 def build_agent(depth: int, pcont: bool, device: Device = "cpu") -> Dreamer:
     """An agent with the sizes of the recorded weights, the convolutions `depth` channels wide."""
-    weights, batch = record("weights"), record("batch")
+    weights, batch = official_weights(), record("batch")
     layers = {m: sum(n.startswith(f"{m}/h") and n.endswith("/bias") for n in weights) - 1 for m in OWNERS}
     model = ModelConfig(
         stoch=weights["rssm/img3/bias"].numel() // 2,
@@ -141,7 +142,7 @@ def build_agent(depth: int, pcont: bool, device: Device = "cpu") -> Dreamer:
 
 def official_agent(pcont: bool = False, kl_below: bool = False) -> Dreamer:
     """An agent with the weights of `weights.npz`, or those that bring the KL below the free nats."""
-    weights: dict[str, Tensor] = dict(record("weights"))
+    weights: dict[str, Tensor] = dict(official_weights())
     if kl_below:
         weights |= record("weights_kl_below")
     agent = build_agent(weights["encoder/h1/bias"].numel(), pcont)
@@ -151,51 +152,12 @@ def official_agent(pcont: bool = False, kl_below: bool = False) -> Dreamer:
 
 def full_depth_agent(pcont: bool = False, kl_below: bool = False, device: Device = "cpu") -> Dreamer:
     """An agent of the default width with the weights that the recipe of `full_depth.npz` generates."""
-    full = record("full_depth")
-    weights = _full_depth_weights(full)
+    full, actions = record("full_depth"), record("batch")["action"].shape[-1]
+    depth = full["embed"].shape[-1] // 32
+    weights = generate(depth, actions, seed=int(full["seed"]))
     if kl_below:
         for name in record("weights_kl_below"):
             weights[name] = weights[name] * full["kl_below_factor"]
-    agent = build_agent(full["embed"].shape[-1] // 32, pcont, device)
+    agent = build_agent(depth, pcont, device)
     load(agent, weights)
     return agent
-
-
-def _full_depth_weights(full: Record) -> dict[str, Tensor]:
-    agent = build_agent(full["embed"].shape[-1] // 32, pcont=True)
-    shapes = {name: x.shape for name, x in to_official(parameters(agent), official_names(agent)).items()}
-    names = enumerate(sorted(shapes))
-    return {name: _generate(name, shapes[name], 1000 * int(full["seed"]) + k) for k, name in names}
-
-
-def _generate(name: str, shape: torch.Size, seed: int) -> Tensor:
-    random = np.random.RandomState(seed)  # its stream is frozen for good
-    if name.endswith("bias"):
-        values = random.uniform(-0.2, 0.2, shape)
-        if name == "actor/hout/bias":
-            half = shape[0] // 2
-            values[half:] = random.uniform(-6, 0, half)
-        if name == "pcont/hout/bias":
-            values += 2
-    else:
-        limit = np.sqrt(6 / _fan(name, shape)) * (1.5 if name.startswith("encoder") else 1)
-        values = random.uniform(-limit, limit, shape) * GAINS.get(name.removesuffix("/kernel"), 1)
-    return torch.from_numpy(values.astype(np.float32))
-
-
-def _fan(name: str, shape: torch.Size) -> float:
-    if len(shape) == 4:
-        return shape[0] * shape[1] * (shape[2] + shape[3])
-    return shape[0] + shape[1] / (3 if "/gru/" in name else 1)
-
-
-GAINS = {
-    "rssm/obs1": 2,
-    "rssm/obs2": 0.6,
-    "rssm/img3": 0.5,
-    "reward/hout": 3,
-    "value/hout": 4,
-    "pcont/hout": 4,
-    "actor/hout": 2,
-    "decoder/h5": 2,
-}
