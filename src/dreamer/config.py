@@ -1,53 +1,91 @@
-"""Every setting of a run: frozen dataclasses, one per part, and the presets.
+"""All options of a run, as frozen dataclasses, one per part.
 
-Option names are flat on the command line (`--horizon 15`), so a field name is unique over all parts.
-Defaults are the published hyperparameters (paper, Appendix A) in the reading of the official TF2 code.
+An option has one flat name (`--horizon 15`), so a field name is unique over all parts. What else is to be
+known of it stands at its field: its range, and what a change of it `Affects`. Defaults are the published
+hyperparameters (paper, Appendix A) as the official TF2 code has them.
 """
 
 import math
+import operator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Annotated, Any, Literal
+from enum import Enum
+from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
+from annotated_types import Ge, Gt, Le
 
 from dreamer.errors import UserError
+
+
+class Affects(Enum):
+    """What a change of an option affects.
+
+    It decides whether a resumed run may change the option, and whether runs that differ in it may be
+    averaged in a plot or compared by `dreamer bench`:
+
+        affects       resumed run         plot        bench
+        EVERYTHING    may not change it   compares    compares
+        LEARNING      may not change it   compares    ignores
+        UPDATES       may, with warning   compares    ignores
+        SPEED         may change it       ignores     compares
+        NOTHING       may change it       ignores     ignores
+
+    A plot also ignores the seed, because it averages over seeds.
+    """
+
+    EVERYTHING = "what is learned and how long everything takes"
+    LEARNING = "what is learned, from the start of the run on"
+    UPDATES = "how updates are computed; each figure of `dreamer bench` is of one way"
+    SPEED = "how long something takes"
+    NOTHING = "only the length of the run, what is recorded, or where it runs"
 
 
 @dataclass(frozen=True)
 class EnvConfig:
     """The environment and what the agent sees of it (paper, Section 6)."""
 
-    env: str = "dmc:walker_walk"
+    env: Annotated[str, Affects.EVERYTHING] = "dmc:walker_walk"
     """Task: `dmc:<domain>_<task>` (Control Suite), `gym:<id>` (any registered id), `atari:<game>`."""
-    obs: Literal["image", "state"] = "image"
+    obs: Annotated[Literal["image", "state"], Affects.EVERYTHING] = "image"
     """What the agent sees: camera images, or the environment's state vector."""
-    image_size: int = 64
+    image_size: Annotated[int, Gt(0), Affects.EVERYTHING] = 64
     """Height and width of the images, in pixels."""
-    action_repeat: int = 2
-    """Simulator frames per decision; rewards are summed, one image is rendered. 0: what makes about 40 ms
-    of a Control Suite task, 4 for Atari, else 2."""
-    time_limit: int = 1000
+    action_repeat: Annotated[int | Literal["auto"], Gt(0), Affects.EVERYTHING] = 2
+    """Simulator frames per agent step; their rewards are summed. `auto`: about 40 ms of a Control Suite task,
+    4 frames for Atari, else 2."""
+    time_limit: Annotated[int, Gt(0), Affects.EVERYTHING] = 1000
     """Frames after which an episode is cut off (with discount 1)."""
-    render: Literal["canonical", "fast"] = "canonical"
-    """`canonical`: the suite's own pictures. `fast`: no shadows, reflections and multisampling."""
-    camera: int = -1
+    render: Annotated[Literal["canonical", "fast"], Affects.EVERYTHING] = "canonical"
+    """`canonical`: the suite's own images. `fast`: without shadows, reflections and multisampling."""
+    camera: Annotated[int, Ge(-1), Affects.EVERYTHING] = -1
     """Camera of a Control Suite task; -1 takes 0, and 2 for the quadruped."""
-    grey: bool = False
-    """Atari: grey pictures instead of colour."""
-    sticky_actions: float = 0.25
-    """Atari: probability that the console repeats the previous action for a frame; 0 switches it off."""
-    noops: int = 30
-    """Atari: most idle frames at the start of an episode; their number is drawn from 1 up."""
-    life_loss: bool = True
-    """Atari: in training an episode ends with a lost life; evaluation plays to the end of the game."""
-    num_envs: int = 1
-    """Environments that collect side by side, each in its own process when more than one, or with `async`."""
-    worker_timeout: float = 120.0
-    """Seconds after which a silent environment process counts as hung."""
+    num_envs: Annotated[int, Gt(0), Affects.EVERYTHING] = 1
+    """Environments that collect in parallel; more than one run in processes of their own."""
+    worker_timeout: Annotated[float, Gt(0), Affects.NOTHING] = 120.0
+    """Seconds after which an environment process that does not answer counts as hung."""
+    gray: Annotated[bool, Affects.EVERYTHING] = False
+    """Atari: gray images instead of color."""
+    sticky: Annotated[float, Ge(0), Le(1), Affects.EVERYTHING] = 0.25
+    """Atari: probability that the console repeats the previous action for a frame."""
+    noops: Annotated[int, Ge(0), Affects.EVERYTHING] = 30
+    """Atari: an episode starts with 1 to this many idle frames; 0 for none."""
+    life_loss: Annotated[bool, Affects.EVERYTHING] = True
+    """Atari: a lost life ends the episode in training; evaluation plays whole games."""
+
+    @property
+    def repeat(self) -> int:
+        """`action_repeat` as a number. Raises `UserError` if it is still `auto`."""
+        if isinstance(self.action_repeat, str):
+            raise UserError(
+                "--action-repeat auto must be replaced by a number first: call"
+                " dreamer.envs.action_repeat.resolve(config)."
+            )
+        return self.action_repeat
 
 
 def evaluated(environment: EnvConfig) -> EnvConfig:
-    """The same environment for evaluation, where an episode is a whole game."""
+    """Return the same environment for evaluation, where an episode is a whole game."""
     return replace(environment, life_loss=False)
 
 
@@ -55,164 +93,137 @@ def evaluated(environment: EnvConfig) -> EnvConfig:
 class ReplayConfig:
     """The dataset of past episodes."""
 
-    batch_size: int = 50
+    batch_size: Annotated[int, Gt(0), Affects.EVERYTHING] = 50
     """Sequences per batch (B)."""
-    batch_length: int = 50
+    batch_length: Annotated[int, Gt(0), Affects.EVERYTHING] = 50
     """Steps per sequence (L)."""
-    edges: Literal["rare", "even"] = "rare"
-    """How often the first and last steps of episodes are drawn: `rare`, as published, where all windows are
-    equally likely; `even`, no less often than those in between."""
-    capacity: int = 0
-    """Most decisions kept on disk, oldest episodes out first; 0 keeps all."""
-    replay_device: Literal["auto", "device", "disk"] = "auto"
-    """Where batches are gathered: `device` keeps the episodes in the memory of the GPU that learns as well,
-    `disk` reads their files; `auto`: on the GPU if they take at most a third of its free memory."""
+    replay_size: Annotated[int, Ge(0), Affects.EVERYTHING] = 0
+    """Most agent steps kept on disk; the oldest episodes are deleted first. 0 keeps all."""
+    replay_device: Annotated[Literal["auto", "device", "disk"], Affects.SPEED] = "auto"
+    """Where batches are gathered: `device` holds all episodes in GPU memory, `disk` reads their files, `auto`
+    is `device` if they fit in a third of the free GPU memory."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The world model (paper, Section 4 and Appendix A)."""
 
-    objective: Literal["reconstruction", "contrastive", "reward-only"] = "reconstruction"
-    """What makes the latent states informative about the observations."""
-    contrast: Literal["paper", "window"] = "paper"
-    """With `--objective contrastive`: against all observations of the batch, or the TF1 code's 300 states."""
-    diagnostic_decoder: bool = True
-    """Without reconstruction: train a decoder all the same, to look at; nothing else learns from it."""
-    stoch: int = 30
+    objective: Annotated[
+        Literal["reconstruction", "contrastive", "contrastive-tf1", "reward-only"], Affects.EVERYTHING
+    ] = "reconstruction"
+    """How latent states learn about observations; `contrastive-tf1` contrasts 300 states, as the TF1 code."""
+    stoch: Annotated[int, Gt(0), Affects.EVERYTHING] = 30
     """Size of the stochastic state (S)."""
-    deter: int = 200
+    deter: Annotated[int, Gt(0), Affects.EVERYTHING] = 200
     """Size of the deterministic state, the GRU (D)."""
-    hidden: int = 200
+    hidden: Annotated[int, Gt(0), Affects.EVERYTHING] = 200
     """Width of the dense layers inside the RSSM."""
-    min_std: float = 0.1
-    """Smallest standard deviation of prior and posterior."""
-    cnn_depth: int = 32
+    cnn_depth: Annotated[int, Gt(0), Affects.EVERYTHING] = 32
     """Channels of the first convolution; each further one doubles them."""
-    units: int = 400
-    """Width of the dense layers of every head, of actor and of value."""
-    reward_layers: int = 2
-    """Hidden layers of the reward head."""
-    reward_scale: float = 1.0
-    """Weight of the reward head's loss; PlaNet's code has 10."""
-    free_nats: float = 3.0
-    """The KL term is not pushed below this many nats."""
-    free_nats_per: Literal["batch", "element"] = "batch"
-    """Compare the mean KL of the batch with the free nats (TF2), or that of every step (paper, TF1)."""
-    kl_scale: float = 1.0
-    """Weight of the KL term."""
-    rep_scale: float = 1.0
-    """Share of the KL's gradient that reaches the posterior; the prior always gets all of it (DreamerV3)."""
-    pcont: bool = False
-    """Learn a discount head, for tasks that end early: dreams, and plans of `planet`, count up to an end."""
-    pcont_layers: int = 3
-    """Hidden layers of the discount head."""
-    pcont_scale: float = 10.0
-    """Weight of the discount head's loss."""
-    clip_rewards: Literal["none", "tanh"] = "none"
-    """How rewards are squashed before the reward head learns them; scores are never changed."""
+    units: Annotated[int, Gt(0), Affects.EVERYTHING] = 400
+    """Width of the dense layers of every head, of the actor and of the value model."""
+    reward_scale: Annotated[float, Gt(0), Affects.LEARNING] = 1.0
+    """Weight of the reward loss; PlaNet's code has 10."""
+    free_nats: Annotated[float, Ge(0), Affects.LEARNING] = 3.0
+    """The KL loss is not pushed below this many nats."""
+    free_avg: Annotated[bool, Affects.LEARNING] = True
+    """Average the KL over the batch before the free nats (TF2), not per step (paper, TF1)."""
+    kl_scale: Annotated[float, Ge(0), Affects.LEARNING] = 1.0
+    """Weight of the KL loss."""
+    rep_scale: Annotated[float, Ge(0), Affects.LEARNING] = 1.0
+    """Share of the KL gradient that reaches the posterior; the prior always gets all of it (DreamerV3)."""
+    pcont: Annotated[bool, Affects.EVERYTHING] = False
+    """Learn a discount head, for tasks that end early: rewards after a predicted end do not count."""
+    pcont_scale: Annotated[float, Ge(0), Affects.LEARNING] = 10.0
+    """Weight of the discount loss."""
+    clip_rewards: Annotated[Literal["none", "tanh"], Affects.LEARNING] = "none"
+    """How rewards are squashed before the reward head learns them; reported returns stay unchanged."""
 
 
 @dataclass(frozen=True)
 class BehaviorConfig:
     """Actor and value, learned in imagination (paper, Section 3 and Appendix A)."""
 
-    agent: Literal["dreamer", "no-value", "planet", "random"] = "dreamer"
-    """Who acts: Dreamer, or one of the paper's comparison systems; for `random` no option of networks, of
-    learning or of exploration has an effect."""
-    horizon: int = 15
-    """Imagined steps (H) of `dreamer` and `no-value`; `planet` has --plan-horizon."""
-    gamma: float = 0.99
-    """Discount per decision, of dreams and as the label of --pcont; `planet` discounts with --pcont alone."""
-    lambda_: Annotated[float, tyro.conf.arg(name="lambda")] = 0.95
+    agent: Annotated[Literal["dreamer", "no-value", "planet", "random"], Affects.EVERYTHING] = "dreamer"
+    """Which algorithm acts and learns: Dreamer, or one that the paper compares it with."""
+    horizon: Annotated[int, Ge(2), Affects.EVERYTHING] = 15
+    """Imagined steps (H) of `dreamer` and `no-value`."""
+    gamma: Annotated[float, Ge(0), Le(1), Affects.LEARNING] = 0.99
+    """Discount per agent step; `planet` discounts only with --pcont."""
+    lambda_: Annotated[float, tyro.conf.arg(name="lambda"), Ge(0), Le(1), Affects.LEARNING] = 0.95
     """Mixture of the lambda-return of `dreamer`: 0 is one-step, 1 is Monte Carlo up to the horizon."""
-    bootstrap: Literal["last", "second-last"] = "last"
-    """Imagined state whose value ends the lambda-return of `dreamer`; the TF1 code takes the second-last."""
-    actor_layers: int = 4
-    """Hidden layers of the actor (`dreamer`, `no-value`)."""
-    value_layers: int = 3
-    """Hidden layers of the value model (`dreamer`)."""
-    mode_samples: int = 100
-    """Samples among which evaluation picks the actor's most likely action, where actions are continuous."""
-    expl_noise: float = 0.3
-    """Standard deviation of the Gaussian noise added in collection, where actions are continuous."""
-    epsilon: float = 0.4
-    """Share of random actions in collection, where actions are discrete: at the first update."""
-    epsilon_min: float = 0.1
-    """The same after --epsilon-steps updates, and from then on; between the two it falls linearly."""
-    epsilon_steps: int = 200_000
-    """Updates after which the share of random actions falls no more, where actions are discrete."""
-    plan_horizon: int = 12
-    """With `--agent planet`: imagined steps of a plan."""
-    plan_iterations: int = 10
-    """With `--agent planet`: rounds of the cross-entropy method."""
-    plan_candidates: int = 1000
-    """With `--agent planet`: plans tried in each round."""
-    plan_elites: int = 100
-    """With `--agent planet`: best plans, to which the next round is fitted."""
+    expl_noise: Annotated[float, Ge(0), Affects.LEARNING] = 0.3
+    """Standard deviation of the Gaussian noise on continuous actions while collecting."""
+    plan_horizon: Annotated[int, Gt(0), Affects.EVERYTHING] = 12
+    """Imagined steps of a plan of `planet`."""
+    plan_iterations: Annotated[int, Gt(0), Affects.EVERYTHING] = 10
+    """Rounds of the cross-entropy method of `planet`."""
+    plan_candidates: Annotated[int, Gt(0), Affects.EVERYTHING] = 1000
+    """Plans that `planet` tries in each round."""
+    plan_elites: Annotated[int, Gt(0), Affects.EVERYTHING] = 100
+    """Best plans, to which `planet` fits the next round."""
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Three Adam optimisers (paper, Appendix A)."""
+    """Three Adam optimizers (paper, Appendix A)."""
 
-    model_lr: float = 6e-4
+    model_lr: Annotated[float, Gt(0), Affects.UPDATES] = 6e-4
     """Learning rate of the world model."""
-    actor_lr: float = 8e-5
-    """Learning rate of the actor (`dreamer`, `no-value`)."""
-    value_lr: float = 8e-5
-    """Learning rate of the value model (`dreamer`)."""
-    clip: float = 100.0
-    """Gradients are scaled down to this global norm, for each optimiser apart."""
-    adam_eps: float = 1e-7
-    """Adam's epsilon, placed as Keras places it (beside the uncorrected second moment)."""
-    max_skipped: int = 10
-    """Updates in a row with non-finite gradients after which a run stops: they are counted every so many
-    updates, so there may be almost twice as many."""
+    actor_lr: Annotated[float, Gt(0), Affects.UPDATES] = 8e-5
+    """Learning rate of the actor."""
+    value_lr: Annotated[float, Gt(0), Affects.UPDATES] = 8e-5
+    """Learning rate of the value model."""
+    grad_clip: Annotated[float, Gt(0), Affects.UPDATES] = 100.0
+    """Gradients are scaled down to this global norm, for each optimizer separately."""
+
+
+FINAL_EPISODES = 10
+"""Least number of episodes of the evaluation at the end of a run."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The schedule (paper, Algorithm 1), and where everything goes."""
+    """The schedule (paper, Algorithm 1), and where everything runs."""
 
-    steps: int = 1_000_000
+    steps: Annotated[int, Gt(0), Affects.NOTHING] = 1_000_000
     """Simulator frames in all."""
-    seed: int = 0
+    seed: Annotated[int, Ge(0), Le(2**32 - 1), Affects.LEARNING] = 0
     """Seed of everything random."""
-    seed_episodes: int = 5
-    """Random episodes before learning starts (S in Algorithm 1)."""
-    seed_frames: int = 5000
-    """Random frames before learning starts, if the episodes above give fewer."""
-    pretrain: int = 0
-    """Updates of the world model alone, before the actor learns and the agent acts."""
-    warmup: int = 0
-    """Updates after those, in which the value model of `dreamer` learns too: the actor then starts with a
-    critic. For agents without one they are more of --pretrain."""
-    train_every: int = 1000
+    prefill: Annotated[int, Ge(0), Affects.LEARNING] = 5000
+    """Random frames before learning starts; at least one whole episode."""
+    pretrain_model: Annotated[int, Ge(0), Affects.LEARNING] = 0
+    """Updates of the world model alone, when learning starts."""
+    pretrain_value: Annotated[int, Ge(0), Affects.LEARNING] = 0
+    """Updates after those of world model and value model, before the actor learns too."""
+    train_every: Annotated[int, Gt(0), Affects.EVERYTHING] = 1000
     """Frames between two rounds of updates."""
-    train_steps: int = 100
+    train_steps: Annotated[int, Gt(0), Affects.EVERYTHING] = 100
     """Updates per round (C in Algorithm 1)."""
-    collect: Literal["sync", "async"] = "sync"
-    """`async`: collect during the updates, with the weights from before them; as many updates per frame."""
-    eval_every: int = 10_000
+    async_collect: Annotated[bool, Affects.EVERYTHING] = False
+    """Collect during the updates, with the weights from before them; as many updates per frame."""
+    eval_every: Annotated[int, Ge(0), Affects.NOTHING] = 10_000
     """Frames between two evaluations; 0 evaluates only at the end."""
-    eval_episodes: int = 1
-    """Episodes per evaluation."""
-    final_eval_episodes: int = 10
-    """Episodes of the evaluation at the end of the run."""
-    checkpoint_every: int = 10_000
+    eval_episodes: Annotated[int, Gt(0), Affects.NOTHING] = 1
+    """Episodes per evaluation; the last one of a run has at least 10."""
+    checkpoint_every: Annotated[int, Gt(0), Affects.NOTHING] = 10_000
     """Frames between two checkpoints."""
-    video_every: int = 50_000
-    """Frames between two videos (evaluation and open-loop prediction); 0 for none."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    video_every: Annotated[int, Ge(0), Affects.NOTHING] = 50_000
+    """Frames between two videos (evaluation and open-loop prediction); 0 for none, and then no decoder is
+    trained without reconstruction."""
+    device: Annotated[Literal["auto", "cpu", "cuda"], Affects.NOTHING] = "auto"
     """Where networks run; `auto` takes a GPU if there is one."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the large products; `auto`: bfloat16 where the hardware has it. Losses are always float32."""
-    update: Literal["auto", "eager", "captured", "compiled"] = "auto"
-    """An update kernel by kernel, or as one CUDA graph; `auto` takes the graph on a GPU that learns alone.
-    `compiled`: as `auto`, with small operations compiled together, which takes half a minute at the start."""
-    threads: int = 0
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], Affects.UPDATES] = "auto"
+    """Precision of the large products; `auto` is bfloat16 where the hardware has it."""
+    fast: Annotated[bool, Affects.UPDATES] = True
+    """Compute updates in the fastest way, on a GPU as a CUDA graph; without, operation by operation."""
+    threads: Annotated[int, Ge(0), Affects.SPEED] = 0
     """CPU threads of the learner; 0 takes every core."""
+
+    @property
+    def final_episodes(self) -> int:
+        """Episodes of the evaluation at the end of the run."""
+        return max(FINAL_EPISODES, self.eval_episodes)
 
 
 @dataclass(frozen=True)
@@ -226,19 +237,68 @@ class Config:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
 
+    @property
+    def has_decoder(self) -> bool:
+        """Whether a decoder is trained: for reconstruction, or else only for the videos."""
+        return self.model.objective == "reconstruction" or self.training.video_every > 0
+
+
+METADATA: dict[str, tuple[Any, ...]] = {
+    name: getattr(hint, "__metadata__", ())
+    for part in get_type_hints(Config).values()
+    for name, hint in get_type_hints(part, include_extras=True).items()
+}
+"""What stands at the field of each option: its range (`Ge`, `Gt`, `Le`) and what it affects."""
+
+
+def options_affecting(*kinds: Affects) -> frozenset[str]:
+    """Return the names of all options that affect one of these."""
+    return frozenset(name for name, metadata in METADATA.items() if set(kinds) & {*metadata})
+
+
+RENAMED = {
+    "grey": "gray",
+    "sticky_actions": "sticky",
+    "capacity": "replay_size",
+    "contrast": "objective",
+    "diagnostic_decoder": "video_every",
+    "free_nats_per": "free_avg",
+    "clip": "grad_clip",
+    "seed_episodes": "prefill",
+    "seed_frames": "prefill",
+    "pretrain": "pretrain_model",
+    "warmup": "pretrain_value",
+    "collect": "async_collect",
+    "update": "fast",
+    "final_eval_episodes": "eval_episodes",
+}
+"""Options of earlier versions, and which option does the same now."""
+
+
+def flag(name: str) -> str:
+    """Return an option as it is written on the command line: `batch_size` -> `--batch-size`."""
+    return "--" + name.strip("_").replace("_", "-")
+
+
+def what_became_of(names: Iterable[str]) -> str:
+    """Say of options of an earlier version what they are called now, or that they are gone."""
+    return ", ".join(
+        f"{name} is now {RENAMED[name]}" if name in RENAMED else f"{name} is gone" for name in names
+    )
+
 
 def to_flat(config: Config) -> dict[str, Any]:
-    """All options by name, as `config.json` keeps them."""
+    """Return all options by name, as `config.json` has them."""
     return {name: value for part in asdict(config).values() for name, value in part.items()}
 
 
 def from_flat(options: dict[str, Any]) -> Config:
-    """The configuration with these options, the rest at their defaults."""
+    """Return the configuration with these options, the rest at their defaults."""
     return with_options(Config(), options)
 
 
 def with_options(config: Config, options: dict[str, Any]) -> Config:
-    """`config` with some options, by their flat names, replaced. Raises `KeyError` for an unknown one."""
+    """Return `config` with some options, by their flat names, replaced. Raises `KeyError` for others."""
     parts, left = {}, dict(options)
     for part in fields(config):
         old = getattr(config, part.name)
@@ -249,64 +309,35 @@ def with_options(config: Config, options: dict[str, Any]) -> Config:
     return Config(**parts)
 
 
-MAY_BE_ZERO = frozenset(
-    [
-        "action_repeat",
-        "capacity",
-        "free_nats",
-        "rep_scale",
-        "kl_scale",
-        "pcont_scale",
-        "gamma",
-        "lambda_",
-        "expl_noise",
-        "epsilon",
-        "epsilon_min",
-        "epsilon_steps",
-        "noops",
-        "sticky_actions",
-        "reward_layers",
-        "pcont_layers",
-        "actor_layers",
-        "value_layers",
-        "adam_eps",
-        "seed",
-        "seed_frames",
-        "pretrain",
-        "warmup",
-        "eval_every",
-        "video_every",
-        "threads",
-    ]
-)
-MAY_BE_NEGATIVE = frozenset(["camera"])
-AT_MOST_ONE = ("gamma", "lambda_", "epsilon", "epsilon_min", "sticky_actions")
-LARGEST_SEED = 2**32 - 1
-
-
 def check(config: Config) -> None:
     """Raise `UserError` for a number that no run can work with."""
     options = to_flat(config)
     for name, value in options.items():
-        if isinstance(value, bool | str) or name in MAY_BE_NEGATIVE:
-            continue
-        shown = f"--{name.strip('_').replace('_', '-')}"
-        if not math.isfinite(value) or value < 0 or (value == 0 and name not in MAY_BE_ZERO):
-            raise UserError(
-                f"{shown} must be {'0 or more' if name in MAY_BE_ZERO else 'above 0'}, got {value}."
-            )
-        if name in AT_MOST_ONE and value > 1:
-            raise UserError(f"{shown} must be at most 1, got {value}.")
-    if options["seed"] > LARGEST_SEED:
-        raise UserError(f"--seed must be at most {LARGEST_SEED}, got {options['seed']}.")
-    if options["horizon"] < 2:
-        raise UserError("--horizon must be at least 2: a return needs a step and a state to bootstrap from.")
-    if options["epsilon_min"] > options["epsilon"]:
-        raise UserError(f"--epsilon-min must not be above --epsilon, got {options['epsilon_min']}.")
+        if not isinstance(value, bool | str):
+            _check_range(name, value)
     if options["plan_elites"] > options["plan_candidates"]:
         raise UserError(
             f"--plan-elites must not exceed --plan-candidates, got {options['plan_elites']}"
             f" and {options['plan_candidates']}."
         )
     if options["pcont"] and options["batch_length"] < 2:
-        raise UserError("--batch-length must be at least 2 with --pcont, whose last step starts no dream.")
+        raise UserError("--batch-length must be at least 2 with --pcont, which leaves the last step out.")
+
+
+BOUNDS = {
+    Gt: ("gt", operator.gt, "above"),
+    Ge: ("ge", operator.ge, "at least"),
+    Le: ("le", operator.le, "at most"),
+}
+
+
+def _check_range(name: str, value: float) -> None:
+    """Raise `UserError` if a number lies outside the range at its field, or is not finite."""
+    for bound in METADATA[name]:
+        if type(bound) in BOUNDS:
+            attribute, holds, words = BOUNDS[type(bound)]
+            limit = getattr(bound, attribute)
+            if not holds(value, limit):
+                raise UserError(f"{flag(name)} must be {words} {limit}, got {value}.")
+    if not math.isfinite(value):
+        raise UserError(f"{flag(name)} must be finite, got {value}.")

@@ -19,7 +19,7 @@ def paper() -> Config:
 def laptop() -> Config:
     """For two CPU cores and no GPU: smaller networks and batches, quick pictures, a pretrained world model.
 
-    Decisions are 40 ms apart: four frames of a cartpole, where two show too little of a swing, and two of a
+    Agent steps are 40 ms apart: four frames of a cartpole, where two show too little of a swing, and two of a
     walker.
 
     Seen after 100,000 frames (official code at the same frames, read off its curve), on one core of a busy
@@ -31,7 +31,7 @@ def laptop() -> Config:
         {
             "env": "dmc:walker_stand",
             "steps": 100_000,
-            "action_repeat": 0,
+            "action_repeat": "auto",
             "render": "fast",
             "batch_size": 10,
             "batch_length": 20,
@@ -40,10 +40,9 @@ def laptop() -> Config:
             "reward_scale": 10.0,
             "free_nats": 0.0,
             "rep_scale": 0.1,
-            "seed_episodes": 10,
-            "seed_frames": 10_000,
-            "pretrain": 1000,
-            "warmup": 300,
+            "prefill": 10_000,
+            "pretrain_model": 1000,
+            "pretrain_value": 300,
             "train_steps": 75,
             "model_lr": 1e-3,
             "actor_lr": 8e-5,
@@ -55,11 +54,11 @@ def laptop() -> Config:
 def debug() -> Config:
     """Seconds: tiny networks that run through everything and learn nothing (random scores)."""
     return with_options(
-        laptop(),
+        paper(),
         {
             "env": "toy:dot",
-            "action_repeat": 2,
             "steps": 1000,
+            "render": "fast",
             "batch_size": 4,
             "batch_length": 10,
             "cnn_depth": 2,
@@ -68,17 +67,12 @@ def debug() -> Config:
             "hidden": 16,
             "stoch": 4,
             "horizon": 5,
-            "pretrain": 0,
-            "warmup": 0,
-            "seed_episodes": 2,
-            "seed_frames": 200,
+            "prefill": 200,
             "train_every": 100,
             "train_steps": 2,
             "eval_every": 500,
-            "final_eval_episodes": 2,
             "checkpoint_every": 500,
             "video_every": 500,
-            "mode_samples": 10,
         },
     )
 
@@ -110,8 +104,8 @@ def atari() -> Config:
 
 
 def laptop_atari() -> Config:
-    """What `laptop` is for an Atari game; whole games are long, so few of them are played at random."""
-    return with_options(laptop(), GAMES | {"rep_scale": 1.0, "seed_episodes": 3, "seed_frames": 5000})
+    """What `laptop` is for an Atari game; whole games are long, so fewer frames are random."""
+    return with_options(laptop(), GAMES | {"rep_scale": 1.0, "prefill": 5000})
 
 
 PRESETS = {"paper": paper, "laptop": laptop, "atari": atari, "debug": debug}

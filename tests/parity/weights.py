@@ -120,20 +120,15 @@ def load(agent: Dreamer, weights: Mapping[str, Tensor]) -> None:
 def build_agent(depth: int, pcont: bool, device: Device = "cpu") -> Dreamer:
     """An agent with the sizes of the recorded weights, the convolutions `depth` channels wide."""
     weights, batch = official_weights(), record("batch")
-    layers = {m: sum(n.startswith(f"{m}/h") and n.endswith("/bias") for n in weights) - 1 for m in OWNERS}
     model = ModelConfig(
         stoch=weights["rssm/img3/bias"].numel() // 2,
         deter=weights["rssm/img2/kernel"].shape[0],
         hidden=weights["rssm/img1/bias"].numel(),
         units=weights["reward/h0/bias"].numel(),
         cnn_depth=depth,
-        reward_layers=layers["reward"],
         pcont=pcont,
-        pcont_layers=layers["pcont"],
     )
-    behavior = BehaviorConfig(
-        horizon=len(batch["eps_imag_action"]), actor_layers=layers["actor"], value_layers=layers["value"]
-    )
+    behavior = BehaviorConfig(horizon=len(batch["eps_imag_action"]))
     training = TrainConfig(device=device, precision="float32")
     height, width, channels = batch["image"].shape[2:]
     spec = EnvSpec({"image": (height, width, channels)}, {}, ActionSpec(batch["action"].shape[-1]))

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from dreamer.agents.agent import Agent, Learning, Metrics
-from dreamer.errors import UserError
 
 Batch = dict[str, Tensor]
 Update = Callable[[Batch, Learning], Metrics]
@@ -23,29 +22,16 @@ WARM_UP = 3
 """Updates taken one kernel at a time before recording, so that libraries have chosen theirs."""
 
 
-def make_update(agent: Agent, path: str) -> Update:
-    """How `agent` takes updates: `eager`, `captured`, or the quicker one of these on its device (`auto`).
+def make_update(agent: Agent, fast: bool) -> Update:
+    """Return what updates `agent`: where it learns on a GPU and is to be `fast`, a CUDA graph.
 
-    `compiled` is `auto` with compiled operations. Several processes that learn together take updates eagerly,
-    since a graph holds what one process does alone. Raises `UserError` if anything else is asked for there, a
-    graph where there is no GPU, or compilation where there is no compiler.
+    A graph holds what one process does alone, so several processes that learn together have none.
     """
-    together = agent.ranks.size > 1
-    on_gpu = agent.device.type == "cuda"
-    if path == "captured" and not on_gpu:
-        raise UserError("--update captured needs a CUDA GPU: leave it out, or give --device cuda.")
-    if path in ("captured", "compiled") and together:
-        raise UserError(f"--update {path} is for one process: leave it out with torchrun.")
-    if on_gpu:
-        # Every update has the same shapes: let cuDNN try out its kernels.
-        torch.backends.cudnn.benchmark = True
-    if path == "compiled":
-        from dreamer.agents.compiled import compiled  # which loads the compiler
-
-        agent = compiled(agent)
-    if path == "eager" or together or not on_gpu:
+    if agent.device.type != "cuda":
         return agent.update
-    return CapturedUpdate(agent, CudaGraph)
+    # Every update has the same shapes: let cuDNN try out its kernels.
+    torch.backends.cudnn.benchmark = True
+    return CapturedUpdate(agent, CudaGraph) if fast and agent.ranks.size == 1 else agent.update
 
 
 def get_ready(update: Update, batch: Batch) -> None:

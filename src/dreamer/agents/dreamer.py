@@ -10,6 +10,7 @@ from torch import Tensor
 from dreamer.agents.agent import Metrics
 from dreamer.agents.model_based import ModelBasedAgent
 from dreamer.agents.policy_state import PolicyState
+from dreamer.behavior.actor import MODE_SAMPLES
 from dreamer.behavior.behavior import Behavior
 from dreamer.world_model.state import State
 
@@ -32,5 +33,5 @@ class Dreamer(ModelBasedAgent):
 
     def choose(self, latent: State, explore: bool, generator: torch.Generator) -> Tensor:
         """A sample of the actor, or its mode."""
-        samples = None if explore else self.config.behavior.mode_samples
+        samples = None if explore else MODE_SAMPLES
         return self.behavior.actor.act(latent.feat, samples, generator)

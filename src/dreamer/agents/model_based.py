@@ -47,7 +47,7 @@ class ModelBasedAgent(ABC):
         settle_float32(self.device, self.dtype)
         with torch.random.fork_rng(devices=[]):  # initial weights depend on the seed alone
             torch.manual_seed(config.training.seed)
-            self.world_model = WorldModel(spec, config.model, config.behavior.gamma)
+            self.world_model = WorldModel(spec, config.model, config.behavior.gamma, config.has_decoder)
             self.behavior = self.make_behavior()
         self.world_model.to(self.device)
         self.behavior.to(self.device)
@@ -61,7 +61,7 @@ class ModelBasedAgent(ABC):
             self.optimizers["decoder"] = self._optimizer(onlookers, rates.model_lr)
 
     def _optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
-        return Optimizer(parameters, lr, self.config.optimizer.clip, self.config.optimizer.adam_eps)
+        return Optimizer(parameters, lr, self.config.optimizer.grad_clip)
 
     # -- what an agent adds ------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class ModelBasedAgent(ABC):
             return self.explore(action, torch.randn(action.shape, generator=generator, device=self.device))
         random = random_action(self.spec.action, len(action), generator)
         uniform = torch.rand(len(action), generator=generator, device=self.device)
-        epsilon = epsilon_at(int(self.optimizers["model"].steps), self.config.behavior)
+        epsilon = epsilon_at(int(self.optimizers["model"].steps))
         return epsilon_greedy(action, random, uniform, epsilon)
 
     def acting_state(self) -> dict[str, Any]:

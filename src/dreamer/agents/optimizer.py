@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 # Far on, where Adam's own bias corrections are 1 in float32, so that ours take their place.
 _UNCORRECTED = 1e6
+EPSILON = 1e-7
 
 
 def laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
@@ -32,7 +33,7 @@ class Optimizer:
     GPU, and a CUDA graph may hold the whole.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, clip: float, eps: float):
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, clip: float, eps: float = EPSILON):
         self.parameters = list(parameters)
         self.lr, self.clip = lr, clip
         device = self.parameters[0].device

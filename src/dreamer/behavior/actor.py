@@ -22,6 +22,9 @@ MEAN_SCALE = 5.0
 INITIAL_STD = 5.0
 MIN_STD = 1e-4
 RAW_INITIAL_STD = math.log(math.exp(INITIAL_STD) - 1)
+ACTOR_LAYERS = 4
+MODE_SAMPLES = 100
+"""Samples among which evaluation takes the most likely action."""
 LARGEST_ACTION = 1 - 2**-24  # the float32 next to 1
 
 

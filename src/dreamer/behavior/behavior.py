@@ -7,7 +7,7 @@ value   min  E sum_t w_t 1/2 (v(s_t) - V_lambda(s_t))^2
 import torch
 from torch import Tensor, nn
 
-from dreamer.behavior.actor import Actor
+from dreamer.behavior.actor import ACTOR_LAYERS, Actor
 from dreamer.behavior.imagine import ImaginationNoise, draw_noise, imagine
 from dreamer.behavior.lambda_return import discount_weights, lambda_return
 from dreamer.config import BehaviorConfig, ModelConfig
@@ -16,6 +16,8 @@ from dreamer.world_model.dense import ScalarHead
 from dreamer.world_model.state import State
 from dreamer.world_model.world_model import Metrics, WorldModel
 
+VALUE_LAYERS = 3
+
 
 class Behavior(nn.Module):
     """Actor and value model, and how they learn from a world model."""
@@ -23,8 +25,8 @@ class Behavior(nn.Module):
     def __init__(self, world_model: WorldModel, model: ModelConfig, config: BehaviorConfig):
         super().__init__()
         self.config = config
-        self.actor = Actor(world_model.feat_size, world_model.spec.action, config.actor_layers, model.units)
-        self.value = ScalarHead(world_model.feat_size, config.value_layers, model.units)
+        self.actor = Actor(world_model.feat_size, world_model.spec.action, ACTOR_LAYERS, model.units)
+        self.value = ScalarHead(world_model.feat_size, VALUE_LAYERS, model.units)
 
     def draw_noise(self, starts: int, stoch: int, generator: torch.Generator | None) -> ImaginationNoise:
         """Independent noise for `starts` dreams."""
@@ -40,9 +42,8 @@ class Behavior(nn.Module):
         """
         feat = imagine(world_model.rssm, self.actor, start, *noise).feat
         reward, value, discount = world_model.reward(feat), self.value(feat), world_model.discount(feat)
-        # TF1: the value of the second-last state, by a list cut off too early (utility.py:319-327).
-        bootstrap = value[-1 if self.config.bootstrap == "last" else -2]
-        returns = lambda_return(reward[:-1], value[:-1], discount[:-1], bootstrap, self.config.lambda_)
+        # TF1 takes the value of the second-last state, by a list cut off too early (utility.py:319-327).
+        returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], self.config.lambda_)
         weights = alive * discount_weights(discount[:-1])
         actor_loss = -(weights * returns).mean()
         # The same value forward pass serves both losses: only the value's own parameters are asked for here.

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dreamer.config import BehaviorConfig
 from dreamer.spec import ActionSpec
+
+EPSILON, EPSILON_MIN, EPSILON_STEPS = 0.4, 0.1, 200_000
+"""Share of random actions at first and at last, and the updates between (paper, Appendix A)."""
 
 
 def add_noise(action: Tensor, noise: Tensor, std: float) -> Tensor:
@@ -13,10 +15,9 @@ def add_noise(action: Tensor, noise: Tensor, std: float) -> Tensor:
     return (action + std * noise).clamp(-1, 1)
 
 
-def epsilon_at(grad_step: int, config: BehaviorConfig) -> float:
-    """Share of random actions after so many updates: from `epsilon` down to `epsilon_min`, then constant."""
-    progress = min(1.0, grad_step / config.epsilon_steps) if config.epsilon_steps else 1.0
-    return config.epsilon + (config.epsilon_min - config.epsilon) * progress
+def epsilon_at(grad_step: int) -> float:
+    """Share of random actions after so many updates: falls linearly, then stays constant."""
+    return EPSILON + (EPSILON_MIN - EPSILON) * min(1.0, grad_step / EPSILON_STEPS)
 
 
 def epsilon_greedy(action: Tensor, random: Tensor, uniform: Tensor, epsilon: float) -> Tensor:

@@ -10,7 +10,7 @@ undiscounted).
 import torch
 from torch import Tensor, nn
 
-from dreamer.behavior.actor import Actor
+from dreamer.behavior.actor import ACTOR_LAYERS, Actor
 from dreamer.behavior.imagine import ImaginationNoise, draw_noise, imagine
 from dreamer.behavior.lambda_return import lambda_return
 from dreamer.config import BehaviorConfig, ModelConfig
@@ -24,7 +24,7 @@ class NoValueBehavior(nn.Module):
     def __init__(self, world_model: WorldModel, model: ModelConfig, config: BehaviorConfig):
         super().__init__()
         self.config = config
-        self.actor = Actor(world_model.feat_size, world_model.spec.action, config.actor_layers, model.units)
+        self.actor = Actor(world_model.feat_size, world_model.spec.action, ACTOR_LAYERS, model.units)
 
     def draw_noise(self, starts: int, stoch: int, generator: torch.Generator | None) -> ImaginationNoise:
         """Independent noise for `starts` dreams."""

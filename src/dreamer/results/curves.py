@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer.config import Affects, options_affecting
 from dreamer.errors import UserError
 from dreamer.results.published import task_name
 
@@ -30,10 +31,11 @@ class Run:
     std: float
     seconds: float
     options: str
-    """All options but the seed and those that change no result: where they agree, runs may be averaged."""
+    """All options but those `IGNORED`: where they agree, runs may be averaged."""
 
 
-NO_MATTER = ("seed", "threads", "worker_timeout", "eval_every", "checkpoint_every", "video_every")
+IGNORED = options_affecting(Affects.SPEED, Affects.NOTHING) | {"seed"}
+"""Options in which runs that are averaged may differ."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def read_run(run: Path) -> Run:
         episodes=int(last.get("eval/episodes", 0)),
         std=last.get("eval/return_std", np.nan),
         seconds=last.get("seconds", np.nan),
-        options=json.dumps({key: x for key, x in config.items() if key not in NO_MATTER}, sort_keys=True),
+        options=json.dumps({key: x for key, x in config.items() if key not in IGNORED}, sort_keys=True),
     )
 
 

@@ -81,6 +81,6 @@ def _window(batch: int, time: int, device: torch.device) -> Tensor:
 
 
 CONTRASTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "paper": info_nce,
-    "window": window_info_nce,
+    "contrastive": info_nce,
+    "contrastive-tf1": window_info_nce,
 }

@@ -9,6 +9,9 @@ from torch.nn import functional as F
 
 from dreamer.world_model.over_time import Layer, linear_over_time
 
+REWARD_LAYERS, PCONT_LAYERS = 2, 3
+"""Hidden layers of the reward head and of the discount head."""
+
 Kind = TypeVar("Kind", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 

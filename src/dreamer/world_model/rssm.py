@@ -17,6 +17,9 @@ from dreamer.world_model.elementwise import PLAIN, gated
 from dreamer.world_model.over_time import Layer, linear_over_time, over_time
 from dreamer.world_model.state import State, stack
 
+MIN_STD = 0.1
+"""Smallest standard deviation of prior and posterior."""
+
 
 class GRU(nn.Module):
     """The gated unit of Keras with `reset_after=True`, which is PyTorch's `GRUCell` (gate order r, z, n)."""

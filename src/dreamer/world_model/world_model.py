@@ -19,9 +19,9 @@ from dreamer.spec import EnvSpec
 from dreamer.world_model import gaussian
 from dreamer.world_model.contrastive import CONTRASTS, StateModel
 from dreamer.world_model.decoder import Decoder
-from dreamer.world_model.dense import ScalarHead
+from dreamer.world_model.dense import PCONT_LAYERS, REWARD_LAYERS, ScalarHead
 from dreamer.world_model.encoder import IMAGE_SCALE, IMAGE_SHIFT, Encoder
-from dreamer.world_model.rssm import RSSM
+from dreamer.world_model.rssm import MIN_STD, RSSM
 from dreamer.world_model.state import State
 
 Batch = dict[str, Tensor]
@@ -42,20 +42,26 @@ def squash(reward: Tensor, how: str) -> Tensor:
 class WorldModel(nn.Module):
     """Encoder, RSSM, decoder, reward head and, for tasks that end early, discount head."""
 
-    def __init__(self, spec: EnvSpec, config: ModelConfig, gamma: float = BehaviorConfig.gamma):
+    def __init__(
+        self,
+        spec: EnvSpec,
+        config: ModelConfig,
+        gamma: float = BehaviorConfig.gamma,
+        diagnostic_decoder: bool = True,
+    ):
         super().__init__()
         self.spec, self.config, self.gamma = spec, config, gamma
         self.encoder = Encoder(spec, config.cnn_depth, config.units)
         self.rssm = RSSM(
-            spec.action.size, self.encoder.size, config.stoch, config.deter, config.hidden, config.min_std
+            spec.action.size, self.encoder.size, config.stoch, config.deter, config.hidden, MIN_STD
         )
         self.feat_size = config.stoch + config.deter
         self.reconstructs = config.objective == "reconstruction"
-        decoded = spec if self.reconstructs or config.diagnostic_decoder else EnvSpec({}, {}, spec.action)
+        decoded = spec if self.reconstructs or diagnostic_decoder else EnvSpec({}, {}, spec.action)
         self.decoder = Decoder(self.feat_size, decoded, config.cnn_depth, config.units)
-        self.reward = ScalarHead(self.feat_size, config.reward_layers, config.units)
-        self.pcont = ScalarHead(self.feat_size, config.pcont_layers, config.units) if config.pcont else None
-        contrastive = config.objective == "contrastive"
+        self.reward = ScalarHead(self.feat_size, REWARD_LAYERS, config.units)
+        self.pcont = ScalarHead(self.feat_size, PCONT_LAYERS, config.units) if config.pcont else None
+        contrastive = config.objective in CONTRASTS
         self.state_model = (
             StateModel(self.encoder.size, self.feat_size, config.units) if contrastive else None
         )
@@ -82,7 +88,7 @@ class WorldModel(nn.Module):
         posterior, prior = self.rssm.observe(embed, batch["action"], noise, is_first=batch.get("is_first"))
         log_probs = self.log_probs(posterior.feat, batch)
         if self.state_model is not None:
-            contrast = CONTRASTS[self.config.contrast]
+            contrast = CONTRASTS[self.config.objective]
             log_probs["contrast"] = contrast(posterior.feat, *self.state_model(embed))
         kl, kl_loss = self._kl_loss(posterior, prior, average)
         loss = self.config.kl_scale * kl_loss
@@ -99,7 +105,7 @@ class WorldModel(nn.Module):
     def _kl_loss(self, posterior: State, prior: State, average: Average) -> tuple[Tensor, Tensor]:
         """KL(posterior || prior) of every step `(B, T)`, and its mean above the free nats.
 
-        With `rep_scale` the gradient that reaches the posterior is scaled (DreamerV3's `rep`, beside `dyn` 1).
+        With `rep_scale` the gradient that reaches the posterior is scaled (DreamerV3's `rep`, with `dyn` 1).
         """
         scale = self.config.rep_scale
         mean, std = scale_gradient(posterior.mean, scale), scale_gradient(posterior.std, scale)
@@ -113,7 +119,7 @@ class WorldModel(nn.Module):
         gradients is the gradient of the whole.
         """
         # TF2: the mean is taken before the free nats, so that steps may share them (paper: per step).
-        if self.config.free_nats_per == "batch":
+        if self.config.free_avg:
             mean = kl.mean()
             return torch.where(average(mean.detach()) < self.config.free_nats, self.config.free_nats, mean)
         return kl.clamp(min=self.config.free_nats).mean()
