@@ -3,7 +3,6 @@
     python benchmarks/agreement.py --preset paper
 
 Each line printed is one comparison as JSON; the exit status is 1 if any is further off than its tolerance.
-The compiled way is compared if asked for: `--options '{"update": "compiled"}'`.
 """
 
 import json

@@ -4,14 +4,13 @@
     tests       the tests that need a GPU
     agreement   captured against eager in float32, and bfloat16 against float32
     bench       `dreamer bench` of the run below, every path in both precisions
-    compiled    agreement and speed of compiled updates, which may fail without the rest
     sharing     several training processes at once (left out unless asked for by --steps)
     scale       how time and memory grow (left out unless asked for by --steps)
     train       `walker_walk`, preset `paper`, eight environments beside the learner, for as long as is left;
                 a second call goes on with it
 
 A step that fails is recorded and the next one begins; the exit status is then 1. Into --out go summary.json,
-to which a second call adds, log.txt with all that was printed, bench.json and compiled.json, and of training
+to which a second call adds, log.txt with all that was printed, bench.json, and of training
 metrics.jsonl, config.json and curve.png. Every file is written as soon as there is something to write.
 """
 
@@ -33,14 +32,13 @@ import tyro
 from tables import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-Step = Literal["tests", "agreement", "bench", "compiled", "sharing", "scale", "train"]
+Step = Literal["tests", "agreement", "bench", "sharing", "scale", "train"]
 Result = dict[str, Any]
 LIMITS = {
     "ready": 150.0,
     "tests": 100.0,
     "agreement": 90.0,
     "bench": 190.0,
-    "compiled": 160.0,
     "sharing": 240.0,
     "scale": 400.0,
 }
@@ -74,7 +72,7 @@ class Options:
     """The run: a second call with the same one goes on with it."""
     seconds: float = 570.0
     """How long the whole call may take."""
-    steps: tuple[Step, ...] = ("tests", "agreement", "bench", "compiled", "train")
+    steps: tuple[Step, ...] = ("tests", "agreement", "bench", "train")
     """What to do, in this order."""
     saving: float = 45.0
     """Seconds of these that are kept for the last checkpoint and the curve."""
@@ -250,18 +248,13 @@ def tests(call: Call) -> Result:
 
 
 def agreement(call: Call) -> Result:
-    """The fast ways against the reference."""
-    return _agreement(call, {}, LIMITS["agreement"])
-
-
-def _agreement(call: Call, options: dict[str, Any], limit: float) -> Result:
-    """What benchmarks/agreement.py finds, as far as it comes."""
+    """The fast ways against the reference: what benchmarks/agreement.py finds, as far as it comes."""
     small = {"preset": "debug", **TINY} if call.options.smoke else {"preset": "paper"}
-    preset, sizes = small.pop("preset"), {**small, **options}
+    preset, sizes = small.pop("preset"), small
     line = ["benchmarks/agreement.py", "--preset", preset, "--options", json.dumps(sizes)]
     error, output = "", ""
     try:
-        output = call.checked(_python(*line), limit)
+        output = call.checked(_python(*line), LIMITS["agreement"])
     except StepError as failure:
         error, output = str(failure), failure.output
     found = _parsed(line for line in output.splitlines() if line.startswith("{"))
@@ -308,20 +301,12 @@ def _new_file(call: Call, name: str) -> Path:
 def _run(call: Call) -> list[object]:
     """Options of the run, but for its sizes."""
     count = 2 if call.options.smoke else ENVIRONMENTS
-    return ["--env", call.env, "--obs", call.obs, "--collect", "async", "--num-envs", count]
+    return ["--env", call.env, "--obs", call.obs, "--async-collect", "--num-envs", count]
 
 
 def _name(figure: Result) -> str:
     variant = figure["variant"]
     return f"{figure['name']} ({figure['unit']}, {variant['precision']}, {variant['path']})"
-
-
-def compiled(call: Call) -> Result:
-    """Compiled updates: whether they agree, and how quick they are."""
-    limit = LIMITS["compiled"] * (2 if call.options.smoke else 0.5)  # on a busy CPU, compiling takes minutes
-    compared = _agreement(call, {"update": "compiled"}, limit)
-    extra = ["--update", "compiled", "--only", "update", "training", "--precisions", "bfloat16"]
-    return {**compared, **_bench(call, "compiled.json", extra, limit)}
 
 
 def sharing(call: Call) -> Result:
@@ -440,7 +425,6 @@ STEPS: dict[str, Callable[[Call], Result]] = {
     "tests": tests,
     "agreement": agreement,
     "bench": bench,
-    "compiled": compiled,
     "sharing": sharing,
     "scale": scale,
     "train": train,

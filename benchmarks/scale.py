@@ -38,7 +38,7 @@ from dreamer.bench.memory import peaks, reset_peaks, status_bytes
 from dreamer.bench.paths import path_named, usual_path
 from dreamer.bench.replay import random_episode
 from dreamer.config import Config, with_options
-from dreamer.envs.decision_time import settled
+from dreamer.envs.action_repeat import resolve
 from dreamer.presets import preset
 from dreamer.replay.sampler import SequenceSampler
 from dreamer.replay.store import EpisodeStore
@@ -96,7 +96,7 @@ def main() -> None:
         point = json.loads(options.point)
         print(json.dumps(measure_replay(point) if "directory" in point else measure_update(point)))
         return
-    config = settled(with_options(preset(options.preset), json.loads(options.options)))
+    config = resolve(with_options(preset(options.preset), json.loads(options.options)))
     result: dict[str, Any] = {"machine": describe_machine(pick_device(config.training.device))}
     if options.only != "replay":
         for axis, point in updates(options):
@@ -155,10 +155,10 @@ def measure_update(point: dict[str, Any]) -> dict[str, Any]:
 
 def replays(options: Options, config: Config) -> Iterator[dict[str, Any]]:
     """All points: frames, and what measuring them gave."""
-    decisions = config.environment.time_limit // config.environment.action_repeat
+    decisions = config.environment.time_limit // config.environment.repeat
     with tempfile.TemporaryDirectory(dir=options.scratch, prefix="dreamer-scale-") as directory:
         for frames in sorted(options.frames):
-            episodes = -(-frames // (decisions * config.environment.action_repeat))
+            episodes = -(-frames // (decisions * config.environment.repeat))
             fill(Path(directory), config, episodes, options.distinct, decisions + 1)
             point = {"directory": directory, "repeats": options.repeats, "batch": asdict(config.replay)}
             yield {"frames": frames, "episodes": episodes, **in_process(point)}

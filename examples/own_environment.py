@@ -19,7 +19,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dreamer.config import Config, with_options
-from dreamer.presets import laptop
+from dreamer.presets import paper
 from dreamer.training.evaluate import evaluate
 from dreamer.training.load import load_run
 from dreamer.training.trainer import Trainer
@@ -80,15 +80,12 @@ OPTIONS = {
     "horizon": 6,
     "batch_size": 8,
     "batch_length": 12,
-    "seed_frames": 1000,  # random frames to learn the first model from
-    "pretrain": 100,  # updates of the world model alone, and then
-    "warmup": 60,  # of the value model with it, before the actor learns
+    "prefill": 1000,  # random frames to learn the first model from
+    "pretrain_model": 100,  # updates of the world model alone, and then
+    "pretrain_value": 60,  # of the value model with it, before the actor learns
     "train_every": 100,
     "train_steps": 15,  # updates per 100 frames
     "free_nats": 1.0,
-    "rep_scale": 1.0,
-    "kl_scale": 1.0,
-    "reward_scale": 1.0,
     "model_lr": 2e-3,
     "actor_lr": 2e-4,
     "value_lr": 1e-3,
@@ -100,8 +97,8 @@ OPTIONS = {
 
 
 def config(**changes: object) -> Config:
-    """The preset `laptop` with the options above, and changes to them."""
-    return with_options(laptop(), OPTIONS | changes)
+    """The preset `paper` with the options above, and changes to them."""
+    return with_options(paper(), OPTIONS | changes)
 
 
 def main(logdir: Path, **changes: object) -> float:

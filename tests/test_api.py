@@ -10,7 +10,7 @@ from dreamer.errors import UserError
 
 
 def test_train_export_and_act(tmp_path: Path) -> None:
-    run, options = tmp_path / "run", {"preset": "debug", "steps": 300, "seed_frames": 100}
+    run, options = tmp_path / "run", {"preset": "debug", "steps": 300, "prefill": 100}
     assert dreamer.train(run, **options)
     assert dreamer.train(str(run), **options)  # complete: nothing is left to do
     dreamer.export(run, tmp_path / "policy.pt")

@@ -1,18 +1,74 @@
 """Options: one flat name each, numbers in range, presets that hold what they say."""
 
+import ast
 import dataclasses
+import inspect
 from typing import Any
 
 import pytest
+from annotated_types import Ge, Gt
 
-from dreamer.config import Config, check, from_flat, to_flat, with_options
+from dreamer import config as config_module
+from dreamer.api import train
+from dreamer.bench.baseline import COMPARED
+from dreamer.config import METADATA, RENAMED, Affects, Config, check, from_flat, to_flat, with_options
 from dreamer.errors import UserError
 from dreamer.presets import PRESETS, preset
+from dreamer.results.curves import IGNORED
+from dreamer.training.run_directory import REFUSED, WARNED
 
 
 def test_every_option_has_a_name_of_its_own() -> None:
     names = [field.name for part in dataclasses.fields(Config) for field in dataclasses.fields(part.type)]  # type: ignore[arg-type]
     assert len(names) == len(set(names)) == len(to_flat(Config()))
+    assert len(names) <= 60
+
+
+def test_every_option_has_a_sentence_of_help() -> None:
+    """Which tyro reads from the source: a string right after the field."""
+    for part in ast.parse(inspect.getsource(config_module)).body:
+        if not isinstance(part, ast.ClassDef) or part.name not in PARTS:
+            continue
+        for field, after in zip(part.body, [*part.body[1:], None], strict=True):
+            if isinstance(field, ast.AnnAssign):
+                text = ast.literal_eval(after.value) if isinstance(after, ast.Expr) else ""
+                assert text.endswith("."), ast.unparse(field)
+
+
+PARTS = {field.type.__name__ for field in dataclasses.fields(Config)}  # type: ignore[union-attr]
+
+
+def test_every_option_says_what_it_affects() -> None:
+    for name, metadata in METADATA.items():
+        assert sum(isinstance(each, Affects) for each in metadata) == 1, name
+
+
+def test_every_number_has_a_lower_bound() -> None:
+    for name, value in to_flat(Config()).items():
+        if not isinstance(value, bool | str):
+            assert any(isinstance(each, Ge | Gt) for each in METADATA[name]), name
+
+
+def test_what_an_option_affects_decides_who_compares_it() -> None:
+    names = frozenset(METADATA)
+    free = names - REFUSED - WARNED
+    assert free == {
+        "steps",
+        "eval_every",
+        "eval_episodes",
+        "checkpoint_every",
+        "video_every",
+        "replay_device",
+        "device",
+        "threads",
+        "worker_timeout",
+    }
+    assert {"fast", "precision", "model_lr", "actor_lr", "value_lr", "grad_clip"} == WARNED
+    assert free | {"seed"} == IGNORED
+    assert (
+        not COMPARED & {"seed", "prefill", "pretrain_model", "pretrain_value", "device"} | COMPARED & WARNED
+    )
+    assert {"threads", "replay_device", "horizon", "num_envs", "train_every"} <= COMPARED
 
 
 def test_options_come_back() -> None:
@@ -20,6 +76,16 @@ def test_options_come_back() -> None:
     assert (config.behavior.horizon, config.environment.env, config.training.seed) == (7, "toy:dot", 3)
     assert from_flat(to_flat(config)) == config
     assert to_flat(config).keys() == to_flat(Config()).keys()
+
+
+def test_renamed_options_are_gone_and_their_new_names_exist() -> None:
+    assert not RENAMED.keys() & METADATA.keys()
+    assert {*RENAMED.values()} <= METADATA.keys()
+
+
+def test_a_renamed_option_is_answered_with_its_new_name(tmp_path) -> None:
+    with pytest.raises(UserError, match="no option 'capacity': it is now 'replay_size'"):
+        train(tmp_path, preset="debug", capacity=5)
 
 
 def test_an_unknown_option_is_named() -> None:
@@ -56,7 +122,7 @@ def test_the_preset_paper_is_the_published_one() -> None:
         "model_lr": 6e-4,
         "actor_lr": 8e-5,
         "value_lr": 8e-5,
-        "clip": 100.0,
+        "grad_clip": 100.0,
         "free_nats": 3.0,
         "kl_scale": 1.0,
         "stoch": 30,
@@ -64,13 +130,37 @@ def test_the_preset_paper_is_the_published_one() -> None:
         "expl_noise": 0.3,
         "action_repeat": 2,
         "image_size": 64,
-        "seed_episodes": 5,
+        "prefill": 5000,
         "train_steps": 100,
         "train_every": 1000,
         "render": "canonical",
+        "time_limit": 1000,
+        "hidden": 200,
+        "units": 400,
+        "cnn_depth": 32,
+        "reward_scale": 1.0,
+        "free_avg": True,
+        "rep_scale": 1.0,
+        "pcont": False,
+        "pcont_scale": 10.0,
+        "pretrain_model": 0,
+        "pretrain_value": 0,
+        "eval_every": 10_000,
+        "objective": "reconstruction",
     }
     options = to_flat(preset("paper"))
     assert {name: options[name] for name in published} == published
+
+
+def test_debug_is_the_paper_made_small() -> None:
+    """So that tuning `laptop` touches no test."""
+    changed = {
+        "env", "steps", "render", "batch_size", "batch_length", "cnn_depth", "units", "deter", "hidden",
+        "stoch", "horizon", "prefill", "train_every", "train_steps", "eval_every", "checkpoint_every",
+        "video_every",
+    }  # fmt: skip
+    debug, paper = to_flat(preset("debug")), to_flat(preset("paper"))
+    assert {name for name in paper if debug[name] != paper[name]} == changed
 
 
 def test_an_unknown_preset_names_the_others() -> None:
@@ -84,10 +174,12 @@ def test_an_unknown_preset_names_the_others() -> None:
         ("steps", 0, "--steps must be above 0, got 0"),
         ("model_lr", -1.0, "--model-lr must be above 0, got -1.0"),
         ("model_lr", float("nan"), "--model-lr must be above 0"),
-        ("kl_scale", float("inf"), "--kl-scale must be 0 or more"),
-        ("seed", -1, "--seed must be 0 or more"),
+        ("kl_scale", float("inf"), "--kl-scale must be finite, got inf"),
+        ("seed", -1, "--seed must be at least 0, got -1"),
         ("seed", 2**32, "--seed must be at most 4294967295"),
-        ("seed_episodes", 0, "--seed-episodes must be above 0"),
+        ("prefill", -1, "--prefill must be at least 0"),
+        ("camera", -2, "--camera must be at least -1"),
+        ("action_repeat", 0, "--action-repeat must be above 0"),
         ("batch_size", 0, "--batch-size must be above 0"),
         ("num_envs", 0, "--num-envs must be above 0"),
         ("gamma", 1.1, "--gamma must be at most 1, got 1.1"),
@@ -101,7 +193,7 @@ def test_numbers_out_of_range_are_refused(name: str, value: float, message: str)
 
 
 @pytest.mark.parametrize(
-    "name", ["video_every", "eval_every", "pretrain", "capacity", "reward_layers", "seed"]
+    "name", ["video_every", "eval_every", "pretrain_model", "replay_size", "prefill", "seed"]
 )
 def test_zero_switches_off(name: str) -> None:
     check(with_options(Config(), {name: 0}))

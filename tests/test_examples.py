@@ -18,12 +18,11 @@ from dreamer.envs.spec import spec_of
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHORT: dict[str, Any] = {
     "steps": 500,
-    "seed_frames": 200,
-    "seed_episodes": 2,
-    "pretrain": 2,
+    "prefill": 200,
+    "pretrain_model": 2,
     "train_steps": 2,
 }
-SHORT |= {"final_eval_episodes": 1, "time_limit": 40, "threads": 1, "device": "cpu"}
+SHORT |= {"time_limit": 40, "threads": 1, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from dreamer.config import check, to_flat, with_options
+from dreamer.config import RENAMED, check, to_flat, with_options
+from dreamer.envs.action_repeat import resolve
 from dreamer.errors import UserError
 from dreamer.presets import preset as preset_named
 from dreamer.training.export import export_run
@@ -19,10 +20,12 @@ def train(logdir: str | Path, preset: str = "auto", **options: Any) -> bool:
     """
     config = preset_named(preset, options.get("env", ""))
     if unknown := options.keys() - to_flat(config).keys():
-        raise UserError(f"There is no option {min(unknown)!r}: `dreamer train --help` lists them.")
+        name = min(unknown)
+        hint = f"it is now {RENAMED[name]!r}" if name in RENAMED else "`dreamer train --help` lists them"
+        raise UserError(f"There is no option {name!r}: {hint}.")
     config = with_options(config, options)
     check(config)
-    trainer = Trainer(config, Path(logdir))
+    trainer = Trainer(resolve(config), Path(logdir))
     try:
         return trainer.run()
     finally:

@@ -16,7 +16,7 @@ from typing import Annotated, Literal, TypeVar
 import tyro
 
 from dreamer.agents.ranks import Ranks, leave
-from dreamer.config import Config, check
+from dreamer.config import RENAMED, Config, check, flag
 from dreamer.errors import UserError
 from dreamer.presets import preset
 from dreamer.training.output import discard
@@ -154,14 +154,23 @@ def _train(config: Config, logdir: Path, ranks: Ranks) -> None:
 
 def _run_options(arguments: list[str], prog: str, kind: type[Options]) -> Options:
     """Read the options of a run; the preset, read first, sets the defaults of all others for the task."""
+    _refuse_renamed(arguments)
     name = _value_of("--preset", arguments) or "auto"
     start = preset(name, _value_of("--env", arguments) or "")
     default = kind(preset=name, config=start)  # pyright: ignore[reportArgumentType]
     options = tyro.cli(tyro.conf.OmitArgPrefixes[kind], args=arguments, default=default, prog=prog)
     check(options.config)
-    from dreamer.envs.decision_time import settled  # simulators load only when they are needed
+    from dreamer.envs.action_repeat import resolve  # simulators load only when they are needed
 
-    return replace(options, config=settled(options.config))
+    return replace(options, config=resolve(options.config))
+
+
+def _refuse_renamed(arguments: list[str]) -> None:
+    """Raise `UserError` for an option of an earlier version: its new name helps more than a list of all."""
+    for argument in arguments:
+        name = argument.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
+        if argument.startswith("--") and name in RENAMED:
+            raise UserError(f"{flag(name)} is now {flag(RENAMED[name])}: see --help.")
 
 
 def _logdir(options: Train | Doctor) -> Path:

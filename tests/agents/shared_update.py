@@ -23,7 +23,7 @@ CASES: dict[str, tuple[EnvSpec, dict[str, Any]]] = {
     "planet": (SPEC, {"agent": "planet"}),
     "discrete, with ends": (DISCRETE, {"pcont": True, "free_nats": 0.0}),
     "reward only": (SPEC, {"objective": "reward-only"}),
-    "free nats per element": (SPEC, {"free_nats_per": "element", "free_nats": 0.1}),
+    "free nats of every step": (SPEC, {"free_avg": False, "free_nats": 0.1}),
     "above the free nats, but half of the batch is below": (SPEC, {"free_nats": "above"}),
     "below the free nats, but half of the batch is above": (SPEC, {"free_nats": "below"}),
     "scaled gradient of the posterior": (SPEC, {"free_nats": 0.0, "rep_scale": 0.1}),

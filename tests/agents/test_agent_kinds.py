@@ -1,6 +1,5 @@
 """Every agent: what it trains, how it explores, what it refuses."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,10 @@ from dreamer.agents.dreamer import Dreamer
 from dreamer.agents.make import make_agent
 from dreamer.agents.model_based import ModelBasedAgent
 from dreamer.agents.no_value import NoValue
+from dreamer.behavior import exploration
 from dreamer.behavior.behavior import alive_starts, imagination_starts
 from dreamer.behavior.exploration import epsilon_at, epsilon_greedy, random_action
-from dreamer.config import BehaviorConfig, Config, with_options
+from dreamer.config import Config, with_options
 from dreamer.errors import UserError
 from dreamer.spec import ActionSpec, EnvSpec
 from dreamer.world_model.state import State
@@ -29,9 +29,6 @@ TINY = {
     "units": 8,
     "cnn_depth": 2,
     "horizon": 4,
-    "actor_layers": 1,
-    "value_layers": 1,
-    "mode_samples": 5,
     "plan_horizon": 3,
     "plan_iterations": 2,
     "plan_candidates": 10,
@@ -101,7 +98,7 @@ def test_contrastive_trains_its_diagnostic_decoder_too() -> None:
 @pytest.mark.parametrize("objective", ["contrastive", "reward-only"])
 def test_nothing_else_depends_on_the_diagnostic_decoder(objective) -> None:
     looked_at = agent_of(BOX, objective=objective)
-    unseen = agent_of(BOX, objective=objective, diagnostic_decoder=False)
+    unseen = agent_of(BOX, objective=objective, video_every=0)
     unseen.world_model.load_state_dict(looked_at.world_model.state_dict(), strict=False)
     unseen.behavior.load_state_dict(looked_at.behavior.state_dict())
     batch = random_batch(BOX)
@@ -143,8 +140,9 @@ def three_decisions(agent: ModelBasedAgent) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "spec"), [("dreamer", BOX), ("dreamer", BUTTONS), ("no-value", BOX), ("planet", BOX)]
 )
-def test_a_copy_acts_as_its_original_did_whatever_that_learns_later(name, spec) -> None:
-    quick = {"model_lr": 0.05, "actor_lr": 0.1, "epsilon": 0.9, "epsilon_min": 0.0, "epsilon_steps": 12}
+def test_a_copy_acts_as_its_original_did_whatever_that_learns_later(name, spec, monkeypatch) -> None:
+    monkeypatch.setattr(exploration, "EPSILON_STEPS", 12)
+    quick = {"model_lr": 0.05, "actor_lr": 0.1}
     agent, copy = agent_of(spec, agent=name, **quick), agent_of(spec, agent=name, **quick, seed=1)
     batch = random_batch(spec)
     for _ in range(2):  # The second copy overwrites the first.
@@ -206,11 +204,9 @@ def test_random_agent(spec) -> None:
 
 
 def test_epsilon_falls_linearly_over_updates() -> None:
-    config = BehaviorConfig()
     steps = {0: 0.4, 50_000: 0.325, 100_000: 0.25, 200_000: 0.1, 900_000: 0.1}
     for step, expected in steps.items():
-        assert epsilon_at(step, config) == pytest.approx(expected)
-    assert epsilon_at(0, dataclasses.replace(config, epsilon_steps=0)) == pytest.approx(0.1)
+        assert epsilon_at(step) == pytest.approx(expected)
 
 
 def test_epsilon_greedy_replaces_whole_actions() -> None:

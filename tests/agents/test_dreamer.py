@@ -19,7 +19,7 @@ NETWORKS = ("model", "value", "actor")
 
 
 def agent(spec: EnvSpec = SPEC, **options: Any) -> Dreamer:
-    fixed = {"device": "cpu", "precision": "float32", "horizon": 4, "mode_samples": 10}
+    fixed = {"device": "cpu", "precision": "float32", "horizon": 4}
     return Dreamer(spec, with_options(Config(), SIZES | fixed | options))
 
 

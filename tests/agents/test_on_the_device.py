@@ -23,11 +23,11 @@ KINDS: dict[str, tuple[EnvSpec, dict[str, Any]]] = {
     "no value, discrete": (BUTTONS, {"agent": "no-value"}),
     "planet": (BOX, {"agent": "planet"}),
     "contrast": (BOX, {"objective": "contrastive"}),
-    "contrast in a window": (BOX, {"objective": "contrastive", "contrast": "window"}),
+    "contrast of the first code": (BOX, {"objective": "contrastive-tf1"}),
     "reward only": (BOX, {"objective": "reward-only"}),
-    "free nats per element": (BOX, {"free_nats_per": "element"}),
+    "free nats of every step": (BOX, {"free_avg": False}),
     "scaled gradient of the posterior": (BOX, {"rep_scale": 0.1}),
-    "as in the first code": (BOX, {"clip_rewards": "tanh", "bootstrap": "second-last"}),
+    "clipped rewards": (BOX, {"clip_rewards": "tanh"}),
 }
 
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamer.behavior.behavior import Behavior
 from dreamer.behavior.no_value import NoValueBehavior
 from dreamer.config import BehaviorConfig, ModelConfig
 from dreamer.spec import ActionSpec, EnvSpec
@@ -13,7 +12,7 @@ from dreamer.world_model.world_model import WorldModel
 
 SPEC = EnvSpec({}, {"state": 3}, ActionSpec(2))
 MODEL = ModelConfig(stoch=3, deter=5, hidden=6, units=6)
-CONFIG = BehaviorConfig(horizon=4, actor_layers=1, gamma=0.9)
+CONFIG = BehaviorConfig(horizon=4, gamma=0.9)
 N = 3
 
 
@@ -98,24 +97,3 @@ def test_gradient_against_finite_differences(world: WorldModel, monkeypatch) -> 
             below = value()
             flat[index] = before
             assert gradient.view(-1)[index].item() == pytest.approx((above - below) / (2 * step), abs=1e-7)
-
-
-def test_bootstrap_of_the_second_last_state(world: WorldModel) -> None:
-    configs = [BehaviorConfig(horizon=4, lambda_=0.5, bootstrap=choice) for choice in ("last", "second-last")]
-    behaviors = [Behavior(world, MODEL, config) for config in configs]
-    behaviors[1].load_state_dict(behaviors[0].state_dict())
-    noise, beginning = behaviors[0].draw_noise(N, 3, None), start()
-    features = []
-    state = beginning
-    with torch.no_grad():
-        for noise_a, noise_s in zip(*noise, strict=True):
-            state = world.rssm.imagine_step(state, behaviors[0].actor(state.feat).sample(noise_a), noise_s)
-            features.append(state.feat)
-        r, v = [[head(f) for f in features] for head in (world.reward, behaviors[0].value)]
-    discount = CONFIG.gamma
-    for behavior, end in zip(behaviors, (v[3], v[2]), strict=True):
-        r2 = r[2] + discount * end
-        r1 = r[1] + discount * (0.5 * v[2] + 0.5 * r2)
-        r0 = r[0] + discount * (0.5 * v[1] + 0.5 * r1)
-        expected = -(r0 + discount * r1 + discount**2 * r2).mean() / 3
-        torch.testing.assert_close(behavior.losses(world, beginning, noise)[0].detach(), expected)

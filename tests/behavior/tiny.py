@@ -24,7 +24,7 @@ class Parts(NamedTuple):
 
 def parts(horizon: int = 4, starts: int = 5, double: bool = False) -> Parts:
     """A world model and a behaviour with random weights; `double` in float64."""
-    config = with_options(Config(), SIZES | {"horizon": horizon, "actor_layers": 2, "value_layers": 2})
+    config = with_options(Config(), SIZES | {"horizon": horizon})
     dtype = torch.float64 if double else torch.float32
     model = WorldModel(STATE_SPEC, config.model).to(dtype)
     behavior = Behavior(model, config.model, config.behavior).to(dtype)

@@ -85,13 +85,12 @@ def test_what_was_measured_before_an_end_is_kept(tmp_path, monkeypatch):
     ]
 
 
-def test_one_path_can_be_wished_for(monkeypatch):
-    made = []
-    path = UpdatePath("other", lambda agent: made.append(1) or agent.update, on_request=True)
+@pytest.mark.parametrize(("fast", "measured"), [(True, {"eager", "other"}), (False, {"eager"})])
+def test_without_fast_the_eager_path_alone_is_measured(fast, measured, monkeypatch):
+    path = UpdatePath("other", lambda agent: agent.update)
     monkeypatch.setattr("dreamer.bench.paths.PATHS", [*paths.PATHS, path])
-    found = run_bench(config(update="other"), Extent(repeats=1, subjects=("update",)))
-    assert made
-    assert {figure.variant.path for figure in found.figures} == {"other"}
+    found = run_bench(config(fast=fast), Extent(repeats=1, subjects=("update",)))
+    assert {figure.variant.path for figure in found.figures} == measured
 
 
 def test_an_agent_that_learns_nothing():

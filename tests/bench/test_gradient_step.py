@@ -70,9 +70,11 @@ def test_the_networks_hold_nearly_all_the_products_of_a_step():
     assert alone == pytest.approx(total.flops, rel=0.05)
 
 
-def test_the_products_of_a_step_at_the_papers_sizes_are_counted_by_hand():
+def test_the_products_of_a_step_at_the_papers_sizes_are_counted_by_hand(monkeypatch):
     """The dense layers of imagination: the actor forward, and every head; all others are in the parts."""
-    agent, batch = agent_and_batch(agent="no-value", actor_layers=0, reward_layers=0)
+    monkeypatch.setattr("dreamer.behavior.no_value.ACTOR_LAYERS", 0)
+    monkeypatch.setattr("dreamer.world_model.world_model.REWARD_LAYERS", 0)
+    agent, batch = agent_and_batch(agent="no-value")
     found = {figure.name: figure for figure in networks.networks(WATCH, agent, batch)}
     rows, features = 2 * 3 * 2, 4 + 16  # batch, length and horizon; stoch and deter
     assert found["imagined heads: forward"].flops == 2 * rows * features

@@ -177,7 +177,7 @@ def test_comparisons_made_before_an_end_are_kept(gpu, make_call, monkeypatch):
 @pytest.mark.timeout(900)
 def test_the_whole_script_and_a_second_call(tmp_path):
     where = ["--out", tmp_path / "out", "--logdir", tmp_path / "run", "--smoke"]
-    steps = ["--steps", "tests", "agreement", "bench", "train"]  # `compiled` has a test of its own
+    steps = ["--steps", "tests", "agreement", "bench", "train"]
     first = run("gpu.sh", *where, *steps, "--seconds", 380, "--train=--steps 400")
     assert first.returncode == 0, first.stdout + first.stderr
     files = ["bench.json", "config.json", "curve.png", "log.txt", "metrics.jsonl", "summary.json"]
@@ -191,7 +191,7 @@ def test_the_whole_script_and_a_second_call(tmp_path):
     assert found["train"]["env_step"] == 400
     assert not found["train"]["resumed"]
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    assert (config["collect"], config["num_envs"], config["video_every"]) == ("async", 2, 0)
+    assert (config["async_collect"], config["num_envs"], config["video_every"]) == (True, 2, 0)
     second = run("gpu.sh", *where, "--seconds", 75, "--saving", 25, "--steps", "train")
     assert second.returncode == 0, second.stdout + second.stderr
     again = summary(tmp_path)

@@ -16,13 +16,13 @@ from dreamer.envs.suite import PAPER_ATARI, PAPER_TASKS
 from dreamer.errors import UserError
 
 PONG = EnvConfig(env="atari:pong", action_repeat=4, time_limit=108_000, image_size=64)
-BREAKOUT = dataclasses.replace(PONG, env="atari:breakout", sticky_actions=0.0)
-NO_LUCK = dataclasses.replace(PONG, sticky_actions=0.0, noops=0)
+BREAKOUT = dataclasses.replace(PONG, env="atari:breakout", sticky=0.0)
+NO_LUCK = dataclasses.replace(PONG, sticky=0.0, noops=0)
 
 
-@pytest.mark.parametrize(("grey", "channels"), [(False, 3), (True, 1)])
-def test_pictures_and_buttons(grey, channels) -> None:
-    env = make_env(dataclasses.replace(PONG, grey=grey))
+@pytest.mark.parametrize(("gray", "channels"), [(False, 3), (True, 1)])
+def test_pictures_and_buttons(gray, channels) -> None:
+    env = make_env(dataclasses.replace(PONG, gray=gray))
     spec = spec_of(env)
     assert spec.images == {"image": (64, 64, channels)}
     assert spec.action.groups == (6,)
@@ -49,7 +49,7 @@ def test_everything_follows_from_the_seed() -> None:
 
 
 def test_sticky_actions_make_the_game_depend_on_the_seed() -> None:
-    sticky = dataclasses.replace(NO_LUCK, sticky_actions=0.25)
+    sticky = dataclasses.replace(NO_LUCK, sticky=0.25)
     same = [play(NO_LUCK, seed, 80)[-1] for seed in (1, 2)]
     different = [play(sticky, seed, 80) for seed in (1, 2)]
     assert np.array_equal(same[0], same[1])

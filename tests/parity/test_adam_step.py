@@ -23,9 +23,9 @@ def test_five_steps(case: str) -> None:
     official, defaults = OFFICIAL.under(f"{case}/"), OptimizerConfig()
     weights = {name: torch.nn.Parameter(official[name].clone()) for name in ("w_a", "w_b")}
     lr = float(official["lr"])
-    optimizer = Optimizer(weights.values(), lr, defaults.clip, defaults.adam_eps)
+    optimizer = Optimizer(weights.values(), lr, defaults.grad_clip)
     steps = [official.under(f"step{t}/") for t in range(5)]
-    clipped = [bool(step["norm"] > defaults.clip) for step in steps]
+    clipped = [bool(step["norm"] > defaults.grad_clip) for step in steps]
     assert any(clipped) == (case == "unit_clipped")
     for step in steps:
         norm = optimizer.apply((step["g_a"], step["g_b"]))

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from dreamer.agents.dreamer import Dreamer
-from dreamer.config import BehaviorConfig, Config, ModelConfig, TrainConfig
-from dreamer.envs.spec import ActionSpec, EnvSpec
+from dreamer.config import BehaviorConfig, Config, ModelConfig
+from dreamer.fast import accelerate
+from dreamer.types import ActionSpec, EnvSpec
 from parity.recipe import generate, official_weights
 from parity.recorded import record
 
@@ -58,43 +59,40 @@ def layout(name: str) -> Layout:
     parameter = f"{_path(module, layer)}.{'bias' if kind == 'bias' else 'weight'}"
     if kind == "bias":
         return _permuted(parameter, 0)
-    if module == "encoder" or (module == "decoder" and layer not in ("h1", "h2")):
+    if module == "encoder" or (module == "decoder" and layer != "h1"):
         return _permuted(parameter, 3, 2, 0, 1)
-    if (module, layer) == ("decoder", "h2"):
-        return _permuted(parameter, 3, 0, 1, 2)  # kept as the matrix product that it is
     return _permuted(parameter, 1, 0)
 
 
 def _path(module: str, layer: str) -> str:
     if module == "rssm":
-        return f"rssm.{RSSM_LAYERS[layer]}"
+        return f"world_model.rssm.{RSSM_LAYERS[layer]}"
     if module in ("encoder", "decoder"):
-        index = int(layer[1:])
-        special = {("decoder", 1): "dense", ("decoder", 2): "unfold"}
-        default = f"layers.{index - (1 if module == 'encoder' else 3)}"
-        return f"{module}.parts.image.{special.get((module, index), default)}"
-    head = "actor.head" if module == "actor" else module
+        image, index = f"world_model.{module}.networks.0", int(layer[1:])
+        if module == "encoder":
+            return f"{image}.layers.{index - 1}"
+        return f"{image}.dense" if index == 1 else f"{image}.layers.{index - 2}"
+    head = {"actor": "actor.mlp", "value": "value"}.get(module, f"world_model.{module}")
     return f"{head}.out" if layer == "hout" else f"{head}.hidden.{layer[1:]}"
 
 
 def _gru_layout(kind: str) -> Layout:
     if kind == "bias":
-        names = ("rssm.gru.input.bias", "rssm.gru.recurrent.bias")
+        names = ("world_model.rssm.gru.bias_ih", "world_model.rssm.gru.bias_hh")
         return Layout(names, lambda x: tuple(_swap_gates(x)), lambda *y: _swap_gates(torch.stack(y)))
-    name = f"rssm.gru.{'input' if kind == 'kernel' else 'recurrent'}.weight"
+    name = f"world_model.rssm.gru.weight_{'ih' if kind == 'kernel' else 'hh'}"
     return Layout((name,), lambda x: (_swap_gates(x).T,), lambda y: _swap_gates(y.T))
 
 
-def parameters(agent: Dreamer) -> dict[str, Tensor]:
-    """All parameters of an agent by name."""
-    return {**dict(agent.world_model.named_parameters()), **dict(agent.behavior.named_parameters())}
+def parameters(dreamer: Dreamer) -> dict[str, Tensor]:
+    """All parameters by name."""
+    return dict(dreamer.named_parameters())
 
 
-def official_names(agent: Dreamer) -> list[str]:
-    """The official tensors that an agent has, in sorted order."""
-    return sorted(
-        name for name in official_weights() if set(layout(name).parameters) <= set(parameters(agent))
-    )
+def official_names(dreamer: Dreamer) -> list[str]:
+    """The official tensors that a Dreamer has, in sorted order."""
+    ours = set(parameters(dreamer))
+    return sorted(name for name in official_weights() if set(layout(name).parameters) <= ours)
 
 
 def to_official(ours: Mapping[str, Tensor], names: list[str]) -> dict[str, Tensor]:
@@ -104,11 +102,11 @@ def to_official(ours: Mapping[str, Tensor], names: list[str]) -> dict[str, Tenso
 
 
 @torch.no_grad()
-def load(agent: Dreamer, weights: Mapping[str, Tensor]) -> None:
-    """Copy official weights into an agent; every one of its parameters must be named."""
-    ours = parameters(agent)
+def load(dreamer: Dreamer, weights: Mapping[str, Tensor]) -> None:
+    """Copy official weights; every one of our parameters must be named."""
+    ours = parameters(dreamer)
     missing = set(ours)
-    for name in official_names(agent):
+    for name in official_names(dreamer):
         form = layout(name)
         for parameter, value in zip(form.parameters, form.to_ours(weights[name]), strict=True):
             assert ours[parameter].shape == value.shape, name
@@ -117,47 +115,46 @@ def load(agent: Dreamer, weights: Mapping[str, Tensor]) -> None:
     assert not missing, f"no official weights for {sorted(missing)}"
 
 
-def build_agent(depth: int, pcont: bool, device: Device = "cpu") -> Dreamer:
-    """An agent with the sizes of the recorded weights, the convolutions `depth` channels wide."""
+def build(depth: int, pcont: bool, fast: bool, device: Device = "cpu") -> Dreamer:
+    """A Dreamer with the sizes of the recorded weights, the convolutions `depth` channels wide."""
     weights, batch = official_weights(), record("batch")
-    layers = {m: sum(n.startswith(f"{m}/h") and n.endswith("/bias") for n in weights) - 1 for m in OWNERS}
     model = ModelConfig(
         stoch=weights["rssm/img3/bias"].numel() // 2,
         deter=weights["rssm/img2/kernel"].shape[0],
         hidden=weights["rssm/img1/bias"].numel(),
         units=weights["reward/h0/bias"].numel(),
         cnn_depth=depth,
-        reward_layers=layers["reward"],
         pcont=pcont,
-        pcont_layers=layers["pcont"],
     )
-    behavior = BehaviorConfig(
-        horizon=len(batch["eps_imag_action"]), actor_layers=layers["actor"], value_layers=layers["value"]
-    )
-    training = TrainConfig(device=device, precision="float32")
+    behavior = BehaviorConfig(horizon=len(batch["eps_imag_action"]))
     height, width, channels = batch["image"].shape[2:]
     spec = EnvSpec({"image": (height, width, channels)}, {}, ActionSpec(batch["action"].shape[-1]))
-    return Dreamer(spec, Config(model=model, behavior=behavior, training=training))
+    dreamer = Dreamer(spec, Config(model=model, behavior=behavior)).to(device)
+    if fast:
+        accelerate(dreamer)
+    return dreamer
 
 
-def official_agent(pcont: bool = False, kl_below: bool = False) -> Dreamer:
-    """An agent with the weights of `weights.npz`, or those that bring the KL below the free nats."""
+def official_dreamer(pcont: bool = False, kl_below: bool = False, fast: bool = False) -> Dreamer:
+    """A Dreamer with the generated weights, or those that bring the KL below the free nats."""
     weights: dict[str, Tensor] = dict(official_weights())
     if kl_below:
         weights |= record("weights_kl_below")
-    agent = build_agent(weights["encoder/h1/bias"].numel(), pcont)
-    load(agent, weights)
-    return agent
+    dreamer = build(weights["encoder/h1/bias"].numel(), pcont, fast)
+    load(dreamer, weights)
+    return dreamer
 
 
-def full_depth_agent(pcont: bool = False, kl_below: bool = False, device: Device = "cpu") -> Dreamer:
-    """An agent of the default width with the weights that the recipe of `full_depth.npz` generates."""
+def full_depth_dreamer(
+    pcont: bool = False, kl_below: bool = False, fast: bool = False, device: Device = "cpu"
+) -> Dreamer:
+    """A Dreamer of the default width with the weights that the recipe of `full_depth.npz` generates."""
     full, actions = record("full_depth"), record("batch")["action"].shape[-1]
     depth = full["embed"].shape[-1] // 32
     weights = generate(depth, actions, seed=int(full["seed"]))
     if kl_below:
         for name in record("weights_kl_below"):
             weights[name] = weights[name] * full["kl_below_factor"]
-    agent = build_agent(depth, pcont, device)
-    load(agent, weights)
-    return agent
+    dreamer = build(depth, pcont, fast, device)
+    load(dreamer, weights)
+    return dreamer

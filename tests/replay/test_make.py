@@ -37,7 +37,7 @@ def test_a_gpu_with_room_gets_the_replay(tmp_path, monkeypatch, free, kind):
     assert type(_feed(tmp_path, "cuda")) is kind
     assert isinstance(_feed(tmp_path, "cuda", replay_device="disk"), Prefetcher)
     assert isinstance(_feed(tmp_path, "cuda", replay_device="device"), DeviceReplay)
-    assert isinstance(_feed(tmp_path, "cuda", capacity=100_000), DeviceReplay)
+    assert isinstance(_feed(tmp_path, "cuda", replay_size=100_000), DeviceReplay)
 
 
 def test_a_gpu_that_is_too_small_is_refused_at_once(tmp_path, monkeypatch):
@@ -51,8 +51,8 @@ def test_a_gpu_that_is_too_small_is_refused_at_once(tmp_path, monkeypatch):
     [
         ({}, 501_001),
         ({"action_repeat": 4, "time_limit": 400}, 250_000 + 2500 + 1),
-        ({"capacity": 1000}, 1000 + 2 + 1),
-        ({"capacity": 10**9}, 501_001),
+        ({"replay_size": 1000}, 1000 + 2 + 1),
+        ({"replay_size": 10**9}, 501_001),
         ({"time_limit": 1}, 1_000_001),
     ],
 )

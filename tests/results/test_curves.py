@@ -14,13 +14,13 @@ def test_evaluations_of_a_run_that_was_killed_within_a_line(make_run):
     assert run.mean.tolist() == [1.0, 3.0]
 
 
-def test_a_broken_line_in_the_middle_is_named(make_run):
+def test_broken_line_in_the_middle_is_named(make_run):
     path = make_run("a", "dmc:walker_walk", {1000: 1.0}, tail='{"env\n{"env_step": 2000}\n')
     with pytest.raises(UserError, match="Line 3"):
         read_metrics(path)
 
 
-def test_over_seeds_where_all_have_been(make_run):
+def test_mean_over_seeds_covers_the_frames_that_all_reached(make_run):
     runs = [
         read_run(make_run("b", "dmc:walker_walk", {1000: 0.0, 2000: 100.0, 4000: 300.0}, seed=1)),
         read_run(make_run("a", "dmc:walker_walk", {1000: 10.0, 3000: 30.0}, seed=0)),
@@ -33,7 +33,7 @@ def test_over_seeds_where_all_have_been(make_run):
     np.testing.assert_allclose(seeds.high, [10, 100, 200])
 
 
-def test_what_is_no_run(tmp_path, make_run):
+def test_directory_that_is_no_run_is_refused(tmp_path, make_run):
     with pytest.raises(UserError, match="no run directory"):
         read_run(tmp_path)
     with pytest.raises(UserError, match="no evaluation yet"):

@@ -39,7 +39,7 @@ def test_a_full_disk(monkeypatch, tmp_path):
     check = doctor._disk(doctor.Forecast(hours=1, learning=1, updates=1, disk=2**30), tmp_path / "a" / "b")
     assert not check.ok
     assert "1.0 GiB needed" in check.detail
-    assert "--capacity" in check.advice
+    assert "--replay-size" in check.advice
 
 
 def test_table():

@@ -36,11 +36,12 @@ def test_evaluations_cost_time():
 
 
 def test_several_environments_share_the_cores():
-    one = forecast(config(final_eval_episodes=0, eval_every=0), SPEC, AGENT, 0.03, cores=2)
-    four = forecast(config(final_eval_episodes=0, eval_every=0, num_envs=4), SPEC, AGENT, 0.03, cores=2)
-    assert four.hours - four.learning == pytest.approx(52_500 * (0.03 / 2 + 0.01 / 4) / 3600)
+    one = forecast(config(eval_every=0), SPEC, AGENT, 0.03, cores=2)
+    four = forecast(config(eval_every=0, num_envs=4), SPEC, AGENT, 0.03, cores=2)
+    evaluation = 10 * 500 * 0.04  # the last one, in a single environment
+    assert four.hours - four.learning == pytest.approx((52_500 * (0.03 / 2 + 0.01 / 4) + evaluation) / 3600)
     assert four.learning == one.learning
 
 
 def test_capacity_bounds_the_disk():
-    assert forecast(config(capacity=1000), SPEC, AGENT, 0.03, 2).disk == 1000 * 12_320 + 2000
+    assert forecast(config(replay_size=1000), SPEC, AGENT, 0.03, 2).disk == 1000 * 12_320 + 2000

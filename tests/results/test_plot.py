@@ -7,6 +7,7 @@ from PIL import Image
 from dreamer.errors import UserError
 from dreamer.results.curves import read_run
 from dreamer.results.plot import how_many, plot_runs
+from dreamer.results.scores import append_run
 
 
 def read(path):
@@ -14,7 +15,7 @@ def read(path):
         return image.convert("RGB")
 
 
-def test_a_panel_for_each_task(make_run, tmp_path):
+def test_plot_has_a_panel_for_each_task(make_run, tmp_path):
     curve = {0: 0.0, 50_000: 100.0, 100_000: 300.0}
     walker = [make_run(f"walker-{seed}", "dmc:walker_stand", curve, seed) for seed in (0, 1)]
     plot_runs(walker, tmp_path / "one.png")
@@ -26,7 +27,15 @@ def test_a_panel_for_each_task(make_run, tmp_path):
     assert {(200, 64, 47), (63, 111, 159), (138, 138, 138)} <= colors  # ours, official, paper
 
 
-def test_only_runs_that_are_otherwise_alike_are_called_seeds(make_run):
+def test_scores_file_is_drawn_like_its_run(make_run, tmp_path):
+    run = make_run("a", "dmc:walker_stand", {0: 0.0, 50_000: 100.0, 100_000: 300.0})
+    append_run(run, tmp_path / "scores.csv")
+    plot_runs([run], tmp_path / "run.png")
+    plot_runs([tmp_path / "scores.csv"], tmp_path / "scores.png")
+    assert read(tmp_path / "scores.png").tobytes() == read(tmp_path / "run.png").tobytes()
+
+
+def test_runs_are_called_seeds_only_if_otherwise_alike(make_run):
     curve = {0: 0.0, 1000: 1.0}
     one, two = (read_run(make_run(f"w-{seed}", "dmc:walker_stand", curve, seed)) for seed in (0, 1))
     other = read_run(make_run("other", "dmc:walker_stand", curve, 2, gamma=0.5))
@@ -35,7 +44,7 @@ def test_only_runs_that_are_otherwise_alike_are_called_seeds(make_run):
     assert how_many([one, two, other]) == "3 runs"
 
 
-def test_an_environment_that_nobody_published(make_run, tmp_path):
+def test_plot_of_an_environment_that_nobody_published(make_run, tmp_path):
     run = make_run("a", "gym:Pendulum-v1", {0: -1500.0, 1000: -200.0})
     plot_runs([run], tmp_path / "a.png")
     colors = {color for _, color in read(tmp_path / "a.png").getcolors(1 << 20) or []}
@@ -43,7 +52,7 @@ def test_an_environment_that_nobody_published(make_run, tmp_path):
     assert (63, 111, 159) not in colors
 
 
-def test_a_place_that_cannot_be_written_is_a_sentence(make_run, tmp_path):
+def test_place_that_cannot_be_written_is_a_sentence(make_run, tmp_path):
     run = make_run("a", "dmc:walker_walk", {0: 0.0, 1000: 1.0})
     (tmp_path / "README.md").touch()
     with pytest.raises(UserError, match=r"Cannot write .*README.md/x.png .*: choose another --out"):
@@ -51,7 +60,7 @@ def test_a_place_that_cannot_be_written_is_a_sentence(make_run, tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
-def test_a_disk_that_refuses_keeps_the_picture_that_was_there(number, make_run, tmp_path, monkeypatch):
+def test_disk_that_refuses_keeps_the_former_image(number, make_run, tmp_path, monkeypatch):
     run, out = make_run("a", "dmc:walker_walk", {0: 0.0, 1000: 1.0}), tmp_path / "out" / "a.png"
     out.parent.mkdir()
     out.write_text("before")
@@ -67,13 +76,13 @@ def test_a_disk_that_refuses_keeps_the_picture_that_was_there(number, make_run, 
 
 
 @pytest.mark.parametrize(("ending", "start"), [(".pdf", b"%PDF"), (".svg", b"<?xml"), (".PNG", b"\x89PNG")])
-def test_every_format_is_written(ending, start, make_run, tmp_path):
+def test_format_follows_the_ending(ending, start, make_run, tmp_path):
     out = tmp_path / f"a{ending}"
     plot_runs([make_run("a", "dmc:walker_walk", {0: 0.0, 1000: 1.0})], out)
     assert out.read_bytes().startswith(start)
 
 
-def test_refused_before_anything_is_written(make_run, tmp_path):
+def test_refusal_writes_nothing(make_run, tmp_path):
     run = make_run("a", "dmc:walker_walk", {0: 0.0, 1000: 1.0})
     with pytest.raises(UserError, match=r"a\.txt.*png"):
         plot_runs([run], tmp_path / "plots" / "a.txt")
@@ -82,6 +91,6 @@ def test_refused_before_anything_is_written(make_run, tmp_path):
     assert not (tmp_path / "plots").exists()
 
 
-def test_no_runs_at_all(tmp_path):
+def test_plot_of_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="Nothing to plot"):
         plot_runs([], tmp_path / "a.png")

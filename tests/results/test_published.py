@@ -14,7 +14,7 @@ from dreamer.results.published import (
 )
 
 
-def test_twenty_tasks_with_every_method():
+def test_published_tasks_are_twenty_with_every_method():
     assert len(published_tasks()) == 20
     for task in published_tasks():
         names = {(curve.method, curve.source) for curve in published_curves(task)}
@@ -23,12 +23,12 @@ def test_twenty_tasks_with_every_method():
         assert ("dreamer", OFFICIAL) in names
 
 
-def test_names_of_environments():
+def test_task_name_is_the_published_one():
     assert task_name("dmc:cup_catch") == task_name("ball_in_cup_catch") == "ball_in_cup_catch"
     assert published_score("dmc:cup_catch") == published_score("ball_in_cup_catch") is not None
 
 
-def test_table_of_appendix_g():
+def test_scores_average_to_those_of_appendix_g():
     """The averages that the paper itself prints below its table."""
     for method, average in {"dreamer": 823.39, "planet": 332.97, "d4pg": 786.32, "a3c": 243.70}.items():
         scores = [score for task in published_tasks() if (score := published_score(task, method)) is not None]
@@ -38,7 +38,7 @@ def test_table_of_appendix_g():
     assert published_score("dog_run") is None
 
 
-def test_points_are_where_they_were_published():
+def test_points_are_those_published():
     curve = published_curve("walker_walk", source=OFFICIAL)
     assert curve.seeds is not None
     assert curve.seeds.shape == (5, len(curve.env_step))
@@ -49,14 +49,14 @@ def test_points_are_where_they_were_published():
     assert published_curve("walker_stand").source == "paper, Figure 10"
 
 
-def test_bins_end_where_a_point_stands():
+def test_published_bins_end_at_their_point():
     """Figure 10 averages pairs of Figure 7's bins, and those that end at the same frame."""
     fine, coarse = published_curve("walker_walk"), published_curve("walker_walk", source="paper, Figure 10")
     pairs = (fine.mean[1:41:2] + fine.mean[2:42:2]) / 2
     assert coarse.mean[2:21] == pytest.approx(pairs[1:20], abs=6)
 
 
-def test_read_between_the_middles_of_bins():
+def test_curve_is_read_between_the_middles_of_bins():
     curve = published_curve("cartpole_swingup", source=OFFICIAL)
     assert curve.middle[:3].tolist() == [5000, 60_000, 160_000]
     assert official_curve_at("cartpole_swingup", 60_000) == pytest.approx(curve.mean[1])
@@ -64,11 +64,11 @@ def test_read_between_the_middles_of_bins():
     assert np.isnan(official_curve_at("cartpole_swingup", 2e7))
 
 
-def test_unknown_task_names_the_known():
+def test_unknown_task_is_refused_with_the_known_ones():
     assert published_curves("dog_run") == []
     with pytest.raises(UserError, match=r"dog_run.*walker_walk"):
         published_curve("dmc:dog_run")
 
 
-def test_the_data_stay_small():
+def test_published_data_stay_small():
     assert sum(file.stat().st_size for file in FOLDER.iterdir()) < 400_000

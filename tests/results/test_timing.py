@@ -18,9 +18,9 @@ def test_an_update_is_timed_as_a_run_takes_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(timing, "make_update", make)
     monkeypatch.setattr(timing, "get_ready", lambda update, batch: order.append("ready"))
     monkeypatch.setattr(timing, "seconds_per_call", lambda call, *_: call() and 1.0)
-    config = with_options(debug(), {"device": "cpu", "update": "eager", "batch_size": 2, "batch_length": 3})
+    config = with_options(debug(), {"device": "cpu", "fast": False, "batch_size": 2, "batch_length": 3})
     cost = timing.time_agent(SPEC, config)
-    assert order == ["eager", "ready", "all"]
+    assert order == [False, "ready", "all"]
     assert cost.checkpoint > 10_000
 
 

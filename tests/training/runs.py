@@ -23,7 +23,7 @@ def config(**options: Any) -> Config:
         "steps": 600,
         "time_limit": 50,
         "image_size": 32,
-        "seed_frames": 200,
+        "prefill": 200,
         "train_every": 100,
         "train_steps": 4,
         "eval_every": 300,

@@ -21,7 +21,7 @@ from dreamer.training.trainer import Trainer
 from training.runs import Stop, call_after, config, everything, metrics, run, same, weights
 
 SAMPLES = Path(__file__).parents[1] / "envs"
-ASYNC: dict[str, Any] = {"collect": "async"}
+ASYNC: dict[str, Any] = {"async_collect": True}
 PLAN = {"plan_horizon": 3, "plan_iterations": 2, "plan_candidates": 20, "plan_elites": 4}
 PATIENCE = 60.0
 """Seconds that a test waits for the other thread; reached only when it fails."""
@@ -63,10 +63,10 @@ def finish(running: Trainer) -> Trainer:
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])
-@pytest.mark.parametrize("collect", ["sync", "async"])
-def test_the_ratio_of_updates_to_frames_is_exact(collect: str, num_envs: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("async_collect", [False, True])
+def test_the_ratio_of_updates_to_frames_is_exact(async_collect: bool, num_envs: int, tmp_path: Path) -> None:
     """Three environments take 6 frames at a time, which do not divide the 100 between two rounds."""
-    running = Trainer(config(collect=collect, num_envs=num_envs), tmp_path)
+    running = Trainer(config(async_collect=async_collect, num_envs=num_envs), tmp_path)
     rounds: list[tuple[int, int]] = []
     before_each(
         running, "_interact", lambda _: rounds.append((running.counters.env_step, running.counters.grad_step))
@@ -83,7 +83,7 @@ def test_the_ratio_of_updates_to_frames_is_exact(collect: str, num_envs: int, tm
 @pytest.mark.usefixtures("_no_processes")
 def test_it_acts_with_the_weights_from_before_the_updates(tmp_path: Path) -> None:
     """Rounds begin at 200, 300, ... frames; the first is taken alone, so what it learned acts twice."""
-    running = Trainer(config(**ASYNC, pretrain=3), tmp_path)
+    running = Trainer(config(**ASYNC, pretrain_model=3), tmp_path)
     actor = collector_of(running).collector.agent
     round_starts, acting = {}, {}
 
@@ -105,11 +105,11 @@ def test_it_acts_with_the_weights_from_before_the_updates(tmp_path: Path) -> Non
 
 def test_up_to_the_second_round_it_is_sync_to_the_bit(tmp_path: Path) -> None:
     """So it is with the same seeds, in a process as in this one."""
-    one, other = (run(config(collect=c, steps=300), tmp_path / c) for c in ("sync", "async"))
+    one, other = (run(config(async_collect=a, steps=300), tmp_path / str(a)) for a in (False, True))
     assert other.envs._env is None
     assert same(weights(one), weights(other))
     assert everything(one)["files"] == everything(other)["files"]
-    assert metrics(tmp_path / "sync") == metrics(tmp_path / "async")
+    assert metrics(tmp_path / "False") == metrics(tmp_path / "True")
     assert same(everything(one)["collector"], everything(other)["collector"]["collector"])
 
 
@@ -127,7 +127,7 @@ def test_every_agent_collects_like_this(options: dict[str, Any], tmp_path: Path)
 
 def test_a_run_keeps_to_its_way_of_collecting(tmp_path: Path) -> None:
     run(config(steps=100), tmp_path / "run")
-    with pytest.raises(UserError, match=r"collect was 'sync', now 'async'"):
+    with pytest.raises(UserError, match=r"async_collect was False, now True"):
         Trainer(config(steps=100, **ASYNC), tmp_path / "run")
 
 
@@ -435,15 +435,15 @@ def test_closing_does_not_wait_for_an_environment_that_hangs(
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("collect", ["sync", "async"])
-def test_on_a_gpu_it_acts_on_a_stream_of_its_own(collect: str, tmp_path: Path) -> None:
-    running = Trainer(config(collect=collect, device="cuda", num_envs=2), tmp_path / "run")
+@pytest.mark.parametrize("async_collect", [False, True])
+def test_on_a_gpu_it_acts_on_a_stream_of_its_own(async_collect: bool, tmp_path: Path) -> None:
+    running = Trainer(config(async_collect=async_collect, device="cuda", num_envs=2), tmp_path / "run")
     streams: set[int] = set()
     collector = running.collector
     inner = collector if isinstance(collector, Collector) else collector.collector
     before_each(inner.agent, "policy", lambda _: streams.add(torch.cuda.current_stream().cuda_stream))
     call_after(running, "_update", 10, lambda: setattr(running.interrupt, "requested", True))
     finish(running)
-    assert (torch.cuda.default_stream().cuda_stream in streams) == (collect == "sync")
-    resumed = run(config(collect=collect, device="cuda", num_envs=2), tmp_path / "run")
+    assert (torch.cuda.default_stream().cuda_stream in streams) != async_collect
+    resumed = run(config(async_collect=async_collect, device="cuda", num_envs=2), tmp_path / "run")
     assert (resumed.counters.env_step, resumed.counters.grad_step) == (600, 20)

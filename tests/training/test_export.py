@@ -170,7 +170,7 @@ def acts_as(agent: Agent, policy: Policy) -> bool:
 
 def test_a_run_is_exported_and_loads_without_simulators(tmp_path: Path, monkeypatch) -> None:
     run, out = tmp_path / "run", tmp_path / "policy.pt"
-    options = {"steps": 250, "eval_every": 0, "final_eval_episodes": 1, "video_every": 0, "time_limit": 100}
+    options = {"steps": 250, "eval_every": 0, "video_every": 0, "time_limit": 100}
     trainer = Trainer(with_options(debug(), {**TINY, **options, "train_steps": 1}), run)
     assert trainer.run()
     trainer.close()

@@ -13,16 +13,15 @@ SIZES = {"cnn_depth": 8, "units": 64, "deter": 64, "hidden": 64, "stoch": 8, "ho
 BATCH = {
     "batch_size": 8,
     "batch_length": 12,
-    "edges": "rare",
     "train_every": 100,
     "train_steps": 15,
-    "pretrain": 100,
-    "warmup": 60,
+    "pretrain_model": 100,
+    "pretrain_value": 60,
 }
 RATES = {"model_lr": 2e-3, "actor_lr": 2e-4, "value_lr": 1e-3, "gamma": 0.9}
-WEIGHTS = {"reward_scale": 1.0, "free_nats": 1.0, "rep_scale": 1.0}
-EPISODES = {"time_limit": 100, "action_repeat": 4, "seed_episodes": 5, "seed_frames": 1000}
-EVALUATION = {"eval_every": 0, "final_eval_episodes": 10}
+WEIGHTS = {"free_nats": 1.0}
+EPISODES = {"time_limit": 100, "action_repeat": 4, "prefill": 1000}
+EVALUATION = {"eval_every": 0, "eval_episodes": 10}
 RUN = {**SIZES, **BATCH, **RATES, **WEIGHTS, **EPISODES, **EVALUATION}
 
 

@@ -1,6 +1,7 @@
 """Run directories: whose they are, and that a refusal leaves them as they were."""
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from dreamer.config import Config
 from dreamer.errors import UserError
+from dreamer.training.load import load_run
 from dreamer.training.run_directory import RunDirectory
 from dreamer.training.trainer import Trainer
 from training.runs import config, tree
@@ -48,9 +50,33 @@ def test_some_options_may_change(tmp_path: Path, name: str, caplog) -> None:
     assert not caplog.text
 
 
+def test_videos_that_need_another_network_may_not_be_switched_on(tmp_path: Path) -> None:
+    directory = _made(tmp_path, config(objective="reward-only", video_every=0))
+    with pytest.raises(UserError, match="video_every was 0, now 7"):
+        directory.check(config(objective="reward-only", video_every=7))
+    directory.check(config(objective="reward-only", video_every=0))
+
+
+def test_a_run_of_an_earlier_version_is_refused_by_its_options(tmp_path: Path) -> None:
+    directory = _made(tmp_path, config())
+    options = json.loads(directory.config_file.read_text())
+    directory.config_file.write_text(json.dumps(options | {"capacity": 0, "edges": "rare"}))
+    message = r"earlier version, .* .capacity is now replay_size, edges is gone.: use that version for it"
+    with pytest.raises(UserError, match=message):
+        directory.check(config())
+    with pytest.raises(UserError, match=message):
+        load_run(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("precision", "bfloat16"), ("model_lr", 1e-9), ("actor_lr", 1e-9), ("value_lr", 1e-9), ("clip", 1e-9)],
+    [
+        ("precision", "bfloat16"),
+        ("model_lr", 1e-9),
+        ("actor_lr", 1e-9),
+        ("value_lr", 1e-9),
+        ("grad_clip", 1e-9),
+    ],
 )
 def test_what_updates_that_are_not_finite_ask_for_may_change_with_a_warning(
     tmp_path: Path, name: str, value: object, caplog

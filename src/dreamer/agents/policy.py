@@ -16,16 +16,16 @@ from torch import Tensor, nn
 
 from dreamer.agents.policy_state import PolicyState
 from dreamer.agents.precision import autocast, pick_device, pick_dtype
-from dreamer.behavior.actor import Actor
+from dreamer.behavior.actor import ACTOR_LAYERS, MODE_SAMPLES, Actor
 from dreamer.behavior.cem import Planner
 from dreamer.errors import UserError
 from dreamer.spec import ActionSpec, EnvSpec
-from dreamer.world_model.dense import ScalarHead
+from dreamer.world_model.dense import PCONT_LAYERS, REWARD_LAYERS, ScalarHead
 from dreamer.world_model.encoder import Encoder
-from dreamer.world_model.rssm import RSSM
+from dreamer.world_model.rssm import MIN_STD, RSSM
 from dreamer.world_model.state import State
 
-FORMAT = "dreamer-policy-1"
+FORMAT = "dreamer-policy-2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,20 +36,14 @@ class PolicySizes:
     stoch: int
     deter: int
     hidden: int
-    min_std: float
     cnn_depth: int
     units: int
-    actor_layers: int
-    reward_layers: int
-    mode_samples: int
     plan_horizon: int
     plan_iterations: int
     plan_candidates: int
     plan_elites: int
     precision: str
-    # With defaults: files written before the planner heeded a discount head have none.
-    pcont: bool = False
-    pcont_layers: int = 0
+    pcont: bool
 
     @property
     def plans(self) -> bool:
@@ -71,14 +65,14 @@ class Policy(nn.Module):
         self.device = pick_device(device)
         self.encoder = Encoder(spec, sizes.cnn_depth, sizes.units)
         action, features = spec.action.size, sizes.stoch + sizes.deter
-        self.rssm = RSSM(action, self.encoder.size, sizes.stoch, sizes.deter, sizes.hidden, sizes.min_std)
+        self.rssm = RSSM(action, self.encoder.size, sizes.stoch, sizes.deter, sizes.hidden, MIN_STD)
         if sizes.plans:
-            self.reward = ScalarHead(features, sizes.reward_layers, sizes.units)
-            self.pcont = ScalarHead(features, sizes.pcont_layers, sizes.units) if sizes.pcont else None
+            self.reward = ScalarHead(features, REWARD_LAYERS, sizes.units)
+            self.pcont = ScalarHead(features, PCONT_LAYERS, sizes.units) if sizes.pcont else None
             numbers = (sizes.plan_horizon, sizes.plan_iterations, sizes.plan_candidates, sizes.plan_elites)
             self.planner = Planner(action, *numbers)
         else:
-            self.actor = Actor(features, spec.action, sizes.actor_layers, sizes.units)
+            self.actor = Actor(features, spec.action, ACTOR_LAYERS, sizes.units)
         self.to(self.device)
         self._generator = torch.Generator(self.device).manual_seed(seed)
         self._state: PolicyState | None = None
@@ -110,7 +104,7 @@ class Policy(nn.Module):
 
     def _choose(self, latent: State) -> Tensor:
         if not self.sizes.plans:
-            return self.actor.act(latent.feat, self.sizes.mode_samples, self._generator)
+            return self.actor.act(latent.feat, MODE_SAMPLES, self._generator)
         noise = self.planner.draw_noise(latent, self._generator)
         with autocast(self.device, pick_dtype(self.sizes.precision, self.device)):
             return self.planner.plan(self.rssm, self.reward, latent, noise, self.pcont)

@@ -72,10 +72,10 @@ class Course:
 def compare_paths(spec: EnvSpec, config: Config, updates: int = 3) -> Iterator[Agreement]:
     """Compare every path in both precisions with the eager path in float32, on the device of `config`.
 
-    If `config` names a path, that one alone.
+    If `config` has `fast` off, that path alone, in bfloat16.
     """
     reference = _course(spec, config, PATHS[0], "float32", updates)
-    for path in paths_for(pick_device(config.training.device), config.training.update):
+    for path in paths_for(pick_device(config.training.device), config.training.fast):
         for precision in TOLERANCE:
             if (path.name, precision) != (PATHS[0].name, "float32"):
                 course = _course(spec, config, path, precision, updates)

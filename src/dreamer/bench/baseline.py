@@ -4,17 +4,13 @@ from typing import Any
 
 from dreamer.bench.figure import Figure
 from dreamer.bench.report import Report
+from dreamer.config import Affects, options_affecting
 from dreamer.errors import UserError
 
 Key = tuple[str, str, Any]
-IRRELEVANT = frozenset(
-    [
-        "steps", "seed", "seed_episodes", "seed_frames", "pretrain", "eval_every", "eval_episodes",
-        "final_eval_episodes", "checkpoint_every", "video_every", "device", "precision", "worker_timeout",
-        "update", "model_lr", "actor_lr", "value_lr",
-    ]
-)  # fmt: skip
-"""Options that change no figure, or that each figure carries itself."""
+COMPARED = options_affecting(Affects.EVERYTHING, Affects.SPEED)
+"""Options in which two reports that are compared must agree; the device and the way of updates stand in each
+figure."""
 TELLING = ("device", "processor", "cores", "threads", "torch")
 """What of a machine makes figures hard to compare."""
 
@@ -48,8 +44,7 @@ def other_machine(report: Report, baseline: Report) -> list[str]:
     return [
         f"{name} was {baseline.machine.get(name)}, now {value}"
         for name, value in report.machine.items()
-        if name in ("device", "processor", "cores", "threads", "torch")
-        and baseline.machine.get(name) != value
+        if name in TELLING and baseline.machine.get(name) != value
     ]
 
 
@@ -65,7 +60,7 @@ def _name(key: Key) -> str:
 
 def _check_same_options(report: Report, baseline: Report) -> None:
     old, new = baseline.options, report.options
-    common = (new.keys() & old.keys()) - IRRELEVANT  # an option that one does not know is passed over
+    common = new.keys() & old.keys() & COMPARED  # an option that one does not know is passed over
     differing = sorted(name for name in common if old[name] != new[name])
     if differing:
         listed = ", ".join(f"{name} {old[name]!r} and {new[name]!r}" for name in differing[:5])

@@ -25,7 +25,6 @@ from dreamer.bench.stretch import train_a_stretch
 from dreamer.bench.work import measure_roof
 from dreamer.config import Config, to_flat, with_options
 from dreamer.envs import EnvSpec
-from dreamer.envs.decision_time import settled
 from dreamer.errors import UserError
 from dreamer.results.doctor import cores, memory_bytes, size
 from dreamer.results.timing import environment_spec, random_batch
@@ -61,7 +60,6 @@ def run_bench(config: Config, extent: Extent, keep: Path | None = None) -> Repor
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
     device = pick_device(config.training.device)
-    config = settled(config)
     keep_freed_memory()  # as training does
     machine, figures = describe_machine(device), []
     report = Report(machine, to_flat(config), figures)
@@ -111,7 +109,7 @@ def _learning(config: Config, spec: EnvSpec, extent: Extent, machine: dict[str, 
     roof = measure_roof(device, precision)
     machine[f"{precision} products"] = f"{roof.flops_per_s / 1e12:.3g} TFLOP/s"
     machine["copies of memory"] = f"{roof.bytes_per_s / 1e9:.3g} GB/s"
-    paths = paths_for(device, config.training.update)
+    paths = paths_for(device, config.training.fast)
     if "update" in extent.subjects:
         for path in paths:
             watch = Stopwatch(Variant(device.type, precision, path.name), roof, extent.repeats)

@@ -103,7 +103,7 @@ def _decoder(agent: ModelBasedAgent, feat: Tensor, batch: Batch) -> Network:
 
 
 def _contrast(agent: ModelBasedAgent, feat: Tensor, embed: Tensor) -> Network:
-    state_model, contrast = agent.world_model.state_model, CONTRASTS[agent.config.model.contrast]
+    state_model, contrast = agent.world_model.state_model, CONTRASTS[agent.config.model.objective]
     assert state_model is not None
     weights = list(state_model.parameters())
     return Network("contrast", lambda: [contrast(feat, *state_model(embed))], weights, [feat, embed])

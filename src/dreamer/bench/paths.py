@@ -1,7 +1,6 @@
 """The ways in which a gradient step can be executed."""
 
 import copy
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,20 +19,18 @@ Update = Callable[[dict[str, Tensor]], Metrics]
 class UpdatePath:
     """One way: `make` turns an agent into what updates it on a batch `(B, L, ...)`.
 
-    `options` select the way in a whole run; `devices` are the types of device that it works on. One that is
-    `on_request` is not measured unless it is wished for.
+    `options` select the way in a whole run; `devices` are the types of device that it works on.
     """
 
     name: str
     make: Callable[[Agent], Update]
     options: Mapping[str, Any] = field(default_factory=dict)
     devices: tuple[str, ...] = ("cpu", "cuda")
-    on_request: bool = False
 
 
-def _ready(path: str, agent: Agent) -> Update:
+def _ready(agent: Agent) -> Update:
     """Every update as a run takes its later ones, the first too: what comes before is undone."""
-    update = make_update(agent, path)
+    update = make_update(agent, fast=True)
     ready = False
 
     def take(batch: dict[str, Tensor]) -> Metrics:
@@ -49,27 +46,23 @@ def _ready(path: str, agent: Agent) -> Update:
 
 
 PATHS = [
-    UpdatePath("eager", lambda agent: agent.update, {"update": "eager"}),
-    UpdatePath("captured", functools.partial(_ready, "captured"), {"update": "captured"}, devices=("cuda",)),
-    UpdatePath("compiled", functools.partial(_ready, "compiled"), {"update": "compiled"}, on_request=True),
+    UpdatePath("eager", lambda agent: agent.update, {"fast": False}),
+    UpdatePath("captured", _ready, {"fast": True}, devices=("cuda",)),
 ]
 """Every way there is, the reference first: the others are measured against it and must agree with it."""
 
 
-def paths_for(device: torch.device, wish: str = "auto") -> list[UpdatePath]:
-    """Return the ways to measure on a device, the one first that a run takes; or the one wished for.
-
-    Raises `UserError` if there is none of this name for the device.
-    """
-    if wish != "auto":
-        return [path_named(wish, device)]
+def paths_for(device: torch.device, fast: bool = True) -> list[UpdatePath]:
+    """Return the ways to measure on a device, the one first that a run takes; without `fast` only eager."""
+    if not fast:
+        return PATHS[:1]
     usual = usual_path(device)
-    others = [path for path in PATHS if device.type in path.devices and not path.on_request]
+    others = [path for path in PATHS if device.type in path.devices]
     return [usual, *(path for path in others if path is not usual)]
 
 
 def usual_path(device: torch.device) -> UpdatePath:
-    """Return the way that a run takes if nothing else is wished for (`--update auto`)."""
+    """Return the way that a run with `--fast` takes."""
     return path_named("captured" if device.type == "cuda" else "eager", device)
 
 

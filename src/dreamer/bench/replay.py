@@ -28,7 +28,7 @@ ENDLESS = 10**9
 def replay(spec: EnvSpec, config: Config, device: torch.device, repeats: int) -> Iterator[Figure]:
     """A batch drawn, and a batch handed out on `device` as a run does it."""
     environment = config.environment
-    length = 1 + max(1, environment.time_limit // environment.action_repeat)
+    length = 1 + max(1, environment.time_limit // environment.repeat)
     roof = Roof(math.inf, copy_speed(torch.device("cpu")))
     on_cpu = Stopwatch(Variant("cpu"), roof, repeats)
     on_device = Stopwatch(Variant(device.type), repeats=repeats)

@@ -46,19 +46,19 @@ def train_a_stretch(config: Config, variant: Variant, rounds: int) -> Figure:
     Evaluation and checkpoints are left out, which in a whole run come on top.
     """
     environment = config.environment
-    schedule = short_schedule(config.training, environment.action_repeat * environment.num_envs)
-    seed_frames = environment.time_limit * environment.num_envs
+    schedule = short_schedule(config.training, environment.repeat * environment.num_envs)
+    prefill = environment.time_limit * environment.num_envs
+    never = 10**9
     changes = {
         "train_every": schedule.train_every,
         "train_steps": schedule.train_steps,
-        "seed_frames": 0,
-        "seed_episodes": 1,
-        "pretrain": 0,
-        "steps": seed_frames + rounds * schedule.train_every,
+        "prefill": 0,
+        "pretrain_model": 0,
+        "pretrain_value": 0,
+        "steps": prefill + rounds * schedule.train_every,
         "eval_every": 0,
-        "final_eval_episodes": 1,
-        "checkpoint_every": 10**9,
-        "video_every": 0,
+        "checkpoint_every": never,
+        "video_every": never if config.training.video_every else 0,
     }
     with tempfile.TemporaryDirectory(prefix="dreamer-bench-") as directory:
         run = Path(directory) / "run"
@@ -81,6 +81,6 @@ def _train(config: Config, run: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         trainer = Trainer(config, run)
         try:
-            trainer.run()
+            trainer.run(final_evaluation=False)
         finally:
             trainer.close()

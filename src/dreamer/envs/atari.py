@@ -28,9 +28,9 @@ class AtariEnv(gym.Env):
     def __init__(self, game: str, config: EnvConfig) -> None:
         self._game = _ale().AtariEnv(
             game,
-            obs_type="grayscale" if config.grey else "rgb",
+            obs_type="grayscale" if config.gray else "rgb",
             frameskip=1,
-            repeat_action_probability=config.sticky_actions,
+            repeat_action_probability=config.sticky,
         )
         self._noops, self._life_loss = config.noops, config.life_loss
         self.observation_space = self._game.observation_space

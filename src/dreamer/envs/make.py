@@ -6,10 +6,9 @@ import weakref
 import gymnasium as gym
 from gymnasium.wrappers import TimeLimit
 
-from dreamer.config import EnvConfig
+from dreamer.config import EnvConfig, flag
 from dreamer.envs.actions import unify_actions
 from dreamer.envs.atari import known_games, load_atari
-from dreamer.envs.decision_time import with_decisions
 from dreamer.envs.dmc import ALIASES, import_suite, load_dmc
 from dreamer.envs.gymnasium_env import load_gym
 from dreamer.envs.names import nearest
@@ -35,7 +34,6 @@ def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
             and `step`: the environment returned something outside its declared space, or a reward of NaN.
     """
     _validate(config)
-    config = with_decisions(config)
     env = _load(config)
     try:
         wrapped = _wrap(env, config, seed)
@@ -60,7 +58,7 @@ def _close(env: "weakref.ref[gym.Env]") -> None:
 def _wrap(env: gym.Env, config: EnvConfig, seed: int) -> gym.Env:
     env = CheckedEnv(env, config.env)
     env = TimeLimit(env, config.time_limit)  # Inside the repeat, because it counts frames.
-    env = FrameRepeat(env, config.action_repeat)
+    env = FrameRepeat(env, config.repeat)
     env = unify_actions(env, config.env)
     env.reset(seed=seed)
     # Outermost, so that one picture is drawn and resized per decision, however many frames it has.
@@ -85,8 +83,11 @@ def known_names() -> list[str]:
 
 def _validate(config: EnvConfig) -> None:
     """Refuse numbers that no environment can be made with."""
-    least = {"image_size": SMALLEST_IMAGE, "action_repeat": 0, "time_limit": 1}
-    for option, minimum in least.items():
-        if getattr(config, option) < minimum:
-            flag = "--" + option.replace("_", "-")
-            raise UserError(f"{flag} is {getattr(config, option)}: it must be at least {minimum}.")
+    numbers = {
+        "image_size": (config.image_size, SMALLEST_IMAGE),
+        "action_repeat": (config.repeat, 1),
+        "time_limit": (config.time_limit, 1),
+    }
+    for option, (number, least) in numbers.items():
+        if number < least:
+            raise UserError(f"{flag(option)} is {number}: it must be at least {least}.")

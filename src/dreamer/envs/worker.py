@@ -111,8 +111,8 @@ class Worker:
         self._process.kill()
         return WorkerError(
             f"Environment {self._name} was silent for {seconds:g} s in {self._doing} and was stopped; "
-            "give it longer with --worker-timeout, or run it alone with --num-envs 1 --collect sync to see"
-            " where it hangs."
+            "give it longer with --worker-timeout, or run it alone with --num-envs 1 --no-async-collect to"
+            " see where it hangs."
         )
 
     def hang_up(self) -> None:

@@ -28,7 +28,7 @@ def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.
     if where == "device" and free is not None and needed > free:
         raise UserError(
             f"The replay of the whole run takes {needed / 2**30:.1f} GiB, and the GPU has {free / 2**30:.1f}"
-            " GiB free: take --replay-device disk, or a smaller --capacity."
+            " GiB free: take --replay-device disk, or a smaller --replay-size."
         )
     if where == "device" or (where == "auto" and free is not None and needed <= LARGEST_SHARE * free):
         return DeviceReplay(sampler, device, elements)
@@ -37,14 +37,14 @@ def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.
 
 def make_sampler(config: ReplayConfig, store: EpisodeStore) -> SequenceSampler:
     """Batches of `store` as a run draws them."""
-    return SequenceSampler(store, config.batch_size, config.batch_length, config.edges)
+    return SequenceSampler(store, config.batch_size, config.batch_length)
 
 
 def planned_elements(config: Config) -> int:
     """Elements that the replay will hold at most, if episodes last to the time limit."""
-    repeat = config.environment.action_repeat
+    repeat = config.environment.repeat
     decisions = math.ceil(config.training.steps / repeat)
-    decisions = min(decisions, config.replay.capacity or decisions)
+    decisions = min(decisions, config.replay.replay_size or decisions)
     episode = max(1, config.environment.time_limit // repeat)
     return decisions + decisions // episode + 1  # every episode has an element before its first decision
 

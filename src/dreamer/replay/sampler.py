@@ -4,17 +4,12 @@ A row is a window of an episode: the episode uniform over all, then its start un
 last element is reached too.
 # TF2: the official code draws the start below n-L-1 and never trains on an episode's last element.
 
-Few of these windows hold an episode's first elements: only one in n-L+1 holds the very first, L times as many
-an element of the middle. With `edges="even"` starts are drawn from L-1 elements before the episode up to its
-last one, and those outside 0..n-L moved to the nearest inside, so that no element is drawn less often than
-one of the middle (`prioritize_ends` of DreamerV2's code does so for the end alone).
-
 An episode shorter than the row is taken whole, and the row goes on with further uniformly drawn episodes from
 their start until it is full (the last one cut); `is_first` marks where each begins. The official code leaves
 short episodes out.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,7 +17,6 @@ from dreamer.errors import UserError
 from dreamer.replay.store import EpisodeStore
 
 Batch = dict[str, np.ndarray]
-Edges = Literal["rare", "even"]
 
 
 class Window(NamedTuple):
@@ -36,24 +30,18 @@ class Window(NamedTuple):
 
 
 class SequenceSampler:
-    """Draws batches of B = `batch_size` sequences of L = `batch_length` elements from a store.
+    """Draws batches of B = `batch_size` sequences of L = `batch_length` elements from a store."""
 
-    The first and last elements of episodes are `rare`, as published, or drawn as often as others, `even`.
-    """
-
-    def __init__(
-        self, store: EpisodeStore, batch_size: int, batch_length: int, edges: Edges = "rare"
-    ) -> None:
+    def __init__(self, store: EpisodeStore, batch_size: int, batch_length: int) -> None:
         self.store = store
         self.batch_size = batch_size
         self.batch_length = batch_length
-        self.edges: Edges = edges
 
     def draw(self, rng: np.random.Generator) -> list[Window]:
         """Choose the windows that fill a batch. Raises `UserError` if there is no episode."""
         ids, lengths = self._ids(), self.store.lengths
         drawn = rng.integers(len(ids), size=self.batch_size)
-        starts = self._starts(lengths[drawn], rng)
+        starts = rng.integers(np.maximum(lengths[drawn] - self.batch_length, 0), endpoint=True)
         windows = []
         for row, (number, start) in enumerate(zip(drawn.tolist(), starts.tolist(), strict=True)):
             filled = 0
@@ -64,12 +52,6 @@ class SequenceSampler:
                 windows.append(Window(row, filled, int(ids[number]), start, length))
                 filled += length
         return windows
-
-    def _starts(self, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        latest = np.maximum(lengths - self.batch_length, 0)
-        if self.edges == "rare":
-            return rng.integers(latest, endpoint=True)
-        return np.clip(rng.integers(1 - self.batch_length, lengths), 0, latest)
 
     def sample(self, rng: np.random.Generator, out: Batch | None = None) -> Batch:
         """Draw a batch: the episodes' keys as (B, L, ...), and `is_first`, bool (B, L).

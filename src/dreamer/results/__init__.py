@@ -1,1 +1,1 @@
-"""What comes out of runs: published scores, plots, tables, pictures of dreams, and the doctor."""
+"""Learning curves of our runs beside the published ones: files, plots, tables; and the doctor."""

@@ -1,4 +1,4 @@
-"""Our own learning curves, read from the `metrics.jsonl` and `config.json` of run directories."""
+"""Learning curves of our runs, read from the `metrics.jsonl` and `config.json` of run directories."""
 
 import json
 from collections import defaultdict
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamer.config import Affects, options_affecting
 from dreamer.errors import UserError
 from dreamer.results.published import task_name
 
@@ -17,7 +18,8 @@ from dreamer.results.published import task_name
 class Run:
     """One run: its task and seed, and the evaluations so far.
 
-    `env_step` (N,), `mean` (N,) the mean return of each evaluation, `seconds` of training at the last.
+    `env_step` (N,) and `mean` (N,), the mean return of each evaluation. Of the last one also the number of
+    `episodes`, the `std` over them, and the `seconds` that the run had taken by then.
     """
 
     path: Path
@@ -25,12 +27,15 @@ class Run:
     seed: int
     env_step: np.ndarray
     mean: np.ndarray
+    episodes: int
+    std: float
     seconds: float
     options: str
-    """All options but the seed and those that change no result: where they agree, runs may be averaged."""
+    """All options but those `IGNORED`: where they agree, runs may be averaged."""
 
 
-NO_MATTER = ("seed", "threads", "worker_timeout", "eval_every", "checkpoint_every", "video_every")
+IGNORED = options_affecting(Affects.SPEED, Affects.NOTHING) | {"seed"}
+"""Options in which runs that are averaged may differ."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +95,17 @@ def read_run(run: Path) -> Run:
     if not points:
         raise UserError(f"{run} has no evaluation yet: let it train on.")
     env_step = sorted(points)
+    last = points[env_step[-1]]
     return Run(
         path=run,
         task=task_name(config["env"]),
         seed=int(config.get("seed", 0)),
         env_step=np.array(env_step, float),
         mean=np.array([points[step]["eval/return"] for step in env_step], float),
-        seconds=points[env_step[-1]].get("seconds", 0.0),
-        options=json.dumps({key: x for key, x in config.items() if key not in NO_MATTER}, sort_keys=True),
+        episodes=int(last.get("eval/episodes", 0)),
+        std=last.get("eval/return_std", np.nan),
+        seconds=last.get("seconds", np.nan),
+        options=json.dumps({key: x for key, x in config.items() if key not in IGNORED}, sort_keys=True),
     )
 
 

@@ -15,7 +15,6 @@ from rich.text import Text
 
 from dreamer.agents.precision import pick_device, pick_dtype
 from dreamer.config import Config, EnvConfig
-from dreamer.envs.decision_time import settled
 from dreamer.envs.rendering import find_backend
 from dreamer.errors import UserError
 from dreamer.results.forecast import Forecast, forecast
@@ -34,7 +33,6 @@ class Check:
 
 def run_checks(config: Config, logdir: Path) -> list[Check]:
     """Check the machine and predict the run of `config`; takes ten seconds or more and writes nothing."""
-    config = settled(config)
     environment = config.environment
     checks = [
         *_guarded("device", lambda: [_device(config), _precision(config)]),
@@ -148,7 +146,7 @@ def _disk(expected: Forecast, logdir: Path) -> Check:
     existing = next(path for path in (logdir.absolute(), *logdir.absolute().parents) if path.exists())
     free = shutil.disk_usage(existing).free
     ok = expected.disk < free
-    advice = "" if ok else "Free some space, choose another --logdir, or set --capacity."
+    advice = "" if ok else "Free some space, choose another --logdir, or set --replay-size."
     return Check("disk", ok, f"{size(expected.disk)} needed for {logdir}, {size(free)} free", advice)
 
 

@@ -26,15 +26,15 @@ def forecast(
 ) -> Forecast:
     """Predict the whole run of `config` on a machine with these costs."""
     training = config.training
-    rounds = 1 + max(0, training.steps - training.seed_frames) // training.train_every
-    updates = training.pretrain + training.warmup + rounds * training.train_steps
-    repeat, side_by_side = config.environment.action_repeat, min(config.environment.num_envs, cores)
+    rounds = 1 + max(0, training.steps - training.prefill) // training.train_every
+    updates = training.pretrain_model + training.pretrain_value + rounds * training.train_steps
+    repeat, side_by_side = config.environment.repeat, min(config.environment.num_envs, cores)
     decisions = training.steps / repeat
     collect = decisions * (seconds_per_decision / side_by_side + agent.action / config.environment.num_envs)
     test = _test_frames(config) / repeat * (seconds_per_decision + agent.action)
     learning = updates * agent.update / 3600
     hours = learning + (collect + test) / 3600
-    kept = min(decisions, config.replay.capacity or decisions)
+    kept = min(decisions, config.replay.replay_size or decisions)
     disk = int(kept * bytes_per_decision(spec)) + KEPT_CHECKPOINTS * agent.checkpoint
     return Forecast(hours, learning, updates, disk)
 
@@ -43,5 +43,5 @@ def _test_frames(config: Config) -> int:
     """Frames of all evaluations, if every episode lasts to the time limit."""
     training = config.training
     evaluations = (training.steps - 1) // training.eval_every if training.eval_every else 0
-    episodes = evaluations * training.eval_episodes + training.final_eval_episodes
+    episodes = evaluations * training.eval_episodes + training.final_episodes
     return episodes * config.environment.time_limit

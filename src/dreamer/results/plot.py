@@ -9,8 +9,9 @@ import numpy as np
 
 from dreamer.errors import UserError, writing
 from dreamer.replay.atomic_file import atomic_file
-from dreamer.results.curves import Run, by_task, over_seeds, read_run
+from dreamer.results.curves import Run, by_task, over_seeds
 from dreamer.results.published import OFFICIAL, Curve, published_curve, published_curves
+from dreamer.results.scores import read_curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,23 +38,25 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def plot_runs(runs: Sequence[Path], out: Path) -> None:
-    """Draw learning curves, one panel per task, our evaluations over what was published.
+def plot_runs(paths: Sequence[Path], out: Path) -> None:
+    """Draw learning curves, one panel for each task, our evaluations over what was published.
+
+    `paths` are run directories and scores files (`METHOD.csv`).
 
     Ours: each seed thin, their mean thick. Official TF2 code: mean, band over the range of its seeds.
     Paper: mean, band of one standard deviation. Published points stand at the middle of their bins; an
     environment that nobody published shows our curves alone.
 
     Raises:
-        UserError: A directory is no run or has no evaluation, the ending of `out` is not one of `FORMATS`,
-            or the disk refuses.
+        UserError: A path is neither a run with an evaluation nor a scores file, the ending of `out` is not
+            one of `FORMATS`, or the disk refuses.
     """
     out = Path(out)
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"Cannot write {out.name!r}: let the file name end in {', '.join(FORMATS)}.")
-    groups = by_task([read_run(Path(run)) for run in runs])
+    groups = by_task([run for path in paths for run in read_curves(Path(path))])
     if not groups:
-        raise UserError("Nothing to plot: name one run directory or more.")
+        raise UserError("Nothing to plot: name one run directory or scores file, or more.")
     with writing(out, "choose another --out"):
         out.parent.mkdir(parents=True, exist_ok=True)
     _figure(groups, out)

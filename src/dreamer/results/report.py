@@ -1,4 +1,4 @@
-"""Our results beside the published ones, as a table for a README."""
+"""Our scores beside the published ones, as the table of a README."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -7,55 +7,67 @@ from pathlib import Path
 import numpy as np
 
 from dreamer.errors import UserError
-from dreamer.results.curves import Run, by_task, read_run
+from dreamer.results.curves import Run
 from dreamer.results.published import OFFICIAL, published_curve, published_curves, published_score
+from dreamer.results.scores import Method, read_method, read_scores
 
-HEAD = (
-    "| task | seeds | frames | ours | official TF2 code, same frames | paper, 5e6 frames |\n"
-    "|---|---:|---:|---:|---:|---:|\n"
+COLUMNS = (
+    "method",
+    "task",
+    "seeds",
+    "frames",
+    "ours",
+    "official TF2 code, same frames",
+    "paper, 5e6 frames",
+    "hours per run",
 )
+ALIGNMENT = ("---", "---", "---:", "---:", "---:", "---:", "---:", "---:")
+PUBLISHED = {"obs": "image", "agent": "dreamer", "objective": "reconstruction"}
+"""Options of the published Dreamer: only methods that have them are put beside it."""
 
 
-def results_table(runs: Sequence[Path]) -> str:
-    """Return a Markdown table: one row for each task, number of frames and set of options.
+def results_table(scores: Sequence[Path]) -> str:
+    """Return a Markdown table of scores files: one row for each method, task and number of frames.
 
-    Ours is the last evaluation of each run, mean and standard deviation over seeds; so is the official
-    code's (five seeds). A task that nobody published has dashes.
+    The score of a run is its last evaluation. Shown are mean and standard deviation over seeds, for the
+    official code (five seeds) as well. Dashes stand where nothing comparable was published. With a single
+    file the column of the method is left out.
 
     Raises:
-        UserError: No runs were given, one is no run directory or has no evaluation.
+        UserError: No file was given, or one is no scores file.
     """
-    if not runs:
-        raise UserError("No results to show: name one run directory or more.")
-    rows = [
-        _row(task, frames, same)
-        for task, group in by_task([read_run(Path(run)) for run in runs]).items()
-        for (frames, _), same in _alike(group).items()
+    if not scores:
+        raise UserError("No results to show: name one scores file (METHOD.csv) or more.")
+    rows = [COLUMNS, ALIGNMENT]
+    for path in map(Path, scores):
+        rows += _rows(path.stem, read_method(path), read_scores(path))
+    first = 0 if len(scores) > 1 else 1
+    return "".join(f"| {' | '.join(row[first:])} |\n" for row in rows)
+
+
+def _rows(name: str, method: Method, runs: list[Run]) -> list[tuple[str, ...]]:
+    groups: dict[tuple[str, int], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run.task, int(run.env_step[-1])].append(run)
+    comparable = all(method.options.get(option, value) == value for option, value in PUBLISHED.items())
+    return [
+        (
+            name,
+            task.replace("_", " "),
+            str(len(group)),
+            f"{frames:,}",
+            _ours(group),
+            _official(task, frames) if comparable else "-",
+            _paper(task) if comparable else "-",
+            _hours(group),
+        )
+        for (task, frames), group in sorted(groups.items())
     ]
-    return HEAD + "\n".join(rows) + "\n"
 
 
-def _alike(runs: list[Run]) -> dict[tuple[int, str], list[Run]]:
-    """Runs that differ in nothing but their seed, by their frames and options."""
-    groups: dict[tuple[int, str], list[Run]] = defaultdict(list)
-    for run in sorted(runs, key=lambda run: run.env_step[-1]):
-        groups[int(run.env_step[-1]), run.options].append(run)
-    return groups
-
-
-def _row(task: str, frames: int, runs: list[Run]) -> str:
+def _ours(runs: list[Run]) -> str:
     last = [run.mean[-1] for run in runs]
-    ours = f"{np.mean(last):.0f}" + (f" ± {np.std(last):.0f}" if len(last) > 1 else "")
-    paper = published_score(task)
-    cells = [
-        task.replace("_", " "),
-        str(len(runs)),
-        f"{frames:,}",
-        ours,
-        _official(task, frames),
-        "-" if paper is None else f"{paper:.0f}",
-    ]
-    return f"| {' | '.join(cells)} |"
+    return f"{np.mean(last):.0f}" + (f" ± {np.std(last):.0f}" if len(last) > 1 else "")
 
 
 def _official(task: str, frames: int) -> str:
@@ -64,3 +76,13 @@ def _official(task: str, frames: int) -> str:
     curve = published_curve(task, source=OFFICIAL)
     mean, std = curve.at(frames), curve.std_at(frames)
     return "-" if np.isnan(mean) else f"{mean:.0f} ± {std:.0f}"
+
+
+def _paper(task: str) -> str:
+    score = published_score(task)
+    return "-" if score is None else f"{score:.0f}"
+
+
+def _hours(runs: list[Run]) -> str:
+    hours = np.mean([run.seconds for run in runs]) / 3600
+    return "-" if np.isnan(hours) else f"{hours:.2f}"

@@ -95,7 +95,7 @@ def time_agent(spec: EnvSpec, config: Config) -> AgentCost:
     """Measure the agent that `config` names on random data of the right shapes."""
     agent = make_agent(spec, config)
     batch = random_batch(spec, config.replay.batch_size, config.replay.batch_length, agent.device)
-    update = make_update(agent, config.training.update)  # as a run takes it
+    update = make_update(agent, config.training.fast)  # as a run takes it
     get_ready(update, batch)
     seconds = seconds_per_call(lambda: update(batch, "all"), agent.device)
     obs = {key: batch[key][:1, 0].cpu().numpy() for key in (*spec.images, *spec.vectors)}

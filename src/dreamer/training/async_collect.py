@@ -1,4 +1,4 @@
-"""Collection beside learning (`--collect async`): acting one round ahead of the counters, in a thread.
+"""Collection beside learning (`--async-collect`): acting one round ahead of the counters, in a thread.
 
 While the learner takes the updates that are due, the frames up to the next round of updates are collected
 with a copy of the weights from before those updates. In `sync` the same frames are collected after the
@@ -42,7 +42,7 @@ class Decision(NamedTuple):
 def make_collector(envs: VectorEnv, agent: Agent, config: Config) -> "Collector | AsyncCollector":
     """The collector that `config` names; an asynchronous one acts with an agent of its own."""
     n, schedule = config.environment.num_envs, config.training
-    if schedule.collect == "sync":
+    if not schedule.async_collect:
         return Collector(envs, agent, n, schedule.seed)
     actor = make_agent(envs.spec, config)
     return AsyncCollector(Collector(envs, actor, n, schedule.seed), agent, schedule.steps)

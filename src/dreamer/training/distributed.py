@@ -116,10 +116,10 @@ def lead(agent: Agent, config: Config, ranks: Ranks) -> Agent:
             f"--batch-size {config.replay.batch_size} cannot be shared equally by {ranks.size} processes:"
             " take a multiple of their number."
         )
-    if config.model.objective == "contrastive":
+    if config.model.objective in ("contrastive", "contrastive-tf1"):
         raise UserError(
-            "--objective contrastive compares all rows of a batch with each other, so they cannot be shared:"
-            " start one process."
+            f"--objective {config.model.objective} compares all rows of a batch with each other, so"
+            " they cannot be shared: start one process."
         )
     agent.ranks = ranks
     ranks.tell(("start", agent.spec))

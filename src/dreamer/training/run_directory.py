@@ -1,35 +1,20 @@
 """A run on disk: `config.json`, `metrics.jsonl`, `checkpoint/`, `replay/`, `videos/`, `tensorboard/`."""
 
-import dataclasses
 import fcntl
 import json
 import logging
 from pathlib import Path
 from typing import IO, Any
 
-from dreamer.config import Config, from_flat, to_flat
+from dreamer.config import METADATA, Affects, Config, from_flat, options_affecting, to_flat, what_became_of
 from dreamer.errors import UserError, writing
 from dreamer.replay.atomic_file import TEMPORARY_SUFFIX, atomic_file
 from dreamer.training import checkpoint
 
-HARMLESS = frozenset(
-    [
-        "steps",
-        "eval_every",
-        "eval_episodes",
-        "final_eval_episodes",
-        "checkpoint_every",
-        "video_every",
-        "replay_device",
-        "device",
-        "threads",
-        "worker_timeout",
-    ]
-)
-"""Options that a resumed run may change: none of them alters what an update does."""
-
-FROM_HERE_ON = frozenset(["update", "precision", "model_lr", "actor_lr", "value_lr", "clip"])
-"""Options that may change too, as another machine or updates that are not finite ask; a warning says so."""
+REFUSED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
+"""Options that a resumed run may not change."""
+WARNED = options_affecting(Affects.UPDATES)
+"""Options that it may change, as another machine or updates that are not finite ask; a warning says so."""
 
 LOCK = ".lock"
 NONE_YET = "none-yet"
@@ -72,20 +57,22 @@ class RunDirectory:
         return any(path.name not in left_behind for path in self.path.iterdir())
 
     def _check_options(self, config: Config) -> None:
-        old, new = to_flat(self.config()), to_flat(config)  # options newer than the run: their defaults
+        saved = self.config()
+        old, new = to_flat(saved), to_flat(config)  # options newer than the run: their defaults
+        # Whether there is a decoder decides which weights there are.
+        decoder = {"video_every"} if saved.has_decoder != config.has_decoder else set()
         changed = {
-            name: f"{name} was {old.get(name)!r}, now {new[name]!r}"
-            for name in new
-            if name not in HARMLESS and old.get(name) != new[name]
+            name: f"{name} was {old[name]!r}, now {new[name]!r}" for name in new if old[name] != new[name]
         }
-        refused = [text for name, text in changed.items() if name not in FROM_HERE_ON]
+        refused = [text for name, text in changed.items() if name in REFUSED | decoder]
+        warned = [text for name, text in changed.items() if name in WARNED]
         if refused:
             raise UserError(
                 f"{self.path} holds a run with other options ({', '.join(refused[:5])}):"
                 " choose another --logdir."
             )
-        if changed:
-            _logger.warning("%s goes on with other options: %s.", self.path, ", ".join(changed.values()))
+        if warned:
+            _logger.warning("%s goes on with other options: %s.", self.path, ", ".join(warned))
 
     def _check_checkpoints(self) -> None:
         """Refuse to begin anew where episodes or a record would be lost that a checkpoint once knew."""
@@ -148,11 +135,19 @@ class RunDirectory:
             raise
 
     def config(self, **changes: Any) -> Config:
-        """The configuration of the run that lives here. Raises `UserError` if there is none."""
+        """Return the configuration of the run that lives here, with some options changed.
+
+        Raises `UserError` if there is none, or if an earlier version with other options wrote it.
+        """
         if not self.exists:
             raise UserError(f"{self.path} is not a run directory: it has no config.json.")
-        known = {f.name for part in dataclasses.fields(Config) for f in dataclasses.fields(part.type)}  # type: ignore[arg-type]
-        return from_flat({key: value for key, value in {**self._flat(), **changes}.items() if key in known})
+        saved = self._flat()
+        if former := [name for name in saved if name not in METADATA]:
+            raise UserError(
+                f"{self.path} was made by an earlier version, whose options were others"
+                f" ({what_became_of(former)}): use that version for it, or train anew in another --logdir."
+            )
+        return from_flat({**saved, **changes})
 
     def _flat(self) -> dict[str, Any]:
         try:

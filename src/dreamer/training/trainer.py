@@ -16,7 +16,6 @@ from dreamer.agents.captured import make_update
 from dreamer.agents.make import make_agent
 from dreamer.agents.ranks import Ranks
 from dreamer.config import Config, evaluated
-from dreamer.envs.decision_time import settled
 from dreamer.envs.vector import VectorEnv
 from dreamer.errors import UserError, writing
 from dreamer.replay.make import make_feed
@@ -33,6 +32,10 @@ from dreamer.training.metrics import Mean
 from dreamer.training.recorder import Recorder
 from dreamer.training.run_directory import RunDirectory
 
+MAX_SKIPPED = 10
+"""Updates in a row with non-finite gradients after which a run stops. They are looked at every so many
+updates, so there may be almost twice as many."""
+
 _logger = logging.getLogger(__name__)
 
 
@@ -43,7 +46,6 @@ class Trainer:
     """
 
     def __init__(self, config: Config, logdir: Path, ranks: Ranks | None = None):
-        config = settled(config)
         self.config, self.schedule = config, config.training
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
@@ -53,9 +55,9 @@ class Trainer:
         keep_freed_memory()
         # Whatever can be wrong with the environment or the networks shows before anything is written.
         num_envs, seed = config.environment.num_envs, self.schedule.seed
-        # With `async` a simulator here would take turns with the learner. And where those that collect are
-        # watched by a timeout, so is the one that evaluates.
-        workers = self.schedule.collect == "async" or num_envs > 1
+        # With `async_collect` a simulator here would take turns with the learner. And where those that
+        # collect are watched by a timeout, so is the one that evaluates.
+        workers = self.schedule.async_collect or num_envs > 1
         with contextlib.ExitStack() as undo:  # what was begun ends if anything after it is refused
             self.envs = undo.enter_context(
                 contextlib.closing(VectorEnv(config.environment, num_envs, seed, workers))
@@ -64,7 +66,7 @@ class Trainer:
                 contextlib.closing(VectorEnv(evaluated(config.environment), 1, seed, workers))
             )
             self.agent: Agent = lead(make_agent(self.envs.spec, config), config, ranks or Ranks())
-            self.update = make_update(self.agent, self.schedule.update)
+            self.update = make_update(self.agent, self.schedule.fast)
             self.collector = undo.enter_context(
                 contextlib.closing(make_collector(self.envs, self.agent, config))
             )
@@ -91,7 +93,7 @@ class Trainer:
         saved = checkpoint.load(self.run_directory.checkpoints)
         self.run_directory.write_config(self.config)
         self.run_directory.note_checkpoint(saved=saved is not None)
-        self.store = EpisodeStore(self.run_directory.replay, self.config.replay.capacity)
+        self.store = EpisodeStore(self.run_directory.replay, self.config.replay.replay_size)
         self.recorder = Recorder(self.run_directory, self.counters, self.schedule.steps)
         self.resumed = saved is not None
         if saved is None:
@@ -102,13 +104,13 @@ class Trainer:
 
     # -- the loop ----------------------------------------------------------------------------------------
 
-    def run(self) -> bool:
+    def run(self, final_evaluation: bool = True) -> bool:
         """Train to the end. Returns False if it was asked to stop before; then a checkpoint was saved."""
         self.recorder.start(self.counters)
         with self.interrupt, self.recorder.progress:
             try:
                 self._loop()
-                if not self._stop:
+                if final_evaluation and not self._stop:
                     self._finish()
                 self._save()
             finally:
@@ -157,7 +159,7 @@ class Trainer:
         """How many updates should have been taken by now: C at the start, and C more every 1000 frames."""
         if not self._rounds or not self.agent.learns:
             return 0
-        first = self.schedule.pretrain + self.schedule.warmup
+        first = self.schedule.pretrain_model + self.schedule.pretrain_value
         return first + self._rounds * self.schedule.train_steps
 
     @property
@@ -179,14 +181,14 @@ class Trainer:
         self.skipped = (self.skipped + 1) * left_out
         self.means.add({"model/skipped_updates": left_out})
         self.means.add(metrics, left_out)
-        if self.counters.grad_step % self.config.optimizer.max_skipped == 0:
+        if self.counters.grad_step % MAX_SKIPPED == 0:
             self._give_up_after_several(metrics)
 
     def _learning(self) -> Learning:
         """Which networks the next update trains."""
-        if self.counters.grad_step < self.schedule.pretrain:
+        if self.counters.grad_step < self.schedule.pretrain_model:
             return "model"
-        warm = self.counters.grad_step >= self.schedule.pretrain + self.schedule.warmup
+        warm = self.counters.grad_step >= self.schedule.pretrain_model + self.schedule.pretrain_value
         return "all" if warm else "model and value"
 
     def _give_up_after_several(self, metrics: dict[str, torch.Tensor]) -> None:
@@ -194,7 +196,7 @@ class Trainer:
 
         Looked at now and then, since it waits for the device.
         """
-        if (skipped := int(self.skipped)) >= self.config.optimizer.max_skipped:
+        if (skipped := int(self.skipped)) >= MAX_SKIPPED:
             raise UserError(
                 f"{skipped} updates in a row were not finite, first in {_not_finite(metrics)[0]}: try"
                 " --precision float32 or a smaller learning rate; the last checkpoint is good, the same"
@@ -213,13 +215,9 @@ class Trainer:
             self.store.append(builder.episode())
             self.episodes += 1
             self.recorder.episode(builder.total_return, len(builder))
-        if random and self._enough_seed_data():
+        if random and self.episodes and self.counters.env_step >= self.schedule.prefill:
             self.learning_start = self.counters.env_step
         self.recorder.show()
-
-    def _enough_seed_data(self) -> bool:
-        enough_frames = self.counters.env_step >= self.schedule.seed_frames
-        return enough_frames and self.episodes >= self.schedule.seed_episodes
 
     def _evaluate_if_due(self) -> None:
         due = self.schedule.eval_every and self.counters.env_step >= self.next_eval
@@ -251,7 +249,7 @@ class Trainer:
 
     def _finish(self) -> None:
         """The final evaluation, once: a complete run that is started again has nothing left to do."""
-        if self.finished_at != self.counters.env_step and self._evaluate(self.schedule.final_eval_episodes):
+        if self.finished_at != self.counters.env_step and self._evaluate(self.schedule.final_episodes):
             self.finished_at = self.counters.env_step
 
     # -- keeping -----------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ from dreamer.world_model.mlp import linear
 
 MIN_STD = 0.1
 
+MIN_STD = 0.1
+"""Smallest standard deviation of prior and posterior."""
+
 
 class State(NamedTuple):
     """A latent state s_t: a Gaussian (`mean`, `std`), a sample of it (`stoch`), and the GRU's `deter`."""
