@@ -19,21 +19,23 @@ action, zero reward, discount 1.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
-from torch import Tensor
 
-Batch = dict[str, Tensor]
+if TYPE_CHECKING:  # environment workers need these types and load no torch
+    from torch import Tensor
+
+Batch: TypeAlias = "dict[str, Tensor]"
 """Sequences `(B, T, ...)`: the observations by key, `action`, `reward`, `discount`, and `is_first` (bool)."""
 
-Metrics = dict[str, Tensor]
+Metrics: TypeAlias = "dict[str, Tensor]"
 """Scalars by name, detached; `docs/metrics.md` has the formula of each."""
 
 Observation = dict[str, np.ndarray]
 """What N environments show: images `(N, H, W, C)`, uint8, and vectors `(N, n)`, float32, by key."""
 
-Noise = dict[str, Tensor]
+Noise: TypeAlias = "dict[str, Tensor]"
 """All randomness of one update: `filter` `(B, T, S)`, and of imagination `action` `(H, N, A)`, `state` `(H, N, S)`."""
 
 Phase = Literal["model", "model and value", "all"]

@@ -19,7 +19,7 @@ from dreamer.agents.precision import autocast, pick_device, pick_dtype
 from dreamer.behavior.actor import ACTOR_LAYERS, MODE_SAMPLES, Actor
 from dreamer.behavior.cem import Planner
 from dreamer.errors import UserError
-from dreamer.spec import ActionSpec, EnvSpec
+from dreamer.types import ActionSpec, EnvSpec
 from dreamer.world_model.dense import PCONT_LAYERS, REWARD_LAYERS, ScalarHead
 from dreamer.world_model.encoder import Encoder
 from dreamer.world_model.rssm import MIN_STD, RSSM

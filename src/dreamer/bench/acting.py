@@ -11,7 +11,7 @@ from dreamer.bench.figure import Figure, Stopwatch
 from dreamer.bench.work import Work, bytes_of, count_flops
 from dreamer.config import Config, with_options
 from dreamer.results.timing import random_batch
-from dreamer.spec import EnvSpec
+from dreamer.types import EnvSpec
 
 ACTING = "acting"
 

@@ -19,7 +19,7 @@ from dreamer.agents.precision import pick_device
 from dreamer.bench.paths import PATHS, UpdatePath, paths_for
 from dreamer.config import Config, with_options
 from dreamer.results.timing import random_batch
-from dreamer.spec import EnvSpec
+from dreamer.types import EnvSpec
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05}
 """Largest error of a loss or a gradient in the first update, by precision."""

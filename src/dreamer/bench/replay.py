@@ -17,7 +17,7 @@ from dreamer.replay.feed import to_device
 from dreamer.replay.make import make_feed, make_sampler
 from dreamer.replay.store import EpisodeStore
 from dreamer.results.timing import copy_speed
-from dreamer.spec import EnvSpec
+from dreamer.types import EnvSpec
 
 REPLAY = "replay"
 EPISODES = 20

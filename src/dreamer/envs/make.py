@@ -16,7 +16,7 @@ from dreamer.envs.observations import unify_observations
 from dreamer.envs.toy import TOYS, load_toy
 from dreamer.envs.wrappers import CheckedEnv, FrameRepeat
 from dreamer.errors import UserError
-from dreamer.spec import SMALLEST_IMAGE
+from dreamer.types import SMALLEST_IMAGE
 
 LOADERS = {"dmc": load_dmc, "gym": load_gym, "atari": load_atari, "toy": load_toy}
 """What makes the environments of each kind, by the word before the colon: `(name, config) -> Env`."""

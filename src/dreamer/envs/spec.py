@@ -4,9 +4,7 @@ import gymnasium as gym
 from gymnasium import spaces
 
 from dreamer.errors import UserError
-from dreamer.spec import ActionSpec, EnvSpec
-
-__all__ = ["ActionSpec", "EnvSpec", "spec_from_space", "spec_of"]
+from dreamer.types import ActionSpec, EnvSpec
 
 RESERVED = ("action", "reward", "discount", "is_first", "pcont", "contrast")
 """What else a batch holds, and the losses that stand beside those of the observations."""

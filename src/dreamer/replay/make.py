@@ -10,7 +10,7 @@ from dreamer.replay.device_replay import DeviceReplay
 from dreamer.replay.feed import Feed, Prefetcher
 from dreamer.replay.sampler import SequenceSampler
 from dreamer.replay.store import EpisodeStore
-from dreamer.spec import EnvSpec
+from dreamer.types import EnvSpec
 
 LARGEST_SHARE = 1 / 3
 """Of the GPU memory that is free at the start; `auto` takes no more, as networks and other runs need it."""

@@ -13,7 +13,6 @@ import torch
 
 from dreamer.agents.agent import Agent
 from dreamer.agents.policy_state import PolicyState
-from dreamer.envs.spec import ActionSpec
 from dreamer.envs.vector import VectorEnv
 from dreamer.replay.episode_file import Episode
 from dreamer.training.checkpoint import pack_rng, unpack_rng
