@@ -1,14 +1,15 @@
 """Whole losses and updates against a record; the same at the small width and at the default one."""
 
+import pytest
 import torch
 from torch import Tensor
 
 from dreamer.agents.dreamer import Dreamer
-from dreamer.behavior.behavior import ImaginationNoise, imagination_starts
-from dreamer.behavior.imagine import imagine
-from dreamer.behavior.lambda_return import discount_weights, lambda_return
-from dreamer.world_model import gaussian
-from dreamer.world_model.state import State
+from dreamer.behavior.imagination import imagination_starts
+from dreamer.behavior.returns import discount_weights, lambda_return
+from dreamer.types import Batch, Metrics, Noise
+from dreamer.world_model.rssm import State
+from helpers import trial_update
 from parity.recorded import (
     Record,
     assert_elements,
@@ -23,78 +24,79 @@ from parity.weights import OWNERS, official_names, parameters, to_official
 
 BATCH_KEYS = ("image", "action", "reward", "discount")
 
-
-def batch(device: torch.device | None = None) -> dict[str, Tensor]:
-    """The recorded batch, as the agent takes it."""
-    return {key: record("batch")[key].to(device) for key in BATCH_KEYS}
-
-
-def filter_noise(device: torch.device) -> Tensor:
-    """The recorded noise of the filter, `(B, T, S)`."""
-    return record("batch")["eps_post"].to(device)
+FAST = pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
+PCONT = pytest.mark.parametrize("pcont", [False, True], ids=["pcont_off", "pcont_on"])
+KL = pytest.mark.parametrize("kl", ["kl_above", "kl_below"])
 
 
-def imagination_noise(pcont: bool, device: torch.device) -> ImaginationNoise:
-    """The recorded noise of the dreams that are dreamt: none from the last steps where pcont is on."""
-    recorded = record("batch")
+def device_of(dreamer: Dreamer) -> torch.device:
+    return next(dreamer.parameters()).device
+
+
+def batch(device: torch.device | None = None) -> Batch:
+    """The recorded batch, whose rows are episodes from their beginning on."""
+    recorded = {key: record("batch")[key].to(device) for key in BATCH_KEYS}
+    is_first = torch.zeros_like(recorded["reward"], dtype=torch.bool)
+    is_first[:, 0] = True
+    return recorded | {"is_first": is_first}
+
+
+def noise(dreamer: Dreamer) -> Noise:
+    """The recorded noise of an update: none of it for imagination from the last steps where pcont is on."""
+    recorded, device = record("batch"), device_of(dreamer)
     sequences, length = recorded["reward"].shape
     rows = torch.arange(sequences * length).view(sequences, length)
-    rows = rows[:, : length - pcont].flatten()
-    noise = (recorded["eps_imag_action"], recorded["eps_imag_latent"])
-    return ImaginationNoise(*(each[:, rows].to(device) for each in noise))
+    rows = rows[:, : length - (dreamer.world_model.pcont is not None)].flatten()
+    return {
+        "filter": recorded["eps_post"].to(device),
+        "action": recorded["eps_imag_action"][:, rows].to(device),
+        "state": recorded["eps_imag_latent"][:, rows].to(device),
+    }
 
 
-def owned(agent: Dreamer, *owners: str) -> list[str]:
+def owned(dreamer: Dreamer, *owners: str) -> list[str]:
     """The official tensors that these optimisers train."""
-    return [name for name in official_names(agent) if OWNERS[name.split("/")[0]] in owners]
+    return [name for name in official_names(dreamer) if OWNERS[name.split("/")[0]] in owners]
 
 
-def gradients(agent: Dreamer, loss: Tensor, owner: str, retain_graph: bool = False) -> dict[str, Tensor]:
-    """Gradients of a loss by one optimiser's parameters, in the official layouts."""
-    module = agent.world_model if owner == "model" else getattr(agent.behavior, owner)
-    grads = agent.optimizers[owner].gradients(loss, retain_graph)
-    found = dict(zip(map(id, module.parameters()), grads, strict=True))
-    ours = {name: found[id(x)] for name, x in parameters(agent).items() if id(x) in found}
-    return to_official(ours, owned(agent, owner))
-
-
-def total_norm(tensors: dict[str, Tensor]) -> Tensor:
-    return norm(torch.stack([norm(x) for x in tensors.values()]))
+def official_gradients(dreamer: Dreamer, gradients: dict[str, list[Tensor]]) -> dict[str, Tensor]:
+    """Gradients by optimiser, in the official layouts."""
+    optimizers, found = dreamer.optimizers.optimizers, {}
+    for owner, each in gradients.items():
+        found |= dict(zip(map(id, optimizers[owner].parameters), each, strict=True))
+    ours = {name: found[id(x)] for name, x in parameters(dreamer).items() if id(x) in found}
+    return to_official(ours, owned(dreamer, *gradients))
 
 
 @torch.no_grad()
-def filtered(agent: Dreamer) -> tuple[State, State]:
+def filtered(dreamer: Dreamer) -> tuple[State, State]:
     """Posterior and prior states of the recorded batch."""
-    model, data = agent.world_model, batch(agent.device)
-    return model.rssm.observe(model.encoder(data), data["action"], filter_noise(agent.device))
+    model, data = dreamer.world_model, batch(device_of(dreamer))
+    embed = model.encoder(data)
+    return model.rssm.observe(embed, data["action"], data["is_first"], noise(dreamer)["filter"])
 
 
-def check_world_loss(agent: Dreamer, official: Record, prefix: str) -> None:
+def check_world_loss(dreamer: Dreamer, official: Record, prefix: str) -> None:
     """Every part of the world model's loss, and its gradients."""
-    expected, model, data = official.under(prefix), agent.world_model, batch(agent.device)
-    noise = filter_noise(agent.device)
-    posterior, prior = filtered(agent)
-    kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
-    assert_near(kl, expected["kl_per_step"], rtol=1e-5, name="kl")
+    expected, model, data = official.under(prefix), dreamer.world_model, batch(device_of(dreamer))
+    posterior, prior = filtered(dreamer)
+    assert_near(model.kl(posterior, prior), expected["kl_per_step"], rtol=1e-5, name="kl")
     with torch.no_grad():
         log_probs = model.log_probs(posterior.feat, data)
     assert_near(log_probs["image"], expected["image_logprob_per_step"], rtol=1e-6, name="image")
     assert_near(log_probs["reward"], expected["reward_logprob_per_step"], rtol=1e-5, name="reward")
 
-    loss, metrics, _ = model.loss(data, noise)
-    assert_near(loss, expected["model_loss"], rtol=1e-5, name="loss")
+    metrics, gradients = trial_update(dreamer, data, noise(dreamer), "model")
     scalars = _scalars(metrics, model.config.free_nats, model.config.pcont_scale)
     recorded = {name for name in expected if "/" not in name and not name.endswith("_per_step")}
     assert set(scalars) | {"model_grad_norm"} == recorded
     for name, value in scalars.items():
         assert_near(value, expected[name], rtol=1e-6 if name == "image_logprob" else 1e-5, name=name)
-
-    grads = gradients(agent, loss, "model")
-    assert_near(total_norm(grads), expected["model_grad_norm"], rtol=1e-4)
-    assert_gradients(grads, official, prefix)
+    assert_near(metrics["model/grad_norm"], expected["model_grad_norm"], rtol=1e-4)
+    assert_gradients(official_gradients(dreamer, gradients), official, prefix)
 
 
-def _scalars(metrics: dict[str, Tensor], free_nats: float, pcont_scale: float) -> dict[str, Tensor]:
+def _scalars(metrics: Metrics, free_nats: float, pcont_scale: float) -> dict[str, Tensor]:
     """The metrics of the loss under their official names."""
     scalars = {
         "model_loss": metrics["model/loss"],
@@ -111,57 +113,49 @@ def _scalars(metrics: dict[str, Tensor], free_nats: float, pcont_scale: float) -
     return scalars
 
 
-def check_behaviour(agent: Dreamer, official: Record, prefix: str) -> None:
+def check_behaviour(dreamer: Dreamer, official: Record, prefix: str) -> None:
     """Imagination, lambda-returns, both losses and their gradients."""
-    expected, pcont = official.under(prefix), agent.world_model.pcont is not None
-    noise = imagination_noise(pcont, agent.device)
-    posterior, _ = filtered(agent)
-    start = imagination_starts(posterior, drop_last=pcont)
+    expected, data = official.under(prefix), batch(device_of(dreamer))
+    posterior, _ = filtered(dreamer)
+    start, _ = imagination_starts(dreamer.world_model, posterior, data)
     assert_state(start, expected.under("start_"), "start")
-    check_dream(agent, start, noise, expected)
+    check_imagination(dreamer, start, noise(dreamer), expected)
 
-    actor_loss, value_loss, _ = agent.behavior.losses(agent.world_model, start, noise)
-    assert_near(actor_loss, expected["actor_loss"], rtol=1e-5, name="actor loss")
-    assert_near(value_loss, expected["value_loss"], rtol=1e-5, name="value loss")
-    value_grads = gradients(agent, value_loss, "value", retain_graph=True)
-    actor_grads = gradients(agent, actor_loss, "actor")
-    assert_near(total_norm(actor_grads), expected["actor_grad_norm"], rtol=1e-4)
-    assert_near(total_norm(value_grads), expected["value_grad_norm"], rtol=1e-4)
-    assert_gradients({**actor_grads, **value_grads}, official, prefix)
+    metrics, gradients = trial_update(dreamer, data, noise(dreamer))
+    del gradients["model"]
+    for name in ("actor", "value"):
+        assert_near(metrics[f"{name}/loss"], expected[f"{name}_loss"], rtol=1e-5, name=name)
+        assert_near(metrics[f"{name}/grad_norm"], expected[f"{name}_grad_norm"], rtol=1e-4, name=name)
+    assert_gradients(official_gradients(dreamer, gradients), official, prefix)
 
 
-def check_dream(agent: Dreamer, start: State, noise: ImaginationNoise, expected: Record) -> None:
+def check_imagination(dreamer: Dreamer, start: State, noise: Noise, expected: Record) -> None:
     """The imagined trajectory and everything read from it."""
-    model, behavior = agent.world_model, agent.behavior
-    feat = imagine(model.rssm, behavior.actor, start, *noise).feat
+    model, actor, value_model = dreamer.world_model, dreamer.actor, dreamer.value
+    feat = model.rssm.imagine(actor.sample, start, noise["action"], noise["state"]).feat
     assert_elements(feat, expected["imag_feat"], "feat")
-    policy = behavior.actor(torch.cat([start.feat[None], feat[:-1]]))
+    policy = actor(torch.cat([start.feat[None], feat[:-1]]))
     assert_elements(policy.mean, expected["action_mean"], "action mean")
     assert_elements(policy.std, expected["action_std"], "action std")
-    assert_elements(policy.mean + policy.std * noise.action, expected["action_pretanh"], "pre-tanh")
-    assert_elements(policy.sample(noise.action), expected["action"], "action")
-    reward, value, discount = model.reward(feat), behavior.value(feat), model.discount(feat)
+    assert_elements(policy.mean + policy.std * noise["action"], expected["action_pretanh"], "pre-tanh")
+    assert_elements(policy.sample(noise["action"]), expected["action"], "action")
+    reward, value, discount = model.reward(feat), value_model(feat), model.discount(feat)
     for name, ours in {"reward": reward, "value": value, "pcont": discount}.items():
         assert_elements(ours, expected[name], name)
-    lambda_ = behavior.config.lambda_
+    lambda_ = dreamer.config.behavior.lambda_
     returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], lambda_)
     assert_near(returns, expected["returns"], rtol=0, atol=1e-5, name="returns")
     assert_elements(discount_weights(discount[:-1]), expected["discount_weight"], "weights")
 
 
-def check_update(agent: Dreamer, official: Record, prefix: str, monkeypatch) -> None:
+def check_update(dreamer: Dreamer, official: Record, prefix: str) -> None:
     """One whole update from fresh optimisers: what each parameter moves by."""
-    expected, data = official.under(prefix), batch(agent.device)
-    before = to_official({k: x.clone() for k, x in parameters(agent).items()}, official_names(agent))
-    noise = imagination_noise(agent.world_model.pcont is not None, agent.device)
-    monkeypatch.setattr(agent, "_filter_noise", lambda _: filter_noise(agent.device))
-    monkeypatch.setattr(agent.behavior, "draw_noise", lambda *args: noise)
-    is_first = torch.zeros_like(data["reward"], dtype=torch.bool)
-    is_first[:, 0] = True
-    metrics = agent.update({**data, "is_first": is_first})
-    after = to_official(parameters(agent), official_names(agent))
+    expected, names = official.under(prefix), official_names(dreamer)
+    before = to_official({k: x.clone() for k, x in parameters(dreamer).items()}, names)
+    metrics = dreamer.update(batch(device_of(dreamer)), noise(dreamer))
+    after = to_official(parameters(dreamer), names)
 
-    rates = agent.config.optimizer
+    rates = dreamer.config.optimizer
     lrs = {"model": rates.model_lr, "actor": rates.actor_lr, "value": rates.value_lr}
     for owner in lrs:
         official_norm = expected[f"grad_norm_before_clip/{owner}"]

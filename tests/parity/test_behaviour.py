@@ -1,12 +1,12 @@
-"""f_behaviour.npz: dreams, lambda-returns, actor and value losses and their gradients."""
+"""f_behaviour.npz: imagined trajectories, lambda-returns, actor and value losses and their gradients."""
 
-import pytest
-
-from parity.checks import check_behaviour
+from parity.checks import FAST, PCONT, check_behaviour
 from parity.recorded import record
-from parity.weights import official_agent
+from parity.weights import official_dreamer
 
 
-@pytest.mark.parametrize("pcont", [False, True], ids=["pcont_off", "pcont_on"])
-def test_behaviour(pcont: bool) -> None:
-    check_behaviour(official_agent(pcont), record("f_behaviour"), f"pcont_{'on' if pcont else 'off'}/")
+@FAST
+@PCONT
+def test_behaviour_equals_recorded(pcont: bool, fast: bool) -> None:
+    dreamer = official_dreamer(pcont, fast=fast)
+    check_behaviour(dreamer, record("f_behaviour"), f"pcont_{'on' if pcont else 'off'}/")

@@ -5,10 +5,11 @@ import torch
 from torch import Tensor
 
 from dreamer.agents.dreamer import Dreamer
-from dreamer.behavior.actor import LARGEST_ACTION, TanhNormal
+from dreamer.behavior.distributions import LARGEST_ACTION, TanhNormal
 from dreamer.world_model.gaussian import unit_log_prob
+from parity.checks import FAST
 from parity.recorded import assert_elements, assert_near, record
-from parity.weights import official_agent
+from parity.weights import official_dreamer
 
 OFFICIAL = record("d_heads")
 FEAT = OFFICIAL["feat"]
@@ -20,12 +21,12 @@ ATANH_ERROR = 32 * EPS
 
 
 @pytest.fixture(scope="module")
-def agent() -> Dreamer:
-    return official_agent(pcont=True)
+def dreamer() -> Dreamer:
+    return official_dreamer(pcont=True)
 
 
-def policy(agent: Dreamer, rows: int = len(FEAT)) -> TanhNormal:
-    result = agent.behavior.actor(FEAT[:rows])
+def policy(dreamer: Dreamer, rows: int = len(FEAT)) -> TanhNormal:
+    result = dreamer.actor(FEAT[:rows])
     assert isinstance(result, TanhNormal)
     return result
 
@@ -34,18 +35,21 @@ def atanh(action: Tensor) -> Tensor:
     return torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))
 
 
-def test_means(agent: Dreamer) -> None:
-    model = agent.world_model
+@FAST
+def test_means_equal_recorded(fast: bool) -> None:
+    dreamer = official_dreamer(pcont=True, fast=fast)
+    model = dreamer.world_model
     assert model.pcont is not None
     assert_elements(model.decoder(FEAT)["image"], OFFICIAL["decoder_mean"])
     assert_elements(model.reward(FEAT), OFFICIAL["reward_mean"])
-    assert_elements(agent.behavior.value(FEAT), OFFICIAL["value_mean"])
+    assert_elements(dreamer.value(FEAT), OFFICIAL["value_mean"])
     assert_elements(model.pcont(FEAT), OFFICIAL["pcont_logits"])
     assert_elements(model.discount(FEAT), OFFICIAL["pcont_prob"])
 
 
-def test_log_densities(agent: Dreamer) -> None:
-    model = agent.world_model
+@FAST
+def test_log_densities_equal_recorded(fast: bool) -> None:
+    model = official_dreamer(pcont=True, fast=fast).world_model
     batch = {
         "image": (OFFICIAL["image_target"] + 0.5) * 255,  # preprocessing undone: the targets are no pixels
         "reward": OFFICIAL["scalar_target"],
@@ -57,21 +61,21 @@ def test_log_densities(agent: Dreamer) -> None:
     assert_near(log_probs["pcont"][0], OFFICIAL["pcont_logprob"], rtol=1e-5)
 
 
-def test_image_density_is_a_sum_over_pixels(agent: Dreamer) -> None:
-    elements = unit_log_prob(agent.world_model.decoder(FEAT)["image"], OFFICIAL["image_target"])
+def test_image_density_is_a_sum_over_pixels(dreamer: Dreamer) -> None:
+    elements = unit_log_prob(dreamer.world_model.decoder(FEAT)["image"], OFFICIAL["image_target"])
     assert_near(elements.flatten(1).sum(-1), OFFICIAL["decoder_logprob"], rtol=1e-6)
 
 
-def test_actor(agent: Dreamer) -> None:
-    actor, eps = policy(agent), OFFICIAL["actor_eps"]
+def test_actor_equals_recorded(dreamer: Dreamer) -> None:
+    actor, eps = policy(dreamer), OFFICIAL["actor_eps"]
     assert_elements(actor.mean, OFFICIAL["actor_mean"])
     assert_elements(actor.std, OFFICIAL["actor_std"])
     assert_elements(actor.mean + actor.std * eps, OFFICIAL["actor_pretanh"])
     assert_elements(actor.sample(eps), OFFICIAL["actor_action"])
 
 
-def test_actor_density(agent: Dreamer) -> None:
-    actor = policy(agent)
+def test_actor_density_equals_recorded(dreamer: Dreamer) -> None:
+    actor = policy(dreamer)
     exact = actor.log_prob(OFFICIAL["actor_pretanh"])
     assert_near(exact, OFFICIAL["actor_logprob_exact"], rtol=1e-5)
     moderate = actor.log_prob(torch.atanh(OFFICIAL["moderate_action"]))
@@ -79,25 +83,25 @@ def test_actor_density(agent: Dreamer) -> None:
 
 
 @pytest.mark.parametrize("name", ["saturated_action", "actor_action"])
-def test_actor_density_near_one(agent: Dreamer, name: str) -> None:
+def test_actor_density_near_one_equals_recorded(dreamer: Dreamer, name: str) -> None:
     recorded = {"actor_action": "actor_logprob_official_fresh_tensor"}.get(name, f"{name}_logprob")
-    actor = policy(agent)
+    actor = policy(dreamer)
     error = largest_change(actor, *inverse_range(OFFICIAL[name], rounding=0))
     assert_densities(actor.log_prob(atanh(OFFICIAL[name])), OFFICIAL[recorded], error)
 
 
 @pytest.mark.parametrize("rows", [1, 7])
-def test_average_of_samples(agent: Dreamer, rows: int) -> None:
-    official, actor = OFFICIAL.under(f"mode_batch{rows}/"), policy(agent, rows)
+def test_average_of_samples_equals_recorded(dreamer: Dreamer, rows: int) -> None:
+    official, actor = OFFICIAL.under(f"mode_batch{rows}/"), policy(dreamer, rows)
     eps = official["eps"]
     assert_elements(actor.mean + actor.std * eps, official["pretanh_samples"])
     assert_elements(actor.sample(eps).mean(0), official["mean"])
 
 
 @pytest.mark.parametrize("rows", [1, 7])
-def test_entropy(agent: Dreamer, rows: int) -> None:
+def test_entropy_equals_recorded(dreamer: Dreamer, rows: int) -> None:
     # Ours is exact; the official one comes through atanh.
-    official, actor = OFFICIAL.under(f"mode_batch{rows}/"), policy(agent, rows)
+    official, actor = OFFICIAL.under(f"mode_batch{rows}/"), policy(dreamer, rows)
     pretanh, entropy = official["pretanh_samples"].double(), actor.entropy(official["eps"])
     assert_near(entropy, -actor.log_prob(official["pretanh_samples"]).mean(0), rtol=1e-5)
     low, high = inverse_range(torch.tanh(pretanh), TANH_ERROR)
@@ -106,17 +110,17 @@ def test_entropy(agent: Dreamer, rows: int) -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 7])
-def test_sample_densities_through_atanh(agent: Dreamer, rows: int) -> None:
-    official, actor = OFFICIAL.under(f"mode_batch{rows}/"), policy(agent, rows)
+def test_sample_densities_through_atanh_equal_recorded(dreamer: Dreamer, rows: int) -> None:
+    official, actor = OFFICIAL.under(f"mode_batch{rows}/"), policy(dreamer, rows)
     pretanh = official["pretanh_samples"]
     error = largest_change(actor, *inverse_range(torch.tanh(pretanh.double()), TANH_ERROR))
     assert_densities(actor.log_prob(atanh(torch.tanh(pretanh))), official["logprob_of_samples"], error)
 
 
 @pytest.mark.parametrize("rows", [1, 7])
-def test_mode_is_the_most_likely_sample_of_each_row(agent: Dreamer, rows: int) -> None:
+def test_mode_is_the_most_likely_sample_of_each_row(dreamer: Dreamer, rows: int) -> None:
     # The official code takes the best sample of row 0 for all rows; here every row has its own.
-    official, actor = OFFICIAL.under(f"mode_batch{rows}/"), policy(agent, rows)
+    official, actor = OFFICIAL.under(f"mode_batch{rows}/"), policy(dreamer, rows)
     actions = actor.sample(official["eps"])
     best = actor.log_prob(atanh(actions)).argmax(0)
     mode = actor.mode(official["eps"])

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from dreamer.behavior.lambda_return import lambda_return
+from dreamer.behavior.returns import lambda_return
 from parity.recorded import assert_near, record
 
 OFFICIAL = record("g_lambda_return")
 
 
 @pytest.mark.parametrize("case", range(int(OFFICIAL["count"])))
-def test_lambda_return(case: int) -> None:
+def test_lambda_return_equals_recorded(case: int) -> None:
     official = OFFICIAL.under(f"{case:02}/")
     axis = int(official["axis"])
     reward, value = official["reward"].movedim(axis, 0), official["value"].movedim(axis, 0)
