@@ -50,7 +50,7 @@ KINDS: dict[str, tuple[EnvSpec, dict[str, Any]]] = {
 
 
 def small_config(**options: Any) -> Config:
-    """A configuration with small networks, in float32 and without the quicker methods, unless told otherwise."""
+    """A configuration with small networks: float32 and the plain methods, unless told otherwise."""
     return with_options(Config(), SIZES | PLANS | PLAIN | options)
 
 

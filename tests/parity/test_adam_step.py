@@ -1,7 +1,6 @@
 """h_adam_step.npz: gradients clipped and applied by Adam with Keras' epsilon."""
 
 import pytest
-import torch
 from torch import Tensor, nn
 
 from dreamer.agents.optimizers import Optimizers
