@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamer.behavior.lambda_return import discount_weights, lambda_return
+from dreamer.behavior.returns import discount_weights, lambda_return
 
 T, N = 5, 3
 
@@ -20,7 +20,7 @@ def k_step_return(reward: Tensor, value: Tensor, discount: Tensor, t: int, k: in
 
 
 @pytest.mark.parametrize("lambda_", [0.0, 0.5, 0.95, 1.0])
-def test_it_is_the_mixture_of_k_step_returns(lambda_: float) -> None:
+def test_lambda_return_equals_definition(lambda_: float) -> None:
     reward = torch.randn(T, N, dtype=torch.float64)
     discount = torch.rand(T, N, dtype=torch.float64)
     value = torch.randn(T + 1, N, dtype=torch.float64)
@@ -35,14 +35,14 @@ def test_it_is_the_mixture_of_k_step_returns(lambda_: float) -> None:
         torch.testing.assert_close(ours[t], mixture)
 
 
-def test_a_table_by_hand() -> None:
+def test_lambda_return_equals_a_table_by_hand() -> None:
     reward, value = torch.tensor([1.0, 2.0]), torch.tensor([100.0, 4.0])
     returns = lambda_return(reward, value, torch.full((2,), 0.5), torch.tensor(8.0), 0.5)
     # R_1 = 2 + 0.5 * 8 = 6;  R_0 = 1 + 0.5 * (0.5 * 4 + 0.5 * 6) = 3.5
     assert returns.tolist() == [3.5, 6.0]
 
 
-def test_nothing_counts_after_the_end() -> None:
+def test_lambda_return_counts_nothing_after_the_end() -> None:
     reward, value = torch.randn(T, N), torch.randn(T, N)
     discount = torch.ones(T, N)
     discount[2] = 0
@@ -50,8 +50,15 @@ def test_nothing_counts_after_the_end() -> None:
     torch.testing.assert_close(returns[0], reward[:3].sum(0))
 
 
-def test_weights_are_the_discounts_before_a_state() -> None:
+def test_discount_weights_are_the_discounts_before_a_state() -> None:
     discount = torch.tensor([0.5, 0.25, 0.0, 0.9], requires_grad=True)
     weights = discount_weights(discount)
     assert weights.tolist() == [1.0, 0.5, 0.125, 0.0]
     assert not weights.requires_grad
+
+
+def test_lambda_return_without_values_is_the_discounted_sum_of_rewards() -> None:
+    reward, zeros = torch.randn(T, N, dtype=torch.float64), torch.zeros(T, N, dtype=torch.float64)
+    returns = lambda_return(reward, zeros, torch.full_like(zeros, 0.9), zeros[0], 1.0)
+    for t in range(T):
+        torch.testing.assert_close(returns[t], sum(0.9 ** (k - t) * reward[k] for k in range(t, T)))
