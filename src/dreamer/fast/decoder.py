@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dreamer.fast.conv_transpose import conv_transpose
 from dreamer.world_model.decoder import ImageDecoder
@@ -17,7 +18,7 @@ class FastImageDecoder(ImageDecoder):
         x = self.dense(feat.flatten(0, -2))[:, :, None, None]
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, nn.ConvTranspose2d)
-            x = conv_transpose(layer, x.relu_() if number else x)
+            x = conv_transpose(layer, F.relu(x) if number else x)
         return x.permute(0, 2, 3, 1).reshape(*feat.shape[:-1], *x.shape[2:], x.shape[1])
 
     def log_prob(self, feat: Tensor, image: Tensor) -> Tensor:

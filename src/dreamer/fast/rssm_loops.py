@@ -4,10 +4,14 @@ The action's part of the GRU's input layer, the embedding's part of the posterio
 matrix products of all steps at once; inside the loops are left the products that wait for the step before.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dreamer.behavior.actor import Actor
+from dreamer.fast.imagination import imagine
 from dreamer.world_model.rssm import RSSM, State, gaussian, stack
 
 
@@ -35,3 +39,16 @@ class FastRSSM(RSSM):
         posterior = stack(states, dim=1)
         prior = self.prior_out(F.elu(self.prior_hidden(posterior.deter)))
         return posterior, gaussian(prior, posterior.deter, None)
+
+    def imagine(
+        self,
+        policy: Callable[[Tensor, Tensor], Tensor],
+        start: State,
+        action_noise: Tensor,
+        state_noise: Tensor,
+    ) -> State:
+        actor = getattr(policy, "__self__", None)
+        by_hand = isinstance(actor, Actor) and not actor.action.discrete and torch.is_grad_enabled()
+        if by_hand and start.deter.device.type == "cpu":
+            return imagine(self, actor, start, action_noise, state_noise)
+        return super().imagine(policy, start, action_noise, state_noise)
