@@ -3,32 +3,26 @@
 import pytest
 import torch
 
-from dreamer.agents.dreamer import Dreamer
-from dreamer.agents.precision import pick_device, pick_dtype, settle_float32
-from dreamer.config import Config, with_options
+from dreamer.agents.precision import pick_device, pick_dtype, set_float32_precision
 from dreamer.errors import UserError
-from dreamer.spec import ActionSpec, EnvSpec
+from dreamer.types import ActionSpec, EnvSpec
+from helpers import random_batch, small_agent
 
 SPEC = EnvSpec({"image": (64, 64, 3)}, {}, ActionSpec(2))
 
 
-def first_update(precision: str) -> dict[str, float]:
+def first_update(precision: str, fast: bool) -> dict[str, float]:
     """Metrics of the first update, the same but for the precision of the products."""
-    options = {"cnn_depth": 8, "units": 64, "horizon": 5, "precision": precision, "device": "cpu"}
-    agent = Dreamer(SPEC, with_options(Config(), options))
-    generator = torch.Generator().manual_seed(0)
-    batch = {
-        "image": torch.randint(0, 256, (3, 6, 64, 64, 3), generator=generator, dtype=torch.uint8),
-        "action": torch.rand(3, 6, 2, generator=generator) * 2 - 1,
-        "reward": torch.rand(3, 6, generator=generator),
-        "discount": torch.ones(3, 6),
-        "is_first": torch.zeros(3, 6, dtype=torch.bool),
-    }
-    return {name: float(value) for name, value in agent.update(batch).items()}
+    sizes = {"stoch": 30, "deter": 200, "hidden": 200, "cnn_depth": 8, "units": 64, "horizon": 5}
+    agent = small_agent(SPEC, precision=precision, fast=fast, **sizes)
+    data = random_batch(SPEC, 3, 6)
+    data["reward"] = torch.rand(3, 6, generator=torch.Generator().manual_seed(0))
+    return {name: float(value) for name, value in agent.update(data).items()}
 
 
-def test_bfloat16_agrees_with_float32():
-    single, half = first_update("float32"), first_update("bfloat16")
+@pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
+def test_bfloat16_agrees_with_float32(fast: bool) -> None:
+    single, half = first_update("float32", fast), first_update("bfloat16", fast)
     # Sums over 12,288 pixels are taken in float32 either way: a sum in bfloat16 would be off by up to 32.
     assert half["model/image_loss"] == pytest.approx(single["model/image_loss"], rel=1e-4)
     for name in ("model/kl", "model/reward_loss", "actor/loss", "value/loss"):
@@ -37,24 +31,24 @@ def test_bfloat16_agrees_with_float32():
         assert half[name] == pytest.approx(single[name], rel=0.05), name
 
 
-def test_float32_on_request():
+def test_precision_on_request() -> None:
     assert pick_dtype("float32", torch.device("cpu")) == torch.float32
     assert pick_dtype("bfloat16", torch.device("cpu")) == torch.bfloat16
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_missing_gpu_is_named():
+def test_error_of_a_missing_gpu_names_it() -> None:
     assert pick_device("auto") == torch.device("cpu")
     with pytest.raises(UserError, match="no CUDA GPU"):
         pick_device("cuda")
 
 
-def test_float32_on_a_gpu_is_not_rounded_on_the_way():
+def test_float32_on_a_gpu_is_not_rounded_on_the_way() -> None:
     before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     try:
-        settle_float32(torch.device("cuda"), torch.bfloat16)
+        set_float32_precision(torch.device("cuda"), torch.bfloat16)
         assert torch.backends.cudnn.allow_tf32
-        settle_float32(torch.device("cuda"), torch.float32)
+        set_float32_precision(torch.device("cuda"), torch.float32)
         assert not torch.backends.cudnn.allow_tf32
         assert torch.get_float32_matmul_precision() == "highest"
     finally:
