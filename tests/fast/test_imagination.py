@@ -68,7 +68,7 @@ def test_bfloat16_error_is_no_larger_than_the_plain_one() -> None:
 
 def relative_error(tensors: list[Tensor], truth: list[Tensor]) -> float:
     """Root mean square over tensors of the error's norm, relative to the tensor's own."""
-    errors = [(x - y).norm() / y.norm() for x, y in zip(tensors, truth, strict=True)]
+    errors = [((x - y).norm() / y.norm()).detach() for x, y in zip(tensors, truth, strict=True)]
     return float(torch.stack(errors).square().mean().sqrt())
 
 
