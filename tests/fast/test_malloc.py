@@ -6,7 +6,7 @@ import sys
 
 PROGRAM = """
 import resource, torch
-from dreamer.training.host_memory import keep_freed_memory
+from dreamer.fast.malloc import keep_freed_memory
 
 kept = {ask} and keep_freed_memory()
 def faults():
@@ -26,7 +26,7 @@ def _faults(ask: bool) -> tuple[int, int]:
     return int(kept), int(faults)
 
 
-def test_tensors_take_the_place_of_earlier_ones() -> None:
+def test_freed_memory_is_used_again() -> None:
     kept, faults = _faults(ask=True)
     assert kept
     assert faults < 0.2 * _faults(ask=False)[1]
