@@ -72,7 +72,8 @@ class FastOptimizers(Optimizers):
         if self._cores < 2 or not torch.is_autocast_enabled("cpu"):
             self._differentiate(losses)
             return
-        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="backward")
+        # PyTorch takes a new thread's number of cores over from the last one set anywhere: have that done first.
+        self._thread = self._thread or ThreadPoolExecutor(1, "backward", initializer=torch.get_num_threads)
         self._running = self._thread.submit(self._on_cores, self._cores // 2, losses)
         torch.set_num_threads(self._cores - self._cores // 2)
 
@@ -91,5 +92,7 @@ class FastOptimizers(Optimizers):
         if self._running is None:
             return
         running, self._running = self._running, None
-        running.result()
-        torch.set_num_threads(self._cores)
+        try:
+            running.result()
+        finally:
+            torch.set_num_threads(self._cores)
