@@ -49,8 +49,8 @@ def test_random_agent_is_left_as_it_is() -> None:
 def test_update_equals_plain_one_in_float32(kind: str) -> None:
     """Metrics and gradients are off by a few roundings of what they are sums of.
 
-    The worst is the last bias of a decoder: it sums 20,000 errors of pixels, of either sign, to a hundredth of
-    their absolute values. A few roundings in succession of each are then some hundred of the sum.
+    The worst is the last bias of a decoder: it sums 20,000 errors of pixels, of either sign, to a hundredth
+    of their absolute values. A few roundings in succession of each are then some hundred of the sum.
     """
     spec, options = KINDS[kind]
     algorithms = [learner(small_agent(spec, fast=fast, **options)) for fast in (False, True)]
