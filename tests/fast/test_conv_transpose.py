@@ -37,7 +37,7 @@ SIZES = {
 Numbers = dict[str, Tensor]
 
 
-@pytest.fixture(params=SIZES.values(), ids=SIZES)
+@pytest.fixture(params=SIZES.values(), ids=list(SIZES))
 def size(request: pytest.FixtureRequest) -> tuple[int, ...]:
     return request.param
 
