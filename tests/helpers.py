@@ -13,7 +13,7 @@ from dreamer.agents.make import make_agent
 from dreamer.agents.no_value import NoValue
 from dreamer.agents.planet import PlaNet
 from dreamer.bench import random_data
-from dreamer.bench.random_data import random_observation
+from dreamer.bench.random_data import random_observation as random_observation
 from dreamer.config import Config, with_options
 from dreamer.types import ActionSpec, Batch, EnvSpec, Metrics, Noise, Phase
 
