@@ -1,9 +1,9 @@
 """Imagined trajectories with a backward pass written by hand.
 
-Left to itself, autograd records some fifty operations for each imagined step, and in the backward pass forms the gradient
-of every weight of the actor anew at every step. But what the actor reads is detached, so nothing flows back through it
-from one step to the next. Here the backward loop goes through the dynamics alone; the actor's gradients are then formed
-for all H steps at once, by one matrix product per layer.
+Left to itself, autograd records some fifty operations for each imagined step, and in the backward pass forms the
+gradient of every weight of the actor anew at every step. But what the actor reads is detached, so nothing flows back
+through it from one step to the next. Here the backward loop goes through the dynamics alone; the actor's gradients are
+then formed for all H steps at once, by one matrix product per layer.
 
 Dynamics and start states get no gradient: behaviour learning trains neither.
 """
