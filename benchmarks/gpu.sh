@@ -96,8 +96,8 @@ step doctor 120 "$python" -m dreamer doctor "${task[@]}" --logdir "$run"
 
 # Without the settings in pyproject.toml, which ask for plugins that may be missing.
 mapfile -t files < <(grep -rl --include="test_*.py" "pytest.mark.gpu" tests)
-step tests 120 "$python" -m pytest -c /dev/null --rootdir . -o pythonpath="src tests" -p no:cacheprovider \
-    --import-mode=importlib -q -m gpu "${collect[@]}" "${files[@]}"
+step tests 120 "$python" -m pytest -c /dev/null --rootdir . -o pythonpath="$PWD/src $PWD/tests" \
+    -p no:cacheprovider --disable-warnings --import-mode=importlib -q -m gpu "${collect[@]}" "${files[@]}"
 
 # shellcheck disable=SC2086 # BENCH and TRAIN are lists of words
 step bench 200 "$python" -m dreamer bench "${task[@]}" --precisions bfloat16 float32 "${repeats[@]}" \

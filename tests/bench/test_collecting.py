@@ -11,7 +11,7 @@ SPEC = EnvSpec({"image": (32, 32, 3)}, {}, ActionSpec(2))
 @pytest.mark.parametrize("kind", ["dreamer", "planet"])
 def test_action_of_every_environment(kind: str) -> None:
     found = acting(TIMER, SPEC, small_run(agent=kind, num_envs=3))
-    assert found.name == "actions for 3"
+    assert found.name == "agent step"
     assert found.median > 0
 
 

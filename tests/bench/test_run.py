@@ -74,7 +74,7 @@ def test_baseline_without_a_common_measurement(tmp_path: Path) -> None:
     bench(small_run(), path, repeats=1, only=("acting",))
     content: dict[str, Any] = json.loads(path.read_text())
     path.write_text(json.dumps(content | {"measurements": []}))
-    with pytest.raises(UserError, match="none of these measurements"):
+    with pytest.raises(UserError, match="none of these"):
         bench(small_run(), baseline=path, repeats=1, only=("acting",))
 
 

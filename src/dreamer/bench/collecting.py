@@ -24,7 +24,7 @@ def acting(timer: Timer, spec: EnvSpec, config: Config) -> Measurement:
     agent, n = make_agent(spec, config), config.environment.num_envs
     obs, state = random_observation(spec, n), agent.initial_state(n)
     generator = torch.Generator(agent.device).manual_seed(0)
-    return timer.measure("acting", f"actions for {n}", lambda: agent.policy(obs, state, True, generator))
+    return timer.measure("acting", "agent step", lambda: agent.policy(obs, state, True, generator))
 
 
 def environment(timer: Timer, config: EnvConfig) -> Iterator[Measurement]:

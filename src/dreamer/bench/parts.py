@@ -71,7 +71,8 @@ def _forward_and_backward(timer: Timer, agent: Agent, part: Part) -> Iterator[Me
 def _parts(agent: Agent, algorithm: Dreamer | NoValue | PlaNet, batch: Batch) -> Iterator[Part]:
     """The networks in the order of a step."""
     model, rssm = algorithm.world_model, algorithm.world_model.rssm
-    noise = algorithm.draw_noise(*batch["reward"].shape, agent.generator)
+    rows, length = batch["reward"].shape
+    noise = algorithm.draw_noise(rows, length, agent.generator)
 
     def observe(embed: Tensor) -> tuple[State, State]:
         return rssm.observe(embed, batch["action"], batch["is_first"], noise["filter"])

@@ -44,9 +44,7 @@ class Report:
             measurements = [Measurement(**measurement) for measurement in content["measurements"]]
             return cls(content["machine"], content["options"], measurements)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path} is no report of `dreamer bench --json` ({error}): give another."
-            ) from error
+            raise UserError(f"{path} is no report of `dreamer bench` ({error}): give another.") from error
 
 
 def check_same_options(report: Report, baseline: Report) -> None:

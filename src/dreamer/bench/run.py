@@ -62,9 +62,7 @@ def bench(
         if json is not None:
             report.write(json)
     if before is not None and not ratios:
-        raise UserError(
-            "The baseline has none of these measurements: give both the same --precisions and --only."
-        )
+        raise UserError("The baseline has none of these: give the same --precisions and --only.")
     worse = regression(ratios, tolerance)
     if worse:
         print(f"dreamer: {worse}", file=sys.stderr)
