@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 import torch
-from dreamer.agents.captured import make_update
-from dreamer.agents.ranks import Ranks
-from world_model.small import SPEC
 
-from dreamer.agents.make import make_agent
+from dreamer.agents.agent import Agent
 from dreamer.config import Config, to_flat
+from dreamer.distributed import launch
+from dreamer.distributed.ranks import Ranks
 from dreamer.errors import UserError
+from dreamer.agents.make import make_update
 from dreamer.presets import debug
-from dreamer.training import distributed
+from dreamer.types import Batch
+from helpers import IMAGE
 from training.runs import config, metrics, run
 
 pytestmark = pytest.mark.timeout(600)
@@ -32,13 +33,13 @@ WAIT = 500
 REFUSED = "--batch-size 5 cannot be shared equally by 2 processes: take a multiple of their number."
 FAIL = """
 import os, sys
-from dreamer.agents.dreamer import Dreamer
-whole, number = Dreamer.update, iter(range(100))
+from dreamer.agents.agent import Agent
+whole, number = Agent.update, iter(range(100))
 def update(self, *arguments):
     if os.environ["RANK"] == "1" and next(number) == 3:
         raise MemoryError("no memory left in the second process")
     return whole(self, *arguments)
-Dreamer.update = update
+Agent.update = update
 """
 
 
@@ -54,7 +55,7 @@ def _command(logdir: Path, settings: Config) -> list[str]:
 
 
 def _start(logdir: Path, settings: Config, code: str = "") -> list[subprocess.Popen[str]]:
-    """Two processes as `torchrun` starts them, the leader first; `code` runs before the command."""
+    """Two processes as `torchrun` starts them, rank 0 first; `code` runs before the command."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
@@ -103,7 +104,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_torchrun_starts_stops_and_goes_on(tmp_path: Path) -> None:
-    """Ctrl-C goes to `torchrun`, which sends it to all; the leader saves, and another call goes on."""
+    """Ctrl-C goes to `torchrun`, which sends it to all; rank 0 saves, and another call goes on."""
     settings, logdir = config(steps=1500, eval_every=0), tmp_path / "two"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [*torchrun, "-m", "dreamer", *_command(logdir, settings)]
@@ -139,7 +140,7 @@ def test_a_refused_run_ends_all(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_a_process_that_fails_ends_the_leader(tmp_path: Path) -> None:
+def test_a_process_that_fails_ends_rank_0(tmp_path: Path) -> None:
     status, _, err = _ends(_start(tmp_path / "run", config(), FAIL))
     assert status[0] == 2, err[0]
     assert status[1]  # 1, or an abort of gloo, whose threads may still be waiting
@@ -151,84 +152,80 @@ def test_a_process_that_fails_ends_the_leader(tmp_path: Path) -> None:
 # -- without processes -------------------------------------------------------------------------------------
 
 
-def test_alone_there_is_no_leader(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    settings = config()
-    with distributed.joined(settings) as ranks:
-        agent = make_agent(SPEC, settings)
-        assert ranks.size == 1
-        assert distributed.lead(agent, settings, ranks) is agent
-
-
-class _Recording(Ranks):
-    """Two processes of which the other is only spoken to."""
+class _TwoRanks(Ranks):
+    """Rank 0 of two, of which the other does nothing."""
 
     def __init__(self) -> None:
         super().__init__(0, 2)
-        self.told: list[Any] = []
+        self.messages: list[Any] = []
 
-    def tell(self, message: Any) -> None:
-        self.told.append(message)
+    def broadcast(self, message: Any = None) -> Any:
+        self.messages.append(message)
+        return message
 
-    def hand_out(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {key: self.own(whole) for key, whole in batch.items()}
+    def scatter(self, batch: Batch) -> Batch:
+        return {key: x.chunk(2)[0] for key, x in batch.items()}
 
-    def mean(self, value: torch.Tensor) -> torch.Tensor:
-        return value
+    def all_reduce_mean(self, tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tensors
 
-    def same(self, value: torch.Tensor) -> bool:
+    def all_equal(self, value: torch.Tensor) -> bool:
         return False
 
 
-def test_a_leader_is_its_agent_in_all_else() -> None:
-    ranks, settings = _Recording(), config()
-    agent = make_agent(SPEC, settings)
-    leader = distributed.lead(agent, settings, ranks)
-    assert leader.learns
-    assert leader.spec is SPEC
-    leader.load_state_dict(agent.state_dict())
-    assert [message[0] for message in ranks.told] == ["start", "load"]
+def _parallel(ranks: Ranks, **options: Any) -> Agent:
+    return launch.make_parallel_agent(IMAGE, config(**options), ranks)
+
+
+def test_a_process_alone_has_an_ordinary_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with launch.process_group(config()) as ranks:
+        assert (ranks.rank, ranks.size, ranks.is_main) == (0, 1, True)
+        assert type(_parallel(ranks)) is Agent
+
+
+def test_data_parallel_delegates_to_its_agent() -> None:
+    ranks = _TwoRanks()
+    agent = _parallel(ranks)
+    assert agent.trainable
+    assert agent.spec is IMAGE
+    agent.load_state_dict(agent.state_dict())
+    assert [message[0] for message in ranks.messages] == ["start", "load"]
     with pytest.raises(AttributeError):
-        _ = leader._nothing  # type: ignore[attr-defined]
+        _ = agent._nothing  # type: ignore[attr-defined]
 
 
 def test_weights_that_have_come_apart_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    ranks, settings = _Recording(), config()
-    agent = make_agent(SPEC, settings)
-    monkeypatch.setattr(agent, "update", lambda *_: {})
-    leader = distributed.lead(agent, settings, ranks)
+    monkeypatch.setattr(Agent, "update", lambda *_: {})
+    agent = _parallel(_TwoRanks())
     with pytest.raises(RuntimeError, match="After 1 updates the processes no longer have the same weights"):
-        leader.update({"action": torch.zeros(4, 2, 2)})
-    for _ in range(distributed.CHECK_EVERY - 1):
-        leader.update({"action": torch.zeros(4, 2, 2)})
-    with pytest.raises(RuntimeError, match=f"After {distributed.CHECK_EVERY + 1} updates"):
-        leader.update({"action": torch.zeros(4, 2, 2)})
+        agent.update({"action": torch.zeros(4, 2, 2)})
+    for _ in range(launch.CHECK_EVERY - 1):
+        agent.update({"action": torch.zeros(4, 2, 2)})
+    with pytest.raises(RuntimeError, match=f"After {launch.CHECK_EVERY + 1} updates"):
+        agent.update({"action": torch.zeros(4, 2, 2)})
 
 
 def test_rows_that_cannot_be_shared_equally_are_refused() -> None:
-    settings = config(batch_size=5)
     with pytest.raises(UserError, match=re.escape(REFUSED)):
-        distributed.lead(make_agent(SPEC, settings), settings, _Recording())
+        _parallel(_TwoRanks(), batch_size=5)
 
 
-def test_updates_that_are_shared_are_not_captured() -> None:
-    settings, ranks = config(), _Recording()
-    agent = make_agent(SPEC, settings)
-    leader = distributed.lead(agent, settings, ranks)
-    agent.device = torch.device("cuda")
-    assert make_update(leader, fast=True) == make_update(leader, fast=False) == leader.update
+def test_updates_of_several_ranks_are_no_cuda_graph() -> None:
+    agent = _parallel(_TwoRanks())
+    vars(agent)["_agent"].device = torch.device("cuda")
+    assert make_update(agent, fast=True) == make_update(agent, fast=False) == agent.update
 
 
 @pytest.mark.parametrize("objective", ["contrastive", "contrastive-tf1"])
 def test_a_contrast_over_the_whole_batch_is_not_shared(objective: str) -> None:
-    settings = config(objective=objective)
     with pytest.raises(UserError, match=f"--objective {objective} compares all rows of a batch"):
-        distributed.lead(make_agent(SPEC, settings), settings, _Recording())
+        _parallel(_TwoRanks(), objective=objective)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "pick_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr(launch, "pick_device", lambda _: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(UserError, match="has 2 GPUs: start it with --nproc-per-node 2 at most"):
-        distributed._backend(config())
+        launch._backend(config())

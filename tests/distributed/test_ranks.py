@@ -1,4 +1,4 @@
-"""Several processes that update as one: two half batches are one whole batch, alone nothing changes."""
+"""Several processes that update as one: two half batches are one whole batch."""
 
 import os
 import subprocess
@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from agents.shared_update import CASES, kl_of_halves_and_whole, updates
-from dreamer.agents.ranks import PeerError, Ranks
 from torch import Tensor
+
+from distributed.shared_update import CASES, kl_of_halves_and_whole, updates
+from dreamer.distributed.ranks import PeerError, Ranks
 
 pytestmark = pytest.mark.timeout(600)  # the fixture starts processes, which take long on a busy machine
 
@@ -22,7 +23,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """By process and case: what two processes have made of all cases, each with two of four rows."""
     directory = tmp_path_factory.mktemp("shared")
     environment = os.environ | {"PYTHONPATH": f"{TESTS.parent / 'src'}{os.pathsep}{TESTS}"}
-    script = TESTS / "agents" / "shared_update.py"
+    script = TESTS / "distributed" / "shared_update.py"
     outs = [directory / f"{rank}.pt" for rank in range(2)]
     processes = [
         subprocess.Popen(
@@ -45,13 +46,12 @@ def test_two_half_batches_equal_one_whole_batch(case: str, shared: list[dict[str
     Seen: 2e-7 of a network's gradient. Where gradients are near zero, Adam turns their rounding into part of
     a step, which is 6e-4; seen in the weights after three updates: 2e-7.
     """
-    halves, whole = shared[0][case], updates(case, Ranks())
+    halves, whole = shared[0][case], updates(case)
     for network, gradient in whole["gradients"].items():
         expected, error = _flat(gradient), _flat(halves["gradients"][network]) - _flat(gradient)
         assert error.norm() <= 2e-6 * expected.norm(), network
-    for part, weights in whole["weights"].items():
-        for name, weight in weights.items():
-            torch.testing.assert_close(halves["weights"][part][name], weight, rtol=0, atol=1e-5)
+    for name, weight in whole["weights"].items():
+        torch.testing.assert_close(halves["weights"][name], weight, rtol=0, atol=1e-5)
     assert halves["metrics"].keys() == whole["metrics"].keys()
     for name, value in whole["metrics"].items():
         torch.testing.assert_close(halves["metrics"][name], value, rtol=1e-5, atol=1e-6)
@@ -63,8 +63,7 @@ def _flat(tensors: list[Tensor]) -> Tensor:
 
 def test_all_processes_have_the_same_weights(case: str, shared: list[dict[str, Any]]) -> None:
     one, other = (by_case[case] for by_case in shared)
-    for part, weights in one["weights"].items():
-        assert all(torch.equal(weight, other["weights"][part][name]) for name, weight in weights.items())
+    assert all(torch.equal(weight, other["weights"][name]) for name, weight in one["weights"].items())
     assert all(torch.equal(value, other["metrics"][name]) for name, value in one["metrics"].items())
 
 
@@ -75,21 +74,7 @@ def test_the_free_nats_of_the_cases_lie_between_the_halves() -> None:
     assert max(first, second) > 1.02 * min(first, second)
 
 
-def test_alone_nothing_is_sent_or_copied() -> None:
-    ranks, value = Ranks(), torch.ones(4)
-    scalars = {"loss": value[0]}
-    assert ranks.leads
-    assert ranks.mean(value) is value
-    assert ranks.means([value])[0] is value
-    assert ranks.mean_scalars(scalars) is scalars
-    assert ranks.same(value)
-    assert torch.equal(ranks.own(value), value)
-
-
-def test_shares_are_rows_in_order() -> None:
-    whole = torch.arange(12).view(2, 6)
-    shares = [Ranks(rank, 3).own(whole, dim=1) for rank in range(3)]
-    assert torch.equal(torch.cat(shares, 1), whole)
+def test_the_layout_describes_the_rows_of_a_rank() -> None:
     layout = Ranks(1, 3).layout({"image": torch.zeros(6, 5, 4, dtype=torch.uint8)})
     assert layout == {"image": ((2, 5, 4), torch.uint8)}
 
@@ -106,5 +91,5 @@ def test_only_what_fails_between_processes_is_blamed_on_another(
 
     monkeypatch.setattr("torch.distributed.all_reduce", fail)
     with pytest.raises(raised or type(failure)) as caught:
-        Ranks(0, 2).mean(torch.ones(1))
+        Ranks(0, 2).all_reduce_mean((torch.ones(1),))
     assert type(caught.value) is (raised or type(failure))

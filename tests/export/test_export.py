@@ -1,4 +1,4 @@
-"""Exported policies act exactly as the trainer's agent, with torch and numpy alone."""
+"""Exported policies act exactly as the trainer's agent, without simulators."""
 
 import subprocess
 import sys
@@ -8,82 +8,65 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dreamer.agents.model_based import ModelBasedAgent
-from dreamer.agents.policy import Policy, pack
-from dreamer.training.export import export_run, policy_of
-from world_model.small import batch
 
 import dreamer
 from dreamer import cli
 from dreamer.agents.agent import Agent
-from dreamer.agents.make import make_agent
-from dreamer.config import Config, with_options
+from dreamer.config import with_options
 from dreamer.errors import UserError
+from dreamer.export.export import export_run
+from dreamer.export.policy import Policy, load_policy, pack
 from dreamer.presets import debug
 from dreamer.training.trainer import Trainer
 from dreamer.types import ActionSpec, EnvSpec
+from helpers import BUTTONS, IMAGE, SIZES, learner, random_batch, random_observation, small_agent
 
 MIXED = EnvSpec({"left": (32, 32, 3), "right": (32, 32, 1)}, {"state": 4}, ActionSpec(2))
-BUTTONS = EnvSpec({}, {"state": 4}, ActionSpec(5, (3, 2)))
-TINY = {
-    "stoch": 4,
-    "deter": 8,
-    "hidden": 8,
-    "units": 8,
-    "cnn_depth": 2,
-    "plan_iterations": 2,
-    "plan_candidates": 20,
-    "plan_elites": 4,
-    "device": "cpu",
-}
 QUICKLY = {"free_nats": 0.0, "model_lr": 0.02, "actor_lr": 0.2, "value_lr": 0.02}
 
 
-def agent_of(spec: EnvSpec, **options: Any) -> ModelBasedAgent:
-    agent = make_agent(spec, with_options(Config(), {**TINY, **options}))
-    assert isinstance(agent, ModelBasedAgent)
-    return agent
-
-
-def trained(agent: ModelBasedAgent) -> ModelBasedAgent:
-    """The same agent after three updates, each of which changes all of it a good deal."""
-    parameters = [*agent.world_model.parameters(), *agent.behavior.parameters()]
+def trained(spec: EnvSpec, **options: Any) -> Agent:
+    """An agent after three updates, each of which changes all of its networks a good deal."""
+    agent = small_agent(spec, **QUICKLY, **options)
+    parameters = [p for p in learner(agent).parameters() if p.requires_grad]
     before = [parameter.clone() for parameter in parameters]
     for seed in range(3):
-        agent.update(batch(agent.spec, seed=seed))
+        agent.update(random_batch(spec, seed=seed))
     assert all((a - b).abs().max() > 1e-3 for a, b in zip(parameters, before, strict=True))
     return agent
 
 
-def observations(spec: EnvSpec, n: int, steps: int) -> list[dict[str, np.ndarray]]:
-    random = np.random.default_rng(0)
-    return [
-        {key: random.integers(0, 256, (n, *shape), dtype=np.uint8) for key, shape in spec.images.items()}
-        | {key: random.normal(size=(n, size)).astype(np.float32) for key, size in spec.vectors.items()}
-        for _ in range(steps)
-    ]
-
-
-def saved(agent: ModelBasedAgent, path: Path) -> Path:
-    torch.save(pack(policy_of(agent)), path)
+def saved(agent: Agent, path: Path) -> Path:
+    torch.save(pack(agent), path)
     return path
 
 
+@pytest.fixture
+def policy(tmp_path: Path) -> Policy:
+    """An untrained policy that sees two images and a vector."""
+    return load_policy(saved(small_agent(MIXED), tmp_path / "policy.pt"))
+
+
 @pytest.mark.parametrize(
-    ("name", "spec", "pcont"),
+    ("name", "spec", "options"),
     [
-        ("dreamer", MIXED, False),
-        ("no-value", BUTTONS, True),
-        ("planet", MIXED, False),
-        ("planet", MIXED, True),
+        ("dreamer", MIXED, {}),
+        ("dreamer", MIXED, {"objective": "contrastive"}),
+        ("no-value", BUTTONS, {"pcont": True}),
+        ("planet", MIXED, {}),
+        ("planet", MIXED, {"pcont": True}),
     ],
 )
 @pytest.mark.parametrize("n", [1, 3])
-def test_acts_exactly_as_the_agent_that_has_learned(name, spec, pcont, n, tmp_path: Path) -> None:
-    agent = trained(agent_of(spec, agent=name, pcont=pcont, **QUICKLY))
-    policy = dreamer.load_policy(saved(agent, tmp_path / "policy.pt"), seed=5)
+@pytest.mark.parametrize("fast", [False, True])
+def test_a_policy_acts_exactly_as_the_agent_that_has_learned(
+    name: str, spec: EnvSpec, options: dict[str, Any], n: int, fast: bool, tmp_path: Path
+) -> None:
+    agent = trained(spec, agent=name, fast=fast, **options)
+    policy = load_policy(saved(agent, tmp_path / "policy.pt"), seed=5)
     state, generator = agent.initial_state(n), torch.Generator().manual_seed(5)
-    for step, obs in enumerate(observations(spec, n, 6)):
+    for step in range(6):
+        obs = random_observation(spec, n, seed=step)
         if step == 4:
             state = state.reset(n - 1)
             policy.reset(n - 1)
@@ -91,18 +74,25 @@ def test_acts_exactly_as_the_agent_that_has_learned(name, spec, pcont, n, tmp_pa
         assert np.array_equal(policy.act(obs), expected)
 
 
+def test_a_policy_file_holds_no_decoder(tmp_path: Path) -> None:
+    names = torch.load(saved(small_agent(MIXED), tmp_path / "policy.pt"), weights_only=True)["weights"]
+    assert any(name.startswith("world_model.encoder.") for name in names)
+    assert not any("decoder" in name for name in names)
+
+
 def test_a_single_observation_has_a_single_action(tmp_path: Path) -> None:
-    file = saved(agent_of(BUTTONS), tmp_path / "policy.pt")
-    one, batch, bare = (dreamer.load_policy(file) for _ in range(3))
-    for obs in observations(BUTTONS, 1, 3):
+    file = saved(small_agent(BUTTONS), tmp_path / "policy.pt")
+    one, batch, bare = (load_policy(file) for _ in range(3))
+    for seed in range(3):
+        obs = random_observation(BUTTONS, 1, seed)
         expected = batch.act(obs)[0]
         assert np.array_equal(one.act({"state": obs["state"][0]}), expected)
         assert np.array_equal(bare.act(obs["state"][0]), expected)
 
 
 def test_views_of_images_are_taken_as_they_are(tmp_path: Path) -> None:
-    file = saved(agent_of(EnvSpec({"image": (32, 32, 3)}, {}, ActionSpec(2))), tmp_path / "policy.pt")
-    turned, plain = (dreamer.load_policy(file) for _ in range(2))
+    file = saved(small_agent(IMAGE), tmp_path / "policy.pt")
+    turned, plain = (load_policy(file) for _ in range(2))
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     image.flags.writeable = False
     assert np.array_equal(turned.act(image[::-1]), plain.act(image[::-1].copy()))
@@ -110,9 +100,8 @@ def test_views_of_images_are_taken_as_they_are(tmp_path: Path) -> None:
     assert np.array_equal(turned.act(image), plain.act(image.copy()))
 
 
-def test_reset_forgets_everything(tmp_path: Path) -> None:
-    policy = dreamer.load_policy(saved(agent_of(MIXED), tmp_path / "policy.pt"))
-    first, second = observations(MIXED, 2, 2)
+def test_reset_forgets_everything(policy: Policy) -> None:
+    first, second = (random_observation(MIXED, 2, seed) for seed in range(2))
     before = policy._generator.get_state()
     fresh = policy.act(first)
     policy.act(second)
@@ -130,19 +119,19 @@ def test_reset_forgets_everything(tmp_path: Path) -> None:
         ({"state": np.zeros((3, 4), np.float32)}, "not equally many"),
     ],
 )
-def test_observations_that_do_not_fit_are_refused(change, message, tmp_path: Path) -> None:
-    policy = policy_of(agent_of(MIXED))
-    (obs,) = observations(MIXED, 2, 1)
+def test_observations_that_do_not_fit_are_refused(
+    change: dict[str, Any], message: str, policy: Policy
+) -> None:
+    obs = random_observation(MIXED, 2)
     wrong = {key: value for key, value in {**obs, **change}.items() if value is not None}
     with pytest.raises(UserError, match=message):
         policy.act(wrong)
 
 
-def test_another_number_of_environments_needs_a_reset() -> None:
-    policy = policy_of(agent_of(BUTTONS))
-    policy.act(observations(BUTTONS, 2, 1)[0])
+def test_another_number_of_environments_needs_a_reset(policy: Policy) -> None:
+    policy.act(random_observation(MIXED, 2))
     with pytest.raises(UserError, match=r"3 observations after 2: call reset"):
-        policy.act(observations(BUTTONS, 3, 1)[0])
+        policy.act(random_observation(MIXED, 3))
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -150,18 +139,27 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("no policy")
     for name in ("other.pt", "text.pt", "missing.pt"):
         with pytest.raises(UserError, match="dreamer export"):
-            dreamer.load_policy(tmp_path / name)
+            load_policy(tmp_path / name)
+
+
+@pytest.mark.parametrize("change", [{"format": "dreamer-policy-1"}, {"sizes": {}, "options": None}])
+def test_policies_of_another_version_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    content = {**pack(small_agent(BUTTONS)), **change}
+    torch.save({key: x for key, x in content.items() if x is not None}, tmp_path / "policy.pt")
+    with pytest.raises(UserError, match=r"policy.pt was written by another version of this program: use that"):
+        load_policy(tmp_path / "policy.pt")
 
 
 def test_random_agent_has_nothing_to_export() -> None:
     with pytest.raises(UserError, match="no policy to export"):
-        policy_of(make_agent(BUTTONS, with_options(Config(), {"agent": "random"})))
+        pack(small_agent(BUTTONS, agent="random"))
 
 
 def acts_as(agent: Agent, policy: Policy) -> bool:
-    """Whether the policy, of seed 0, takes the actions of the agent, for a few pictures."""
+    """Whether the policy, of seed 0, takes the actions of the agent, for a few images."""
     state, generator = agent.initial_state(1), torch.Generator().manual_seed(0)
-    for obs in observations(agent.spec, 1, 4):
+    for seed in range(4):
+        obs = random_observation(agent.spec, 1, seed)
         expected, state = agent.policy(obs, state, False, generator)
         if not np.array_equal(policy.act(obs), expected):
             return False
@@ -170,8 +168,8 @@ def acts_as(agent: Agent, policy: Policy) -> bool:
 
 def test_a_run_is_exported_and_loads_without_simulators(tmp_path: Path, monkeypatch) -> None:
     run, out = tmp_path / "run", tmp_path / "policy.pt"
-    options = {"steps": 250, "eval_every": 0, "video_every": 0, "time_limit": 100}
-    trainer = Trainer(with_options(debug(), {**TINY, **options, "train_steps": 1}), run)
+    options = {"steps": 250, "eval_every": 0, "video_every": 0, "time_limit": 100, "device": "cpu"}
+    trainer = Trainer(with_options(debug(), {**SIZES, **options, "train_steps": 1}), run)
     assert trainer.run()
     trainer.close()
     monkeypatch.setattr(sys, "argv", ["dreamer", "export", str(run), "--out", str(out)])
@@ -179,12 +177,12 @@ def test_a_run_is_exported_and_loads_without_simulators(tmp_path: Path, monkeypa
         cli.main()
     assert end.value.code == 0
     assert out.stat().st_size < 2**20
-    assert acts_as(trainer.agent, dreamer.load_policy(out))
+    assert acts_as(trainer.agent, load_policy(out))
     program = f"""
 import sys, numpy, dreamer
 policy = dreamer.load_policy({str(out)!r})
 print(policy.act(numpy.zeros((64, 64, 3), numpy.uint8)).shape)
-loaded = {{"mujoco", "dm_control", "gymnasium", "tyro", "rich", "matplotlib", "ale_py"}} & set(sys.modules)
+loaded = {{"mujoco", "dm_control", "gymnasium", "matplotlib", "imageio", "ale_py"}} & set(sys.modules)
 assert not loaded, loaded
 """
     result = subprocess.run(
