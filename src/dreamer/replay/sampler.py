@@ -1,4 +1,4 @@
-"""Sequences drawn from past episodes (paper, Algorithm 1, line 4: "Draw B data sequences").
+"""Sequences drawn from past episodes (paper, Algorithm 1, line 5: "draw B data sequences").
 
 A row is a window of an episode: the episode uniform over all, then its start uniform over 0..n-L, so that the
 last element is reached too.
