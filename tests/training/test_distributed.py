@@ -23,8 +23,6 @@ from dreamer.training import distributed
 from training.runs import config, metrics, run
 from world_model.small import SPEC
 
-pytestmark = pytest.mark.timeout(600)
-
 ROOT = Path(__file__).parents[2]
 TRAIN = "import sys; from dreamer.cli import main; main()"
 WAIT = 500
