@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from dreamer.export.policy import load_policy
 
 __all__ = ["export_policy", "load_policy", "train"]
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOME = {
     "train": "dreamer.api",
