@@ -64,7 +64,7 @@ class CatchEnv(gym.Env):
         return np.array([self.x, self.y, self.basket], np.float32)
 
 
-gym.register("Catch-v0", CatchEnv)
+gym.register("Catch-v0", CatchEnv)  # pyright: ignore[reportArgumentType]
 
 OPTIONS = {
     "env": "gym:Catch-v0",

@@ -55,12 +55,12 @@ def small_config(**options: Any) -> Config:
     return with_options(Config(), SIZES | PLANS | PLAIN | options)
 
 
-def small_agent(spec: EnvSpec = IMAGE, **options: Any) -> Agent:
+def small_agent(spec: EnvSpec = IMAGE, /, **options: Any) -> Agent:
     """A small agent."""
     return make_agent(spec, small_config(**options))
 
 
-def small_dreamer(spec: EnvSpec = IMAGE, **options: Any) -> Dreamer:
+def small_dreamer(spec: EnvSpec = IMAGE, /, **options: Any) -> Dreamer:
     """A small Dreamer, without the agent round it."""
     algorithm = small_agent(spec, **options).algorithm
     assert isinstance(algorithm, Dreamer)

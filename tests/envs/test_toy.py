@@ -49,7 +49,7 @@ def test_the_dot_is_drawn_where_it_is() -> None:
 
 def test_the_terminating_environment_ends_by_itself_at_seeded_lengths() -> None:
     env = make_env(EnvConfig(env="toy:terminating", action_repeat=1))
-    lengths = []
+    lengths, length, terminated = [], 0, False
     for seed in range(20):
         env.reset(seed=seed)
         for length in range(1, 13):

@@ -33,11 +33,13 @@ def test_processes_give_what_this_process_gives() -> None:
         single = VectorEnv(config)
         assert single.spec == several.spec
         np.testing.assert_array_equal(single.reset(0, seed=7 + index)["image"], starts[index]["image"])
+        alone, results = None, []
         for action, results in zip(actions, steps, strict=True):
             [alone] = single.step(action[index : index + 1])
             np.testing.assert_array_equal(alone.observation["image"], results[index].observation["image"])
             assert alone.reward == results[index].reward
             assert alone.frames == results[index].frames == 2
+        assert alone is not None
         assert alone.truncated
         assert results[index].truncated
         assert not results[index].terminated

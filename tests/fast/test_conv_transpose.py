@@ -45,7 +45,8 @@ def size(request: pytest.FixtureRequest) -> tuple[int, ...]:
 def inputs(size: tuple[int, ...]) -> tuple[nn.ConvTranspose2d, Tensor, Tensor]:
     """A layer, what it reads, and the gradient of what it gives; both as near to bfloat16 as to float32."""
     n, channels, outputs, side, kernel = size
-    layer = nn.ConvTranspose2d(channels, outputs, kernel, 2).to(memory_format=torch.channels_last)
+    layer = nn.ConvTranspose2d(channels, outputs, kernel, 2)
+    layer.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     x = torch.randn(n, channels, side, side).to(memory_format=torch.channels_last)
     with torch.no_grad():
         for values in (*layer.parameters(), x):

@@ -113,9 +113,9 @@ class Probe(torch.autograd.Function):
         return grad.expand(ctx.size), None
 
 
-def two_networks(kind: type[Optimizers] = FastOptimizers) -> tuple[Optimizers, nn.Parameter, nn.Parameter]:
+def two_networks() -> tuple[FastOptimizers, nn.Parameter, nn.Parameter]:
     model, actor = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
-    return kind({"model": [model], "actor": [actor]}, OptimizerConfig()), model, actor
+    return FastOptimizers({"model": [model], "actor": [actor]}, OptimizerConfig()), model, actor
 
 
 def probe(parameter: nn.Parameter, function: Any) -> Tensor:

@@ -46,8 +46,8 @@ def test_batches_and_generator_are_those_of_the_sampler(sampler, n):
 class _FarAhead(ThreadPoolExecutor):
     """A thread that has always drawn the next batch before the present one is handed out."""
 
-    def submit(self, *task) -> Future:
-        future = super().submit(*task)
+    def submit(self, fn, /, *args, **kwargs) -> Future:
+        future = super().submit(fn, *args, **kwargs)
         wait([future])
         return future
 

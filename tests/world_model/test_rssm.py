@@ -43,8 +43,9 @@ def test_observe_equals_filter_step_by_step() -> None:
 def test_observe_goes_on_from_a_state() -> None:
     rssm, inputs = small_rssm(), random_inputs()
     whole, _ = rssm.observe(*inputs)
+    embed, action, is_first, noise = (x[:, 2:] for x in inputs)
     first, _ = rssm.observe(*(x[:, :2] for x in inputs))
-    rest, _ = rssm.observe(*(x[:, 2:] for x in inputs), state=first.map(lambda x: x[:, -1]))
+    rest, _ = rssm.observe(embed, action, is_first, noise, first.map(lambda x: x[:, -1]))
     assert_same(rest, whole.map(lambda x: x[:, 2:]))
 
 

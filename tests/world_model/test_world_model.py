@@ -93,7 +93,7 @@ def test_batch_is_learned() -> None:
     """Reward and vector of one batch are predicted far better after some steps, and the KL stays finite."""
     model, data = small_model(STATE, free_nats=0.1, units=32, deter=16), random_batch(STATE, 4, 6)
     noise, adam = torch.zeros(4, 6, SIZES["stoch"]), torch.optim.Adam(model.parameters(), 1e-2)
-    errors = []
+    errors, metrics = [], {}
     for _ in range(200):
         losses, _, metrics = model.losses(data, noise)
         adam.zero_grad()

@@ -95,11 +95,11 @@ class Optimizers:
 
         If any loss or gradient is not finite no network changes, and the metric `skipped` is 1.
         """
-        return self._apply(losses, self._gradients(losses))
+        return self.apply(losses, self._gradients(losses))
 
     def _gradients(self, losses: Mapping[str, Tensor]) -> dict[str, Gradients]:
         """Gradients by loss. They flow through other networks; parameters that a loss does not use get zeros."""
-        last = next(reversed(losses), None)
+        last = list(losses)[-1] if losses else None
         return {
             name: torch.autograd.grad(
                 loss, self.optimizers[name].parameters, retain_graph=name != last, materialize_grads=True
@@ -108,7 +108,8 @@ class Optimizers:
         }
 
     @torch.no_grad()
-    def _apply(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Gradients]) -> Metrics:
+    def apply(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Gradients]) -> Metrics:
+        """Clip and step with gradients that are taken already; see `step`."""
         gradients = {name: self.average(gradient) for name, gradient in gradients.items()}
         norms = {name: torch.nn.utils.get_total_norm(gradient) for name, gradient in gradients.items()}
         scalars = self.average(tuple(loss.detach() for loss in losses.values()))

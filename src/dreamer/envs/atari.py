@@ -22,7 +22,7 @@ class AtariEnv(gym.Env):
     life if `life_loss` is on. A reset always starts a new game.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, game: str, config: EnvConfig) -> None:
         self._game = _ale().AtariEnv(

@@ -25,7 +25,7 @@ class ControlSuiteEnv(gym.Env):
     suite's time limit is taken away (1000 frames in nearly all tasks): the caller sets one.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}  # pyright: ignore[reportIncompatibleVariableOverride]
     render_mode = "rgb_array"
 
     def __init__(self, domain: str, task: str, config: EnvConfig) -> None:

@@ -27,7 +27,7 @@ class DotEnv(gym.Env):
     LENGTH = 100
     """Frames of an episode."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}  # pyright: ignore[reportIncompatibleVariableOverride]
     render_mode = "rgb_array"
     observation_space = spaces.Box(-1, 1, (2,), np.float32)
     action_space = spaces.Box(-1, 1, (2,), np.float32)
@@ -90,7 +90,7 @@ class CountingEnv(gym.Env):
     3 to 12 frames, the number drawn from the seed.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}  # pyright: ignore[reportIncompatibleVariableOverride]
     render_mode = "rgb_array"
     observation_space = spaces.Box(-np.inf, np.inf, (3,), np.float32)
     action_space = spaces.Box(-1, 1, (1,), np.float32)

@@ -89,7 +89,7 @@ class FastOptimizers(Optimizers):
             return super().step(losses)
         try:
             gradients = self._gradients({name: losses[name] for name in losses if name not in self._names})
-            return self._apply(losses, self._begun.result() | gradients)
+            return self.apply(losses, self._begun.result() | gradients)
         finally:
             self._begun.exception()  # wait: nothing may go on behind an error of this thread
             self._begun = None

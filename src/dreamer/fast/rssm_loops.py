@@ -50,7 +50,7 @@ class FastRSSM(RSSM):
         state_noise: Tensor,
     ) -> State:
         actor = getattr(policy, "__self__", None)
-        by_hand = isinstance(actor, Actor) and not actor.action.discrete and torch.is_grad_enabled()
-        if by_hand and start.deter.device.type == "cpu":
+        on_cpu = start.deter.device.type == "cpu"
+        if isinstance(actor, Actor) and not actor.action.discrete and on_cpu and torch.is_grad_enabled():
             return imagine(self, actor, start, action_noise, state_noise)
         return super().imagine(policy, start, action_noise, state_noise)

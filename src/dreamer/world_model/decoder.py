@@ -86,5 +86,8 @@ class Decoder(nn.Module):
 
     def log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
         """ln q(o_t | s_t) of every observation at features `(B, T, F)`: each `(B, T)`."""
-        pairs = zip(self.keys, self.networks, strict=True)
-        return {key: network.log_prob(feat, batch[key]) for key, network in pairs}
+        result: dict[str, Tensor] = {}
+        for key, network in zip(self.keys, self.networks, strict=True):
+            assert isinstance(network, ImageDecoder | VectorDecoder)
+            result[key] = network.log_prob(feat, batch[key])
+        return result

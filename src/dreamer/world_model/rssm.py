@@ -88,7 +88,8 @@ class RSSM(nn.Module):
         """
         state = self.initial(len(embed)) if state is None else state
         keep = (~is_first).unsqueeze(-1)  # (B, T, 1)
-        posteriors, priors = [], []
+        posteriors: list[State] = []
+        priors: list[State] = []
         for t in range(embed.shape[1]):
             state = State(*(x * keep[:, t] for x in state))
             state, prior = self.observe_step(state, action[:, t], embed[:, t], noise[:, t])
@@ -109,7 +110,8 @@ class RSSM(nn.Module):
         (TF2 dreamer.py:270-281). Gradients flow from later states through the dynamics into the actions, and so into
         the policy. What the policy reads is detached (TF2 dreamer.py:274).
         """
-        state, states = start, []
+        state = start
+        states: list[State] = []
         for noise_a, noise_s in zip(action_noise, state_noise, strict=True):
             action = policy(state.feat.detach(), noise_a)  # (N, A)
             state = self.imagine_step(state, action, noise_s)

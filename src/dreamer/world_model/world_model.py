@@ -30,7 +30,7 @@ REWARD_LAYERS, PCONT_LAYERS = 2, 3
 
 def squash(reward: Tensor, how: str) -> Tensor:
     """Return what the reward head learns: rewards as they are (`none`) or their `tanh` (TF2 dreamer.py:329-341)."""
-    return {"none": lambda x: x, "tanh": torch.tanh}[how](reward)
+    return torch.tanh(reward) if how == "tanh" else reward
 
 
 def scale_gradient(x: Tensor, scale: float) -> Tensor:
