@@ -85,7 +85,7 @@ class OneHot:
         return -torch.stack([(x.exp() * x).sum(-1) for x in logs]).sum(0)
 
     def _split(self, x: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(x, self.groups, -1)
+        return torch.split(x, list(self.groups), -1)
 
 
 ActionDistribution = TanhNormal | OneHot
