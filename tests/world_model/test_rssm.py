@@ -43,9 +43,11 @@ def test_observe_equals_filter_step_by_step() -> None:
 def test_observe_goes_on_from_a_state() -> None:
     rssm, inputs = small_rssm(), random_inputs()
     whole, _ = rssm.observe(*inputs)
+    embed, action, is_first, noise = (x[:, :2] for x in inputs)
+    first, _ = rssm.observe(embed, action, is_first, noise)
     embed, action, is_first, noise = (x[:, 2:] for x in inputs)
-    first = rssm.observe(*[x[:, :2] for x in inputs])[0]
-    rest, _ = rssm.observe(embed, action, is_first, noise, first.map(lambda x: x[:, -1]))
+    last = State(*(x[:, -1] for x in first))
+    rest, _ = rssm.observe(embed, action, is_first, noise, last)
     assert_same(rest, whole.map(lambda x: x[:, 2:]))
 
 
