@@ -68,8 +68,6 @@ class EnvConfig:
     """Atari: gray images instead of color."""
     sticky: Annotated[float, Ge(0), Le(1), Affects.EVERYTHING] = 0.25
     """Atari: probability that the console repeats the previous action for a frame."""
-    noops: Annotated[int, Ge(0), Affects.EVERYTHING] = 30
-    """Atari: an episode starts with 1 to this many idle frames; 0 for none."""
     life_loss: Annotated[bool, Affects.EVERYTHING] = True
     """Atari: a lost life ends the episode in training; evaluation plays whole games."""
 
@@ -97,6 +95,8 @@ class ReplayConfig:
     """Sequences per batch (B)."""
     batch_length: Annotated[int, Gt(0), Affects.EVERYTHING] = 50
     """Steps per sequence (L)."""
+    prioritize_ends: Annotated[bool, Affects.LEARNING] = False
+    """Draw the first and last steps of episodes as often as those in between, which few windows hold otherwise."""
     replay_size: Annotated[int, Ge(0), Affects.EVERYTHING] = 0
     """Most agent steps kept on disk; the oldest episodes are deleted first. 0 keeps all."""
     replay_device: Annotated[Literal["auto", "device", "disk"], Affects.SPEED] = "auto"
@@ -264,6 +264,7 @@ RENAMED = {
     "contrast": "objective",
     "diagnostic_decoder": "video_every",
     "free_nats_per": "free_avg",
+    "edges": "prioritize_ends",
     "free_nats_scale": "rep_scale",
     "free_nats_for": "rep_scale",
     "clip": "grad_clip",

@@ -35,6 +35,7 @@ def laptop() -> Config:
             "render": "fast",
             "batch_size": 10,
             "batch_length": 20,
+            "prioritize_ends": True,
             "cnn_depth": 16,
             "units": 200,
             "reward_scale": 10.0,

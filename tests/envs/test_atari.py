@@ -17,7 +17,13 @@ from dreamer.errors import UserError
 
 PONG = EnvConfig(env="atari:pong", action_repeat=4, time_limit=108_000, image_size=64)
 BREAKOUT = dataclasses.replace(PONG, env="atari:breakout", sticky=0.0)
-NO_LUCK = dataclasses.replace(PONG, sticky=0.0, noops=0)
+NO_LUCK = dataclasses.replace(PONG, sticky=0.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_idle_frames(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.node.get_closest_marker("idle"):
+        monkeypatch.setattr("dreamer.envs.atari.LONGEST_IDLE", 0)
 
 
 @pytest.mark.parametrize(("gray", "channels"), [(False, 3), (True, 1)])
@@ -56,8 +62,9 @@ def test_sticky_actions_make_the_game_depend_on_the_seed() -> None:
     assert not all(np.array_equal(a, b) for a, b in zip(*different, strict=True))
 
 
+@pytest.mark.idle
 def test_idle_frames_at_the_start() -> None:
-    env, counts = AtariEnv("pong", dataclasses.replace(NO_LUCK, noops=30)), set()
+    env, counts = AtariEnv("pong", NO_LUCK), set()
     for seed in range(14):
         env.reset(seed=seed)
         counts.add(env._game.ale.getEpisodeFrameNumber())
@@ -67,8 +74,9 @@ def test_idle_frames_at_the_start() -> None:
     env.close()
 
 
+@pytest.mark.idle
 def test_a_game_that_ends_while_idle_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    env = AtariEnv("pong", dataclasses.replace(NO_LUCK, noops=30))
+    env = AtariEnv("pong", NO_LUCK)
     step, lengths = env._game.step, []
 
     def ends_in_its_third_frame(action: int):

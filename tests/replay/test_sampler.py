@@ -10,11 +10,11 @@ from dreamer.replay import EpisodeStore, SequenceSampler
 
 @pytest.fixture
 def make_sampler(tmp_path, counting_episode):
-    def make(lengths, size: int, length: int, **options) -> SequenceSampler:
+    def make(lengths, size: int, length: int, prioritize_ends: bool = False, **options) -> SequenceSampler:
         store = EpisodeStore(tmp_path, **options)
         for number, elements in enumerate(lengths):
             store.append(counting_episode(number, elements))
-        return SequenceSampler(store, size, length)
+        return SequenceSampler(store, size, length, prioritize_ends)
 
     return make
 
@@ -59,6 +59,27 @@ def test_episodes_and_windows_are_uniform_and_the_last_element_is_reached(make_s
         assert len(counts) == length - 10 + 1  # windows 0..n-L, the last one included
         if len(counts) > 1:
             assert chisquare(counts).pvalue > 0.01
+
+
+def test_prioritized_ends_are_drawn_no_less_often_than_the_middle(make_sampler):
+    sampler = make_sampler([51], 2000, 10, prioritize_ends=True)
+    rng = np.random.default_rng(0)
+    batches = [sampler.sample(rng) for _ in range(10)]
+    elements = np.concatenate([batch["reward"] for batch in batches]).astype(int)
+    counts = np.bincount(elements.ravel(), minlength=51)
+    share = counts / counts[20:31].mean()
+    assert share.min() > 0.95
+    # Starts are uniform over 60 values, those up to 0 and from 41 on moved to 0 and 41: ten of them each.
+    starts = np.bincount(elements[:, 0], minlength=42)
+    assert chisquare(starts, 20_000 / 60 * np.array([10, *[1] * 40, 10])).pvalue > 0.01
+    np.testing.assert_array_equal(batches[0]["is_first"], batches[0]["reward"] == 0)
+
+
+def test_short_episodes_are_packed_with_prioritized_ends_too(make_sampler):
+    batch = make_sampler([3, 5], 50, 20, prioritize_ends=True).sample(np.random.default_rng(0))
+    number, t = _origins(batch)
+    assert not t[:, 0].any()
+    assert set(np.unique(number)) == {0, 1}
 
 
 def test_short_episodes_are_packed(make_sampler):

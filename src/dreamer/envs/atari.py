@@ -13,6 +13,8 @@ from dreamer.config import EnvConfig
 from dreamer.errors import UserError, did_you_mean
 
 NOOP = 0
+LONGEST_IDLE = 30
+"""Most idle frames at the start of an episode; their number is drawn from 1 up (paper, Appendix C)."""
 
 
 class AtariEnv(gym.Env):
@@ -31,7 +33,7 @@ class AtariEnv(gym.Env):
             frameskip=1,
             repeat_action_probability=config.sticky,
         )
-        self._noops, self._life_loss = config.noops, config.life_loss
+        self._life_loss = config.life_loss
         self.observation_space = self._game.observation_space
         self.action_space = self._game.action_space
 
@@ -43,7 +45,7 @@ class AtariEnv(gym.Env):
         if seed is None:
             seed = int(self.np_random.integers(2**31))
         self._screen, info = self._game.reset(seed=seed)
-        idle = int(self.np_random.integers(1, self._noops, endpoint=True)) if self._noops else 0
+        idle = int(self.np_random.integers(1, LONGEST_IDLE, endpoint=True)) if LONGEST_IDLE else 0
         for _ in range(idle):
             self._screen, _, terminated, truncated, info = self._game.step(NOOP)
             if terminated or truncated:

@@ -37,7 +37,7 @@ def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.
 
 def make_sampler(config: ReplayConfig, store: EpisodeStore) -> SequenceSampler:
     """Batches of `store` as a run draws them."""
-    return SequenceSampler(store, config.batch_size, config.batch_length)
+    return SequenceSampler(store, config.batch_size, config.batch_length, config.prioritize_ends)
 
 
 def planned_elements(config: Config) -> int:

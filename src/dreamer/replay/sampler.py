@@ -4,6 +4,11 @@ A row is a window of L elements of an episode with n elements. The episode is dr
 window uniformly from 0 to n - L, so that the last element is reached, too. (TF2 draws the start below n - L - 1 and
 never trains on an episode's last element.)
 
+Few windows hold an episode's first elements: one in n - L + 1 holds the very first, L of them one of the middle. With
+`prioritize_ends` starts are drawn from L - 1 elements before the episode up to its last one, and those outside 0..n - L
+are moved to the nearest inside, so that no element is drawn less often than one of the middle. (DreamerV2's option of
+this name does so for the end alone.)
+
 An episode shorter than the row is taken whole. The row then goes on with other uniformly drawn episodes from their
 start until it is full (the last one is cut); `is_first` marks where each begins. TF2 leaves short episodes out.
 """
@@ -31,16 +36,19 @@ class Window(NamedTuple):
 class SequenceSampler:
     """Draws batches of B = `batch_size` sequences of L = `batch_length` elements from a store."""
 
-    def __init__(self, store: EpisodeStore, batch_size: int, batch_length: int) -> None:
+    def __init__(
+        self, store: EpisodeStore, batch_size: int, batch_length: int, prioritize_ends: bool = False
+    ) -> None:
         self.store = store
         self.batch_size = batch_size
         self.batch_length = batch_length
+        self.prioritize_ends = prioritize_ends
 
     def draw(self, rng: np.random.Generator) -> list[Window]:
         """Choose the windows that fill a batch. Raises `UserError` if there is no episode."""
         ids, lengths = self._ids(), self.store.lengths
         drawn = rng.integers(len(ids), size=self.batch_size)
-        starts = rng.integers(np.maximum(lengths[drawn] - self.batch_length, 0), endpoint=True)
+        starts = self._starts(lengths[drawn], rng)
         windows = []
         for row, (number, start) in enumerate(zip(drawn.tolist(), starts.tolist(), strict=True)):
             filled = 0
@@ -51,6 +59,12 @@ class SequenceSampler:
                 windows.append(Window(row, filled, int(ids[number]), start, length))
                 filled += length
         return windows
+
+    def _starts(self, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        latest = np.maximum(lengths - self.batch_length, 0)
+        if self.prioritize_ends:
+            return np.clip(rng.integers(1 - self.batch_length, lengths), 0, latest)
+        return rng.integers(latest, endpoint=True)
 
     def sample(self, rng: np.random.Generator, out: Batch | None = None) -> Batch:
         """Draw a batch: the episodes' keys as (B, L, ...), and `is_first`, bool (B, L).
