@@ -140,7 +140,7 @@ def test_the_preset_paper_is_the_published_one() -> None:
         "cnn_depth": 32,
         "reward_scale": 1.0,
         "free_avg": True,
-        "rep_scale": 1.0,
+        "rep_scale": 0.0,
         "pcont": False,
         "pcont_scale": 10.0,
         "pretrain_model": 0,
