@@ -28,8 +28,9 @@ MAY_IMPORT = {
     "api": _AGENT | {"presets", "training"},
     "__init__": {"agents", "api"},
     "results": _AGENT,
+    "sweep": _BASE | {"presets", "envs", "replay", "training", "results"},
     "bench": _AGENT | {"training", "results"},
-    "cli": _AGENT | {"presets", "training", "results", "bench"},
+    "cli": _AGENT | {"presets", "training", "results", "sweep", "bench"},
     "__main__": {"cli"},
 }
 

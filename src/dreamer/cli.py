@@ -1,4 +1,4 @@
-"""The command line: `dreamer train | eval | dream | plot | export | bench | doctor`.
+"""The command line: `dreamer train | sweep | eval | dream | plot | export | bench | doctor`.
 
 Every option of a run has a flat name (`--horizon 15`); `dreamer train --help` lists them with their defaults.
 """
@@ -33,6 +33,7 @@ usage: dreamer COMMAND [OPTIONS]
 Dreamer: learning behaviors by latent imagination.
 
   train    learn a task; the same command again goes on where it stopped
+  sweep    train many tasks, variants and seeds, on one machine or a Ray cluster
   eval     play whole episodes with the deterministic policy
   dream    open-loop prediction: truth, dream and error as video and picture
   plot     learning curves over the published ones
@@ -297,6 +298,13 @@ def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
     print(f"Wrote {out}")
 
 
+def sweep(arguments: list[str]) -> int:
+    """`dreamer sweep`: returns 0 if all runs are done, 1 if one has failed, 130 if it was stopped."""
+    from dreamer.sweep.sweep import main as run_sweep
+
+    return run_sweep(arguments)
+
+
 def doctor(arguments: list[str]) -> int:
     """`dreamer doctor`: returns 0 if nothing stands in the way of a run with these options, else 1."""
     from dreamer.results.doctor import print_checks, run_checks
@@ -333,7 +341,12 @@ def bench(arguments: list[str]) -> int:
     return 1 if worse else 0
 
 
-WITH_RUN_OPTIONS: dict[str, Callable[[list[str]], int]] = {"train": train, "bench": bench, "doctor": doctor}
+WITH_RUN_OPTIONS: dict[str, Callable[[list[str]], int]] = {
+    "train": train,
+    "sweep": sweep,
+    "bench": bench,
+    "doctor": doctor,
+}
 COMMANDS: dict[str, Callable[..., None]] = {"eval": evaluate, "dream": dream, "plot": plot, "export": export}
 
 
