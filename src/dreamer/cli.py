@@ -44,6 +44,7 @@ Dreamer: learning behaviors by latent imagination.
 examples:
   dreamer train --env dmc:walker_stand
   dreamer train --env dmc:cartpole_swingup --preset paper --seed 1 --logdir runs/swingup-1
+  dreamer sweep --tasks all --seeds 5 --preset paper --out runs/paper
   dreamer eval runs/swingup-1 --episodes 10 --video swingup.mp4
   dreamer dream runs/swingup-1 --out dream.mp4
   dreamer plot runs/swingup-1 --out curve.png
