@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "api": _RUN | {"training", "presets", "export"},
     "__init__": {"api", "export"},
     "bench": _RUN | {"training", "results"},
-    "cli": _RUN | {"__init__", "training", "presets", "distributed", "export", "results", "bench"},
+    "sweep": _BASE | {"presets", "envs", "storage", "logs", "training", "results"},
+    "cli": _RUN | {"__init__", "training", "presets", "distributed", "export", "results", "bench", "sweep"},
     "__main__": {"cli"},
 }
 

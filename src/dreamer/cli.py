@@ -39,6 +39,7 @@ Dreamer: learning behaviors by latent imagination.
 examples:
   dreamer train --env dmc:walker_stand
   dreamer train --env dmc:cartpole_swingup --preset paper --seed 1 --logdir runs/swingup-1
+  dreamer sweep --tasks all --seeds 5 --preset paper --out runs/paper
   dreamer eval runs/swingup-1 --episodes 10 --video swingup.mp4
   dreamer plot runs/swingup-1 --out curve.png
 
@@ -286,8 +287,13 @@ def doctor(preset: PresetName = "auto", logdir: Path | None = None, config: RunO
     return check_machine(config, logdir or _default_logdir(preset, config))
 
 
+def sweep() -> None:
+    """Train many tasks, variants and seeds, on one machine or a Ray cluster."""
+
+
 COMMANDS: dict[str, Callable[..., int | None]] = {
     "train": train,
+    "sweep": sweep,
     "eval": evaluate,
     "dream": dream,
     "plot": plot,
@@ -327,6 +333,10 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit status."""
     name = arguments[0]
+    if name == "sweep":
+        from dreamer.sweep.sweep import main as run_sweep
+
+        return run_sweep(arguments[1:])  # options of its own, and all others are those of every run
     if name == "--version":
         print(f"dreamer {dreamer.__version__}")
         return 0

@@ -11,8 +11,6 @@ pytest.importorskip("ale_py")
 from dreamer.config import EnvConfig, evaluated
 from dreamer.envs import make_env, spec_of
 from dreamer.envs.atari import AtariEnv, load_atari
-from dreamer.envs.make import known_names
-from dreamer.envs.suite import PAPER_ATARI, PAPER_TASKS
 from dreamer.errors import UserError
 
 PONG = EnvConfig(env="atari:pong", action_repeat=4, time_limit=108_000, image_size=64)
@@ -124,9 +122,3 @@ def test_unknown_games_and_state_vectors_are_refused() -> None:
         make_env(dataclasses.replace(PONG, env="atari:pongg"))
     with pytest.raises(UserError, match="--obs image"):
         make_env(dataclasses.replace(PONG, obs="state"))
-
-
-def test_the_papers_tasks_exist() -> None:
-    assert len(set(PAPER_TASKS)) == 20
-    assert len(set(PAPER_ATARI)) == 14
-    assert set(PAPER_TASKS) | set(PAPER_ATARI) <= set(known_names())

@@ -1,0 +1,152 @@
+"""Runs as tasks of Ray, on this machine or on the nodes of a cluster.
+
+Each task starts the same process as `LocalPool` does and waits for it. All nodes need this program, and the
+sweep directory under the same path: a run whose node fails goes on elsewhere from the checkpoint there.
+"""
+
+import itertools
+import os
+import socket
+import subprocess
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from dreamer.errors import UserError
+from dreamer.sweep import plan
+from dreamer.sweep.process import Command, Exit, exit_of, start
+from dreamer.sweep.share import Machine, Share
+
+LOCAL = "local"
+"""The address that stands for Ray on this machine alone."""
+
+
+def _ray() -> Any:
+    """Import Ray, which is an extra. Raises `UserError` if it is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing is reported to anybody.
+    try:
+        return import_module("ray")
+    except ImportError as error:
+        raise UserError(
+            "--ray needs Ray: pip install 'dream-to-control[sweep]', or leave --ray out to use this machine"
+            " alone."
+        ) from error
+
+
+def with_address(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command with `--ray local` in place of `--ray` alone."""
+    found = []
+    for word, following in itertools.zip_longest(arguments, arguments[1:], fillvalue="--"):
+        found += [word, LOCAL] if word == "--ray" and following.startswith("-") else [word]
+    return found
+
+
+def connect(address: str) -> list[Machine]:
+    """Join the cluster at `address`, or begin one on this machine, and return its nodes.
+
+    Raises:
+        UserError: Ray is not installed, or nothing answers at the address.
+    """
+    ray = _ray()
+    settings: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
+    try:
+        ray.init(address, logging_level="ERROR", log_to_driver=False, **settings)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"No Ray cluster answers at {address} ({words[0]}): give the address of its head."
+        ) from error
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Machine(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in resources]
+
+
+class RayPool:
+    """Tasks of Ray; it queues what does not fit at once. Made after `connect`."""
+
+    def __init__(self, share: Share, jobs: int = 0) -> None:
+        ray = _ray()
+        self.jobs = jobs or 10**6  # Ray knows best what fits, also when nodes come and go.
+        # What fails is started again by the sweep, which keeps count of it.
+        task = ray.remote(max_retries=0, num_cpus=share.cpus, num_gpus=share.gpus)(supervise)
+        self._submit = task.remote
+        self._tasks: dict[str, tuple[Any, Command, int]] = {}
+
+    @property
+    def active(self) -> set[str]:
+        """Names of the runs that have been submitted and whose `exits` have not been taken."""
+        return set(self._tasks)
+
+    def start(self, command: Command) -> None:
+        """Submit a run."""
+        self._tasks[command.logdir.name] = self._submit(command), command, _size(command)
+
+    def begun(self, name: str) -> bool:
+        """Return whether an active run has a process: the first thing it does is to write to its log."""
+        _, command, size = self._tasks[name]
+        return _size(command) > size
+
+    def exits(self) -> dict[str, Exit]:
+        """Return the runs that have ended since the last call, and how."""
+        ray = _ray()
+        references = {task: name for name, (task, _, _) in self._tasks.items()}
+        ended, _ = (
+            ray.wait(list(references), num_returns=len(references), timeout=0) if references else ([], [])
+        )
+        exits = {references[task]: _exit(task) for task in ended}
+        for name in exits:
+            del self._tasks[name]
+        return exits
+
+    def ask_to_stop(self) -> None:
+        """Ask all runs to save a checkpoint and end; those that wait for a place are given up."""
+        self._cancel(force=False)
+
+    def close(self) -> None:
+        """Kill what is still there, and leave the cluster."""
+        ray = _ray()
+        self._cancel(force=True)
+        ray.shutdown()
+
+    def _cancel(self, force: bool) -> None:
+        ray = _ray()
+        for task, _, _ in self._tasks.values():
+            ray.cancel(task, force=force)
+
+
+def supervise(command: Command) -> Exit:
+    """Start a run on this node and wait for its end; `ray.cancel` asks it to save a checkpoint and end.
+
+    To be called in the main thread of the worker, which lives as long as the worker does.
+    """
+    directory = command.logdir.parent
+    if not (directory / plan.FILE).exists():
+        return Exit(
+            "failed",
+            f"{socket.gethostname()} does not see {directory}: put --out on a path that all nodes share",
+        )
+    process = start(command)
+    try:
+        while True:
+            try:
+                return exit_of(process.wait(timeout=1), command.log)
+            except subprocess.TimeoutExpired:
+                continue
+    except KeyboardInterrupt:
+        process.terminate()
+        return exit_of(process.wait(), command.log)
+
+
+def _size(command: Command) -> int:
+    return command.log.stat().st_size if command.log.exists() else 0
+
+
+def _exit(task: Any) -> Exit:
+    ray = _ray()
+    try:
+        return ray.get(task)
+    except ray.exceptions.TaskCancelledError:
+        return Exit("ended")
+    except ray.exceptions.RayTaskError as error:  # The task itself raised.
+        return Exit("failed", str(error.cause).strip().splitlines()[0])
+    except ray.exceptions.RayError as error:
+        return Exit("killed", f"its worker or node failed ({type(error).__name__})")

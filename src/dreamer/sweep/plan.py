@@ -1,0 +1,230 @@
+"""Which runs a sweep consists of, and `sweep.json`, which keeps them.
+
+    {
+      "version": 1,
+      "preset": "laptop",
+      "runs": [
+        {
+          "name": "walker_stand-planet-0",       directory of the run, beside sweep.json
+          "task": "walker_stand",
+          "variant": "planet",
+          "seed": 0,
+          "options": {"env": "dmc:walker_stand", "seed": 0, "agent": "planet"}
+        },
+        ...
+      ]
+    }
+
+`options` has the environment, the seed, and every option in which the run differs from the preset for that
+environment. How far a run is stands in its own directory only.
+"""
+
+import fcntl
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from dreamer.config import Affects, Config, check, flag, options_affecting, to_flat, with_options
+from dreamer.envs.names import nearest
+from dreamer.errors import UserError, writing
+from dreamer.presets import preset
+from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file
+from dreamer.sweep.tasks import short_name
+
+VERSION = 1
+FILE = "sweep.json"
+LOCK = ".lock"
+
+FREE = options_affecting(Affects.SPEED, Affects.NOTHING)
+"""Options that a sweep may change when it goes on, as a single run may: length, schedule, machine."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a sweep; see the top of this file."""
+
+    name: str
+    task: str
+    variant: str
+    seed: int
+    options: dict[str, Any]
+
+    @property
+    def arguments(self) -> list[str]:
+        """`options` as `dreamer train` takes them, but for `threads`, which the machine has a say in."""
+        options = {name: value for name, value in self.options.items() if name != "threads"}
+        return [word for name, value in options.items() for word in to_arguments(name, value)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a sweep, those of the first seed before those of the second."""
+
+    preset: str
+    runs: tuple[PlannedRun, ...]
+
+    def config(self, run: PlannedRun) -> Config:
+        """Return all options of a run. Raises `UserError` if this version has others."""
+        try:
+            return with_options(preset(self.preset, run.options["env"]), run.options)
+        except KeyError as error:
+            raise UserError(
+                f"The plan of {run.name} has {error.args[0]}: go on with the version that made it, or begin"
+                " another sweep with another --out."
+            ) from error
+
+    def differences(self, new: "Plan") -> list[str]:
+        """Say in a few words each why `new` cannot go on in the directory of this plan; empty if it can.
+
+        It can if it has every run of this plan with the same options but those that are `FREE`. More runs
+        are welcome.
+        """
+        if new.preset != self.preset:
+            return [f"the preset was {self.preset}, now {new.preset}"]
+        known = {run.name: run for run in new.runs}
+        changed: dict[str, None] = {}  # keeps the order
+        for run in self.runs:
+            if run.name not in known:
+                changed[f"it has {run.name}"] = None
+                continue
+            before, now = to_flat(self.config(run)), to_flat(new.config(known[run.name]))
+            for name in (name for name in now if name not in FREE and before[name] != now[name]):
+                changed[f"{name} was {before[name]!r}, now {now[name]!r}"] = None
+        return list(changed)
+
+
+def make_plan(
+    preset_name: str,
+    environments: Sequence[str],
+    seeds: int,
+    axes: Sequence[str],
+    training: Sequence[str] = (),
+) -> Plan:
+    """Return the runs of every environment, variant and seed.
+
+    `axes` are `option=value,value`; variants are all combinations of their values. `training` are arguments
+    of `dreamer train` that hold for all runs. Seeds count up from `--seed` among them, else from 0.
+
+    Raises:
+        UserError: an option is unknown, or `dreamer train` would refuse it.
+    """
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, got {seeds}.")
+    for option, instead in (("--env", "--tasks"), ("--logdir", "--out")):
+        if any(word == option or word.startswith(option + "=") for word in training):
+            raise UserError(f"A sweep has no {option}: give {instead}.")
+    runs = []
+    for env, variant in itertools.product(environments, _variants(axes)):
+        words = [word for name, value in variant.items() for word in to_arguments(name, value)]
+        config = _read_config(preset_name, [*training, *words, "--env", env], env)
+        runs += [_planned_run(preset_name, config, variant, offset) for offset in range(seeds)]
+    return Plan(preset_name, tuple(sorted(runs, key=lambda run: run.seed)))
+
+
+def _read_config(preset_name: str, arguments: Sequence[str], env: str) -> Config:
+    """Read the options of a run as `dreamer train` does, where the last of two of the same name counts."""
+    kind = tyro.conf.OmitArgPrefixes[Config]
+    config = tyro.cli(kind, args=arguments, default=preset(preset_name, env), prog="dreamer sweep")
+    check(config)
+    return config
+
+
+def _planned_run(preset_name: str, config: Config, variant: dict[str, str], offset: int) -> PlannedRun:
+    env, seed = config.environment.env, config.training.seed + offset
+    start = to_flat(preset(preset_name, env))
+    options = {"env": env, "seed": seed}
+    for name, value in to_flat(config).items():
+        if value != start[name]:
+            options.setdefault(name, value)
+    task = short_name(env)
+    label = ",".join(value if name == "agent" else f"{name}={value}" for name, value in variant.items())
+    label = label or config.behavior.agent
+    return PlannedRun(f"{task}-{label}-{seed}", task, label, seed, options)
+
+
+def _variants(axes: Sequence[str]) -> list[dict[str, str]]:
+    """Return all combinations of values, each as option -> value; one empty one without axes."""
+    values: dict[str, list[str]] = {}
+    for axis in axes:
+        name, _, text = axis.partition("=")
+        name = name.strip().lstrip("-").replace("-", "_")
+        choices = list(dict.fromkeys(value.strip() for value in text.split(",") if value.strip()))
+        if not choices:
+            raise UserError(f"--sweep {axis} has no values: write it as option=value,value.")
+        _check_axis(name, known=name in values)
+        values[name] = choices
+    return [dict(zip(values, choice, strict=True)) for choice in itertools.product(*values.values())]
+
+
+def _check_axis(name: str, known: bool) -> None:
+    options = [option.strip("_") for option in to_flat(Config())]
+    if instead := {"env": "--tasks", "seed": "--seeds"}.get(name):
+        raise UserError(f"--sweep takes no {name}: give {instead}.")
+    if name not in options:
+        raise UserError(f"--sweep {name}=...: there is no such option{nearest(name, options)}.")
+    if known:
+        raise UserError(f"--sweep {name}=... is given twice: put all values between commas.")
+
+
+def to_arguments(name: str, value: Any) -> list[str]:
+    """Return an option as it is written on the command line: `("fast", False)` -> `["--no-fast"]`."""
+    switches = {"True": flag(name), "False": f"--no-{flag(name)[2:]}"}
+    if str(value).capitalize() in switches:
+        return [switches[str(value).capitalize()]]
+    return [flag(name), str(value)]
+
+
+@contextmanager
+def sweep_directory(path: Path, plan: Plan) -> Iterator[None]:
+    """Keep other sweeps out of the directory, and write `plan` to its `sweep.json`.
+
+    Raises:
+        UserError: it holds another sweep or something else, another process works there, or the disk refuses.
+    """
+    if path.is_file() or (path.is_dir() and not (path / FILE).exists() and _holds_something(path)):
+        raise UserError(f"{path} exists and is not a sweep directory: choose another --out.")
+    with writing(path, "choose an --out you can write to"):
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / LOCK).open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"Another process runs the sweep in {path}: wait for it, or stop it.") from error
+        if (path / FILE).exists() and (found := load_plan(path).differences(plan)):
+            more = ", ..." if len(found) > 5 else ""
+            raise UserError(
+                f"{path} holds another sweep ({', '.join(found[:5])}{more}): choose another --out."
+            )
+        with atomic_file(path / FILE) as file:
+            file.write((json.dumps({"version": VERSION, **asdict(plan)}, indent=2) + "\n").encode())
+        yield
+
+
+def _holds_something(path: Path) -> bool:
+    """Whether there is more than a kill leaves behind before `sweep.json` is written."""
+    return any(file.name not in (LOCK, FILE + TEMPORARY_SUFFIX) for file in path.iterdir())
+
+
+def load_plan(path: Path) -> Plan:
+    """Read the `sweep.json` of a sweep directory.
+
+    Raises:
+        UserError: it is missing or damaged, or another version wrote it.
+    """
+    file = path / FILE
+    try:
+        saved = json.loads(file.read_text())
+        if (version := saved["version"]) != VERSION:
+            raise UserError(
+                f"{file} has version {version}, and this is for version {VERSION}: use that of its time."
+            )
+        return Plan(saved["preset"], tuple(PlannedRun(**run) for run in saved["runs"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} cannot be read ({error!r}): restore it, or choose another --out.") from error

@@ -1,0 +1,89 @@
+"""One run of a sweep as a process: how it is started, and what its end means."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dreamer.errors import writing
+from dreamer.storage.run_directory import LOCK
+from dreamer.sweep import child
+
+
+@dataclass(frozen=True)
+class Command:
+    """`dreamer train` for one run."""
+
+    arguments: tuple[str, ...]
+    """Of `dreamer train`, all but `--threads` and `--logdir`."""
+    logdir: Path
+    threads: int
+    folder: Path
+    """Where the command is given: tasks such as `gym:my_module:MyEnv-v0` are looked for there."""
+
+    @property
+    def log(self) -> Path:
+        """File for all that the run prints, beside its directory; a run that goes on appends to it."""
+        return self.logdir.with_name(self.logdir.name + ".log")
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a process of a run ended.
+
+    `ended`: by itself, at its end or because it was asked to stop; `failed`: with an error, which would come
+    again; `killed`: by a signal or with its machine, so that it may go on.
+    """
+
+    kind: Literal["ended", "failed", "killed"]
+    reason: str = ""
+
+
+def start(command: Command, variables: Mapping[str, str] | None = None) -> subprocess.Popen:
+    """Start a run; it is killed when the thread that called this ends.
+
+    Raises:
+        UserError: the disk refuses the log.
+    """
+    threads = str(command.threads)
+    arguments = [*command.arguments, "--threads", threads, "--logdir", str(command.logdir)]
+    # Threads that wait for each other must not do so busily where several runs share the cores.
+    own = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "passive"}
+    with writing(command.log), command.log.open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-P", child.__file__, str(os.getpid()), str(command.logdir / LOCK), *arguments],
+            cwd=command.folder if command.folder.is_dir() else None,
+            env=os.environ | own | dict(variables or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C is for the sweep, which then asks every run once: a second request would be an order.
+            start_new_session=True,
+        )
+
+
+def exit_of(returncode: int, log: Path) -> Exit:
+    """Say what the status of an ended process means; the reason for a failure is the last line of its log."""
+    if returncode == 0:
+        return Exit("ended")
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        return Exit(
+            "killed", f"killed by {name}{' (perhaps for want of memory)' if name == 'SIGKILL' else ''}"
+        )
+    if shutil.disk_usage(log.parent).free < 2**20:
+        return Exit("failed", f"the disk of {log.parent} is full")
+    return Exit("failed", _last_line(log) or f"exit status {returncode}, see {log}")
+
+
+def _last_line(log: Path) -> str:
+    """Return the last line that has anything in it, without the name of the program."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        lines = file.read().decode(errors="replace").splitlines()
+    return next((line.strip().removeprefix("dreamer: ") for line in reversed(lines) if line.strip()), "")

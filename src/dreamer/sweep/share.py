@@ -1,0 +1,80 @@
+"""How many runs there are at once, and what each gets of processor and GPU."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dreamer.errors import UserError
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Cores and GPUs of this machine, or of a node of a cluster."""
+
+    cpus: int
+    gpus: int
+
+    def fits(self, cpus: int, gpus: float) -> int:
+        """Return how many runs with these shares fit at once."""
+        return min(self.cpus // cpus, self.slots(gpus)) if gpus else self.cpus // cpus
+
+    def slots(self, gpus: float) -> int:
+        """Return how many runs fit on the GPUs, each with such a part of one; no run has parts of two."""
+        return self.gpus * int(1 / gpus) if gpus else 0
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each run gets, and how many there may be at once."""
+
+    jobs: int
+    cpus: int
+    """Cores of a run, and threads of its learner."""
+    gpus: float
+    """Part of a GPU: 0.25 lets four runs share one."""
+
+
+def share(
+    machines: Sequence[Machine], jobs: int = 0, cpus: int = 0, gpus: float | None = None, threads: int = 0
+) -> Share:
+    """Return the share of each run. What is 0 or None follows from the rest:
+
+        gpus   one for each run if there is any, else none
+        cpus   `threads`, else: with GPUs, or with a number of `jobs`, an equal part of the cores;
+               without, one core, with which most runs are done in an hour
+        jobs   as many as fit
+
+    Raises:
+        UserError: a number is out of its range, or no machine has so much for a run.
+    """
+    for option, value in (("--jobs", jobs), ("--cpus-per-run", cpus)):
+        if value < 0:
+            raise UserError(f"{option} must be at least 0, got {value}.")
+    if gpus is not None and not 0 <= gpus <= 1:
+        raise UserError(f"--gpus-per-run must lie between 0 and 1, got {gpus:g}: a run uses one GPU at most.")
+    if gpus is None:
+        gpus = 1.0 if any(machine.gpus for machine in machines) else 0.0
+    cpus = cpus or threads or _equal_part(machines, jobs, gpus)
+    fitting = sum(machine.fits(cpus, gpus) for machine in machines)
+    if not fitting:
+        gpu = f" and {gpus:g} GPU" if gpus else ""
+        raise UserError(
+            f"No machine here has {cpus} cores{gpu} for a run: choose other --cpus-per-run, --threads or"
+            " --gpus-per-run."
+        )
+    return Share(jobs or fitting, cpus, gpus)
+
+
+def _equal_part(machines: Sequence[Machine], jobs: int, gpus: float) -> int:
+    if gpus:
+        parts = [machine.cpus // machine.slots(gpus) for machine in machines if machine.gpus]
+        return max(1, min(parts, default=1))
+    return max(1, sum(machine.cpus for machine in machines) // jobs) if jobs else 1
+
+
+def this_machine() -> Machine:
+    """Return the cores that this process may use, and the GPUs that PyTorch sees."""
+    import torch
+
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine(cpus, torch.cuda.device_count())

@@ -1,0 +1,97 @@
+"""How far each run of a sweep is, as its `metrics.jsonl` says."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["waiting", "running", "done", "failed", "stopped"]
+
+TAIL = 2**16
+"""Bytes at the end of a record that are read: its last dozens of lines."""
+
+
+@dataclass
+class Status:
+    """State of one run; `read` brings the numbers up to date."""
+
+    logdir: Path
+    steps: int
+    """Frames in all."""
+    state: State = "waiting"
+    reason: str = ""
+    """Why it failed, or was started again."""
+    env_step: int = 0
+    last_return: float | None = None
+    """Of the last evaluation; before the first, of the last episode."""
+    speed: float = 0.0
+    """Frames per second."""
+    evaluated_at: int = 0
+    """Frames at the last evaluation."""
+    kills: int = 0
+    """How often it was killed without having got further in between."""
+    furthest: int = 0
+    """Frames of the longest life that a kill has ended."""
+    _size: int = -1
+
+    @property
+    def name(self) -> str:
+        return self.logdir.name
+
+    @property
+    def complete(self) -> bool:
+        """Whether the record has the evaluation at the end of the run."""
+        return self.evaluated_at >= self.steps
+
+    @property
+    def frames_left(self) -> int:
+        return max(0, self.steps - self.env_step)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the present speed; None if that is unknown."""
+        return self.frames_left / self.speed if self.speed else None
+
+    def read(self) -> None:
+        """Read the end of the record, if it has changed; what is damaged or missing is left as it was."""
+        try:
+            size = (self.logdir / "metrics.jsonl").stat().st_size
+            if size == self._size:
+                return
+            lines = list(_last_lines(self.logdir / "metrics.jsonl"))
+        except OSError:
+            return
+        self._size = size
+        for line in lines:
+            self._take_in(line)
+
+    def _take_in(self, line: dict[str, Any]) -> None:
+        self.env_step = line.get("env_step", self.env_step)
+        self.speed = line.get("time/env_steps_per_s") or self.speed
+        if (result := line.get("eval/return")) is not None:
+            self.last_return, self.evaluated_at = result, self.env_step
+        elif not self.evaluated_at:
+            self.last_return = line.get("train/return", self.last_return)
+
+    def count_kill(self) -> int:
+        """Count that the run was killed; return how often, since it last got further than ever before."""
+        self.read()
+        self.kills = 1 if self.env_step > self.furthest else self.kills + 1
+        self.furthest = max(self.furthest, self.env_step)
+        return self.kills
+
+
+def _last_lines(record: Path) -> Iterator[dict[str, Any]]:
+    """Yield the last lines of a record that are whole."""
+    with record.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
+        text = file.read().decode(errors="replace")
+    for line in text.splitlines():
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError:  # Cut at the beginning of the tail, or being written.
+            continue
+        if isinstance(value, dict):
+            yield value

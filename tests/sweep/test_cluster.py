@@ -1,0 +1,87 @@
+"""Runs on Ray: the address, and a real cluster of two nodes on this machine, of which one is killed."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dreamer.errors import UserError
+from dreamer.sweep import cluster
+from dreamer.sweep.process import Command
+from sweep.commands import Commands, alive, ended, wait_until
+
+RUNS = ("toy-dot-random-0", "toy-dot-random-1")
+
+
+def test_address_may_be_left_out() -> None:
+    assert cluster.with_address(["--ray"]) == ["--ray", "local"]
+    assert cluster.with_address(["--ray", "--jobs", "2"]) == ["--ray", "local", "--jobs", "2"]
+    assert cluster.with_address(["--ray", "10.0.0.1:6379"]) == ["--ray", "10.0.0.1:6379"]
+    assert cluster.with_address(["--jobs", "2", "--ray=auto"]) == ["--jobs", "2", "--ray=auto"]
+
+
+def test_missing_ray_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"pip install 'dream-to-control\[sweep\]'"):
+        cluster.connect("local")
+
+
+def test_node_that_does_not_see_the_sweep_directory_says_so(tmp_path: Path) -> None:
+    end = cluster.supervise(Command((), tmp_path / "elsewhere" / "run", 1, tmp_path))
+    assert end.kind == "failed"
+    assert f"does not see {tmp_path / 'elsewhere'}: put --out on a path that all nodes share" in end.reason
+
+
+class TwoNodes:
+    """A Ray cluster with a head, on which nothing runs, and two nodes of two cores each."""
+
+    def __init__(self) -> None:
+        cluster_utils = pytest.importorskip("ray.cluster_utils")
+        head = {"num_cpus": 0, "include_dashboard": False}
+        self.cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
+        self.nodes: list[Any] = [self.cluster.add_node(num_cpus=2) for _ in range(2)]
+        self.address: str = self.cluster.address
+
+    def kill_node_of(self, process_id: int) -> None:
+        """Kill the node on which a process runs, as a power cut would."""
+        ancestors = {process_id}
+        while process_id > 1:
+            process_id = int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[1])
+            ancestors.add(process_id)
+        (node,) = (node for node in self.nodes if node.all_processes["raylet"][0].process.pid in ancestors)
+        self.cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    nodes = TwoNodes()
+    yield nodes
+    nodes.cluster.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the node of a process in /proc")
+def test_run_of_a_killed_node_goes_on_at_another(two_nodes: TwoNodes, commands: Commands) -> None:
+    """Also: Ctrl-C saves every run of a cluster, and the same command finishes them."""
+    arguments = ("--tasks", "toy:dot", "--seeds", "2", "--ray", two_nodes.address)
+    process = commands.start(*arguments, "--steps", "100000000")
+    for run in RUNS:
+        wait_until(lambda run=run: [*commands.directory.glob(f"{run}/checkpoint/step-*.pt")], 90)
+    first = commands.process_ids(RUNS[0])[-1]
+    two_nodes.kill_node_of(first)
+    wait_until(lambda: not alive(first))
+    wait_until(lambda: "Resuming toy:dot" in commands.log(RUNS[0]), 90)
+    process.send_signal(signal.SIGINT)
+    status, output = ended(process)
+    assert status == 130, output
+    assert f"{RUNS[0]}: waiting, its worker or node failed" in output
+    assert all(f"{run}: stopped (" in output for run in RUNS)
+    assert all("saved in" in commands.log(run) for run in RUNS)
+
+    status, output = commands.finish(*arguments, "--steps", "300")
+    assert status == 0, output
+    assert output.count(": done, return") == 2
