@@ -69,7 +69,7 @@ def test_disk_that_refuses_keeps_the_former_image(number, make_run, tmp_path, mo
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(UserError, match=f"Cannot write {out}: {os.strerror(number)}"):
+    with pytest.raises(UserError, match=rf"Cannot write {out} \({os.strerror(number)}\)"):
         plot_runs([run], out)
     assert [path.name for path in out.parent.iterdir()] == ["a.png"]
     assert out.read_text() == "before"

@@ -31,8 +31,7 @@ from typing import Any
 import tyro
 
 from dreamer.config import Affects, Config, check, flag, options_affecting, to_flat, with_options
-from dreamer.envs.names import nearest
-from dreamer.errors import UserError, writing
+from dreamer.errors import UserError, did_you_mean, writing
 from dreamer.presets import preset
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file
 from dreamer.sweep.tasks import short_name
@@ -167,7 +166,7 @@ def _check_axis(name: str, known: bool) -> None:
     if instead := {"env": "--tasks", "seed": "--seeds"}.get(name):
         raise UserError(f"--sweep takes no {name}: give {instead}.")
     if name not in options:
-        raise UserError(f"--sweep {name}=...: there is no such option{nearest(name, options)}.")
+        raise UserError(f"--sweep {name}=...: there is no such option{did_you_mean(name, options)}.")
     if known:
         raise UserError(f"--sweep {name}=... is given twice: put all values between commas.")
 

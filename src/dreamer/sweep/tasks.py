@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from dreamer.envs.make import known_names
-from dreamer.envs.names import nearest
-from dreamer.errors import UserError
+from dreamer.errors import UserError, did_you_mean
 from dreamer.results.published import published_tasks, task_name
 
 PAPER_GAMES = (
@@ -75,5 +74,5 @@ def _check(environments: list[str]) -> None:
             raise UserError("Atari needs ale-py: pip install 'dream-to-control[atari]'.")
         if kind != "gym" and env not in known:
             raise UserError(
-                f"There is no task or file {name if kind == 'dmc' else env!r}{nearest(env, known)}."
+                f"There is no task or file {name if kind == 'dmc' else env!r}{did_you_mean(env, known)}."
             )
