@@ -195,6 +195,6 @@ def test_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(UserError, match=r"Cannot write .*sweep\.json: No space left on device"):
+    with pytest.raises(UserError, match=r"Cannot write .*sweep\.json \(No space left on device\)"):
         keep(tmp_path, plan(seeds=3))
     assert load_plan(tmp_path) == plan()
