@@ -28,8 +28,9 @@ MAY_IMPORT = {
     "api": _AGENT | {"presets", "training"},
     "__init__": {"agents", "api"},
     "results": _AGENT,
+    "report": {"config", "errors", "replay", "results"},
     "bench": _AGENT | {"training", "results"},
-    "cli": _AGENT | {"presets", "training", "results", "bench"},
+    "cli": _AGENT | {"presets", "training", "results", "report", "bench"},
     "__main__": {"cli"},
 }
 

@@ -1,4 +1,4 @@
-"""The command line: `dreamer train | eval | dream | plot | export | bench | doctor`.
+"""The command line: `dreamer train | eval | dream | plot | report | export | bench | doctor`.
 
 Every option of a run has a flat name (`--horizon 15`); `dreamer train --help` lists them with their defaults.
 """
@@ -36,6 +36,7 @@ Dreamer: learning behaviors by latent imagination.
   eval     play whole episodes with the deterministic policy
   dream    open-loop prediction: truth, dream and error as video and picture
   plot     learning curves over the published ones
+  report   a page with curves, scores and videos beside the published ones
   export   write a trained policy as one file, for dreamer.load_policy
   bench    how long everything takes here; compare with an earlier measurement
   doctor   check graphics, device, precision and disk; predict hours and space
@@ -46,6 +47,7 @@ examples:
   dreamer eval runs/swingup-1 --episodes 10 --video swingup.mp4
   dreamer dream runs/swingup-1 --out dream.mp4
   dreamer plot runs/swingup-1 --out curve.png
+  dreamer report runs/swingup-* --out report
   dreamer export runs/swingup-1 --out swingup.pt
   dreamer bench --preset paper --json bench.json
   dreamer doctor --preset paper
@@ -282,6 +284,27 @@ def plot(runs: Annotated[list[Path], tyro.conf.Positional], out: Path = Path("cu
     print(f"Wrote {out}")
 
 
+def report(runs: Annotated[list[Path], tyro.conf.Positional], out: Path = Path("report")) -> None:
+    """Write a page with curves, scores, aggregates and videos of runs, beside the published ones.
+
+    The page is `index.html` in --out, which opens from disk; videos lie beside it. What cannot be read is
+    named, the rest is drawn.
+
+    Examples: `dreamer report runs/swingup-*`, `dreamer report runs/sweep --out report`,
+    `dreamer report docs/results/scores/dreamer_laptop.csv --out report`.
+
+    Args:
+        runs: Run directories, directories of runs (sweeps), or scores files (METHOD.csv).
+        out: Directory to write the page in.
+    """
+    from dreamer.report.page import write_report
+
+    written = write_report(runs, out)
+    for note in written.notes:
+        print(f"dreamer: {note}", file=sys.stderr)
+    print(f"Wrote {written.page}")
+
+
 def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
     """Write a trained policy as one file, for `dreamer.load_policy`, which needs torch and numpy alone.
 
@@ -334,7 +357,13 @@ def bench(arguments: list[str]) -> int:
 
 
 WITH_RUN_OPTIONS: dict[str, Callable[[list[str]], int]] = {"train": train, "bench": bench, "doctor": doctor}
-COMMANDS: dict[str, Callable[..., None]] = {"eval": evaluate, "dream": dream, "plot": plot, "export": export}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "eval": evaluate,
+    "dream": dream,
+    "plot": plot,
+    "report": report,
+    "export": export,
+}
 
 
 def main() -> None:
