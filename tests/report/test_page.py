@@ -44,7 +44,7 @@ def test_page_has_curves_scores_and_videos(make_run, curve, tmp_path):
         "videos/evaluation-000050000.mp4": b"old",
         "videos/evaluation-000100000.mp4": b"new",
         "videos/open_loop-000100000.gif": b"gif",
-        "machine.json": b'{"processor": "AMD EPYC", "cores": 2}',
+        "machine.json": b'[{"processor": "AMD EPYC", "cores": 2}]',
     }
     ends = enumerate((500.0, 700.0, 600.0))
     runs = [make_run(f"r{seed}", "walker_stand", curve(end), seed, files, units=200) for seed, end in ends]
@@ -97,6 +97,7 @@ def test_task_that_nobody_published_is_drawn_alone(make_run, tmp_path):
     assert not panel["bounded"]
     assert "−200" in text
     assert "All tasks together" not in text
+    assert "How to read it" not in text
 
 
 def test_several_methods_have_rows_of_their_own(make_run, curve, tmp_path):

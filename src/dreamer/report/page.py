@@ -80,6 +80,7 @@ def render(inputs: Inputs, videos: Sequence[Video]) -> str:
     return environment.get_template("page.html").render(
         methods=methods,
         tasks=tasks,
+        published=any(panel["bounded"] for panel in data["panels"]),
         rows=rows,
         milestones=_milestones(rows),
         reach=max((_reach(row) for group in rows.values() for row in group), default=1.0),

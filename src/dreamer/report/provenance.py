@@ -1,6 +1,5 @@
 """How the runs of a report were made: options, versions, hardware, hours."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,7 @@ from dreamer.config import Config, to_flat
 from dreamer.errors import UserError
 from dreamer.report.inputs import Method
 from dreamer.results.curves import IGNORED, Run, read_config
-
-MACHINE = "machine.json"
-"""A flat JSON object in a run directory: versions and hardware, a text or number each."""
+from dreamer.storage.machine import recorded_machines
 
 
 @dataclass(frozen=True)
@@ -75,9 +72,6 @@ def machines(method: Method) -> list[str]:
     """Return what the runs recorded of versions and hardware, each machine once."""
     found = [method.hardware] if method.hardware else []
     for run in method.runs:
-        try:
-            content = json.loads((run.path / MACHINE).read_text())
-            found.append(", ".join(f"{name} {value}" for name, value in content.items()))
-        except (OSError, ValueError, AttributeError):
-            continue
+        for machine in recorded_machines(run.path):
+            found.append(", ".join(f"{name} {value}" for name, value in machine.items()))
     return list(dict.fromkeys(found))

@@ -21,9 +21,9 @@
   }
 
   function curveView(chart) {
-    const chosen = document.getElementById("range").value;
+    const chosen = choice("range") ?? "ours";
     const end = chosen === "ours" ? Math.max(1, chart.panel.end) : Number(chosen);
-    const bounded = chart.panel.bounded && document.getElementById("returns").value === "full";
+    const bounded = chart.panel.bounded && choice("returns") === "full";
     return {
       x: [0, end],
       y: bounded ? [0, 1000] : fitted(chart, end),
@@ -42,10 +42,12 @@
     return [low >= 0 ? 0 : low - room, high + room];
   }
 
+  // What is chosen in a list; nothing if the page has none, as where nobody published a curve.
+  const choice = (id) => document.getElementById(id)?.value;
   const visible = (curves) => Object.entries(curves).filter(([id]) => !hidden.has(id));
   const number = (x) => d3.format(",.0f")(x).replace("-", "−");
   const plain = (x) => String(x).replace("-", "−");
-  const frames = (x) => (x >= 1e6 ? `${x / 1e6}M` : x ? `${x / 1e3}k` : "0");
+  const frames = (x) => (x >= 1e6 ? `${x / 1e6}M` : x >= 1e3 ? `${x / 1e3}k` : plain(x));
 
   // Rows of a curve as Plot takes them.
   const rows = (curve) => curve.x.map((x, i) => ({ x, y: curve.y[i], low: curve.low?.[i], high: curve.high?.[i] }));
@@ -178,8 +180,7 @@
       drawAll();
     });
   }
-  document.getElementById("range").addEventListener("change", drawAll);
-  document.getElementById("returns").addEventListener("change", drawAll);
+  for (const select of document.querySelectorAll("select")) select.addEventListener("change", drawAll);
 
   // Videos play while they are seen, unless they were stopped or motion is unwelcome.
   const videos = [...document.querySelectorAll("video")], all = document.getElementById("play");
