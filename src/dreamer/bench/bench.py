@@ -28,6 +28,7 @@ from dreamer.envs import EnvSpec
 from dreamer.errors import UserError
 from dreamer.results.doctor import cores, memory_bytes, size
 from dreamer.results.timing import environment_spec, random_batch
+from dreamer.storage.machine import processor
 from dreamer.training.host_memory import keep_freed_memory
 
 Precision = Literal["float32", "bfloat16"]
@@ -93,7 +94,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     return {
         "device": gpu,
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cores(),
         "threads": torch.get_num_threads(),
         "load": f"{os.getloadavg()[0]:.1f}",
@@ -152,13 +153,3 @@ def _batch(spec: EnvSpec, config: Config, device: torch.device) -> dict[str, tor
 
 def _name(dtype: torch.dtype) -> Precision:
     return "bfloat16" if dtype == torch.bfloat16 else "float32"
-
-
-def _processor() -> str:
-    """The processor's own name, where the system tells it."""
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -20,6 +20,7 @@ from dreamer.envs.vector import VectorEnv
 from dreamer.errors import UserError, writing
 from dreamer.replay.make import make_feed
 from dreamer.replay.store import EpisodeStore
+from dreamer.storage.machine import record_machine
 from dreamer.training import checkpoint
 from dreamer.training.async_collect import make_collector
 from dreamer.training.counters import Counters
@@ -92,6 +93,7 @@ class Trainer:
         self.run_directory.lock()
         saved = checkpoint.load(self.run_directory.checkpoints)
         self.run_directory.write_config(self.config)
+        record_machine(self.run_directory.path, self.agent.device)
         self.run_directory.note_checkpoint(saved=saved is not None)
         self.store = EpisodeStore(self.run_directory.replay, self.config.replay.replay_size)
         self.recorder = Recorder(self.run_directory, self.counters, self.schedule.steps)
