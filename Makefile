@@ -5,7 +5,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint types format gl clean
+.PHONY: help train test lint types format lock gl clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ format: $(VENV)/.installed-dev ## Put imports in order and format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+lock: ## Write the newest versions of all dependencies to constraints.txt
+	scripts/lock.sh $(PYTHON) constraints.txt
+
 clean: ## Remove the virtual environment and all caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -35,10 +38,10 @@ gl:
 	@scripts/install-gl.sh $(PYTHON)
 
 # The stamps make the second call quick: pip runs again only when the project's needs have changed.
-$(VENV)/.installed: pyproject.toml scripts/install-venv.sh
-	scripts/install-venv.sh $(PYTHON) $(VENV) .
+$(VENV)/.installed: pyproject.toml constraints.txt scripts/install-venv.sh
+	scripts/install-venv.sh $(PYTHON) $(VENV) . constraints.txt
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml scripts/install-venv.sh
-	scripts/install-venv.sh $(PYTHON) $(VENV) '.[dev]'
+$(VENV)/.installed-dev: pyproject.toml constraints.txt scripts/install-venv.sh
+	scripts/install-venv.sh $(PYTHON) $(VENV) '.[dev]' constraints.txt
 	@touch $@ $(VENV)/.installed

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Make a virtual environment and install this project into it, editable, with torch first.
-# Usage: install-venv.sh PYTHON VENV TARGET      (TARGET is '.' or '.[dev]')
+# Usage: install-venv.sh PYTHON VENV TARGET [CONSTRAINTS]
+# TARGET is '.' or '.[dev]'. CONSTRAINTS is a file of exact versions; without it pip takes the newest.
 set -euo pipefail
 
-python=$1 venv=$2 target=$3
+python=$1 venv=$2 target=$3 constraints=${4:-}
 here=$(dirname "${BASH_SOURCE[0]}")
 cpu_index=https://download.pytorch.org/whl/cpu
 
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-    echo "$python is $("$python" --version 2>&1); Python 3.11 or newer is needed: make PYTHON=python3.12 ..." >&2
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || {
+    echo "$python is $("$python" --version 2>&1); Python 3.11 or 3.12 is needed: make PYTHON=python3.12 ..." >&2
     exit 1
 }
 
@@ -18,14 +19,17 @@ if [ ! -x "$venv/bin/pip" ]; then
     "$python" -m venv "$venv"
 fi
 
+install=("$venv/bin/pip" install -qq)
+[ -z "$constraints" ] || install+=(--constraint "$constraints")
+
 # PyPI's torch for Linux brings gigabytes of CUDA libraries. Without an NVIDIA GPU they are of no use, so
 # PyTorch's own CPU index is offered beside PyPI: pip prefers `2.x+cpu` to `2.x`. Where the index cannot be
 # reached (a closed network, a mirror), pip's own configuration decides; it may offer a CPU build as well.
-torch_from=()
+install_torch=("${install[@]}")
 if ! command -v nvidia-smi >/dev/null \
     && timeout 6 "$venv/bin/python" -c \
         "import urllib.request as u; u.urlopen('$cpu_index/torch/', timeout=5)" 2>/dev/null; then
-    torch_from=(--extra-index-url "$cpu_index")
+    install_torch+=(--extra-index-url "$cpu_index")
 fi
 
 echo "Installing PyTorch (this can take some minutes) ..." >&2
@@ -33,6 +37,6 @@ torch=$("$venv/bin/python" -c "
 import tomllib
 needs = tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']
 print(next(need for need in needs if need.startswith('torch')))")
-"$venv/bin/pip" install -qq "${torch_from[@]}" "$torch"
+"${install_torch[@]}" "$torch"
 echo "Installing dreamer ..." >&2
-"$venv/bin/pip" install -qq --editable "$target"
+"${install[@]}" --editable "$target"

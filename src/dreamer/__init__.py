@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from dreamer.api import export, train
 
 __all__ = ["export", "load_policy", "train"]
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOME = {"train": "dreamer.api", "export": "dreamer.api", "load_policy": "dreamer.agents.policy"}
 

@@ -13,8 +13,6 @@ from torch import Tensor
 from agents.shared_update import CASES, kl_of_halves_and_whole, updates
 from dreamer.agents.ranks import PeerError, Ranks
 
-pytestmark = pytest.mark.timeout(600)  # the fixture starts processes, which take long on a busy machine
-
 TESTS = Path(__file__).parents[1]
 
 

@@ -202,7 +202,6 @@ def test_the_whole_script_and_a_second_call(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_sharing_and_scale_at_tiny_sizes(tmp_path):
     where = ["--out", tmp_path / "out", "--logdir", tmp_path / "run", "--smoke"]
     done = run("gpu.sh", *where, "--seconds", 380, "--steps", "sharing", "scale")

@@ -60,7 +60,6 @@ def test_points_that_fail_are_shown_and_left_out_of_the_plot(scale, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_the_whole_script(tmp_path):
     axes = json.dumps({"image_size": [32, 10]})  # the second is too small for the encoder
     sizes = ["--axes", axes, "--options", json.dumps(TINY), "--repeats", 1, "--frames", 1000]

@@ -55,7 +55,6 @@ def test_the_table_shows_gains_and_errors(sharing):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_the_whole_script(tmp_path):
     sizes = ["--preset", "debug", "--batch-size", 1, "--batch-length", 2, "--seconds", 0.2, "--threads", 1]
     done = run("sharing.py", "--out", tmp_path, "--processes", 1, 2, *sizes)

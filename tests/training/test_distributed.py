@@ -23,8 +23,6 @@ from dreamer.training import distributed
 from training.runs import config, metrics, run
 from world_model.small import SPEC
 
-pytestmark = pytest.mark.timeout(600)
-
 ROOT = Path(__file__).parents[2]
 TRAIN = "import sys; from dreamer.cli import main; main()"
 WAIT = 500
@@ -91,7 +89,8 @@ def _assert_close(lines: list[dict[str, Any]], expected: list[dict[str, Any]]) -
         assert line == {key: pytest.approx(value, rel=1e-3, abs=1e-3) for key, value in other.items()}
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+def test_two_processes_train_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dreamer.config.FINAL_EPISODES", 10)  # as in processes of their own
     settings = config(steps=300)
     status, out, err = _ends(_start(tmp_path / "two", settings))
     assert status == [0, 0], err

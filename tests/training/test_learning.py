@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from training.runs import config, metrics, run
 
 RANDOM = 9.0
@@ -25,7 +23,6 @@ EVALUATION = {"eval_every": 0, "eval_episodes": 10}
 RUN = {**SIZES, **BATCH, **RATES, **WEIGHTS, **EPISODES, **EVALUATION}
 
 
-@pytest.mark.timeout(300)  # some 40 s on a core of its own
 def test_a_toy_is_learned(tmp_path: Path) -> None:
     settings = config(env="toy:dot", steps=5000, **RUN)
     run(settings, tmp_path)

@@ -17,7 +17,6 @@ RANDOM_ON_THE_SLOPE = 30.0
 """Mean return of random actions on `toy:slope`, over ten episodes."""
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "kind",
     [NO_VALUE, PLANET, {"objective": "contrastive"}],
@@ -30,7 +29,6 @@ def test_a_toy_is_learned(kind, tmp_path: Path) -> None:
     assert metrics(tmp_path)[-1]["eval/return"] > 2 * RANDOM
 
 
-@pytest.mark.timeout(300)
 def test_rewards_alone_are_learned_from_where_they_tell_enough(tmp_path: Path) -> None:
     """On a slope the reward shows where the disc is; around `toy:dot` it does not tell the side."""
     settings = config(env="toy:slope", obs="state", objective="reward-only", steps=2500, **SETTINGS)
