@@ -64,6 +64,7 @@ def test_a_run_leaves_what_was_promised(trained: Path) -> None:
         ".lock",
         "checkpoint",
         "config.json",
+        "machine.json",
         "metrics.jsonl",
         "replay",
         "tensorboard",

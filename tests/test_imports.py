@@ -36,8 +36,10 @@ MAY_IMPORT = {
     "api": _RUN | {"training", "presets", "export"},
     "__init__": {"api", "export"},
     "bench": _RUN | {"training", "results"},
+    "report": _BASE | {"results", "storage"},
     "sweep": _BASE | {"presets", "envs", "storage", "logs", "training", "results"},
-    "cli": _RUN | {"__init__", "training", "presets", "distributed", "export", "results", "bench", "sweep"},
+    "cli": _RUN
+    | {"__init__", "training", "presets", "distributed", "export", "results", "bench", "sweep", "report"},
     "__main__": {"cli"},
 }
 

@@ -42,6 +42,7 @@ examples:
   dreamer sweep --tasks all --seeds 5 --preset paper --out runs/paper
   dreamer eval runs/swingup-1 --episodes 10 --video swingup.mp4
   dreamer plot runs/swingup-1 --out curve.png
+  dreamer report runs/swingup-* --out report
 
 `dreamer COMMAND --help` lists the options of a command.
 """
@@ -216,6 +217,24 @@ def table(files: Paths) -> None:
     print(results_table(files), end="")
 
 
+def report(runs: Paths, out: Path = Path("report")) -> None:
+    """Write a page with curves, scores and videos beside the published ones; it opens without a network.
+
+    Examples: `dreamer report runs/swingup-*`, `dreamer report runs/sweep --out report`,
+    `dreamer report docs/results/scores/dreamer_laptop.csv --out report`.
+
+    Args:
+        runs: Run directories, directories of sweeps, or scores files.
+        out: Directory for the page and its videos.
+    """
+    from dreamer.report.page import write_report
+
+    written = write_report(runs, out)
+    for note in written.notes:
+        print(note, file=sys.stderr)
+    print(f"Wrote {written.page}")
+
+
 def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
     """Write a trained policy as one file, for `dreamer.load_policy`, which needs no simulator.
 
@@ -299,6 +318,7 @@ COMMANDS: dict[str, Callable[..., int | None]] = {
     "plot": plot,
     "scores": scores,
     "table": table,
+    "report": report,
     "export": export,
     "bench": bench,
     "doctor": doctor,

@@ -48,26 +48,44 @@ class Seeds:
     high: np.ndarray
 
 
-def read_metrics(run: Path) -> list[dict[str, Any]]:
+def read_metrics(run: Path, damage: list[str] | None = None) -> list[dict[str, Any]]:
     """Return the lines of a run's `metrics.jsonl`; a last line that a kill cut short is left out.
 
+    With a list for the `damage`, broken lines are left out and a sentence on them is added to it.
+
     Raises:
-        UserError: There is no such file, or another line than the last is broken.
+        UserError: There is no such file; or, without such a list, another line than the last is broken.
     """
     path = run / "metrics.jsonl"
     if not path.is_file():
         raise UserError(
             f"{run} is no run directory (it has no metrics.jsonl): give one that `dreamer train` wrote."
         )
+    metrics, broken = [], []
     lines = path.read_text(errors="replace").splitlines(keepends=True)
-    metrics = []
     for number, line in enumerate(lines, 1):
-        try:
-            metrics.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number < len(lines):
-                raise UserError(f"Line {number} of {path} is broken: delete that line.") from None
+        record = _record(line)
+        if record is not None:
+            metrics.append(record)
+        elif number < len(lines):
+            broken.append(number)
+    if broken and damage is None:
+        raise UserError(f"Line {broken[0]} of {path} is broken: delete that line.")
+    if broken and damage is not None:
+        which = f"Line {broken[0]}" if len(broken) == 1 else f"{len(broken)} lines (the first is {broken[0]})"
+        damage.append(f"{which} of {path} cannot be read and is left out.")
     return metrics
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """Return one line of `metrics.jsonl`, None if it is broken."""
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("env_step"), int | float):
+        return None
+    return record if isinstance(record.get("eval/return"), int | float | None) else None
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -77,20 +95,21 @@ def read_config(run: Path) -> dict[str, Any]:
         UserError: It is missing or broken.
     """
     try:
-        return json.loads((run / "config.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        raise UserError(
-            f"{run / 'config.json'} cannot be read: give a directory that `dreamer train` wrote."
-        ) from None
+        config = json.loads((run / "config.json").read_text())
+    except (OSError, ValueError):
+        config = None
+    if not isinstance(config, dict) or not isinstance(config.get("env"), str):
+        raise UserError(f"{run / 'config.json'} cannot be read: give a directory that `dreamer train` wrote.")
+    return config
 
 
-def read_run(run: Path) -> Run:
-    """Read the evaluation curve of a run.
+def read_run(run: Path, damage: list[str] | None = None) -> Run:
+    """Read the evaluation curve of a run; for `damage` see `read_metrics`.
 
     Raises:
         UserError: It is no run directory, or it has not been evaluated yet.
     """
-    metrics, config = read_metrics(run), read_config(run)
+    metrics, config = read_metrics(run, damage), read_config(run)
     points = {line["env_step"]: line for line in metrics if line.get("eval/return") is not None}
     if not points:
         raise UserError(f"{run} has no evaluation yet: let it train on.")
@@ -102,11 +121,15 @@ def read_run(run: Path) -> Run:
         seed=int(config.get("seed", 0)),
         env_step=np.array(env_step, float),
         mean=np.array([points[step]["eval/return"] for step in env_step], float),
-        episodes=int(last.get("eval/episodes", 0)),
-        std=last.get("eval/return_std", np.nan),
-        seconds=last.get("seconds", np.nan),
+        episodes=int(last.get("eval/episodes") or 0),
+        std=_number(last.get("eval/return_std")),
+        seconds=_number(last.get("seconds")),
         options=json.dumps({key: x for key, x in config.items() if key not in IGNORED}, sort_keys=True),
     )
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)
 
 
 def by_task(runs: Sequence[Run]) -> dict[str, list[Run]]:

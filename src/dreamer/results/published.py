@@ -55,6 +55,13 @@ class Curve:
         """Return the mean at `env_step`, linear between the middles of the bins; NaN outside the curve."""
         return float(np.interp(env_step, self.middle, self.mean, left=np.nan, right=np.nan))
 
+    def seeds_at(self, env_step: float) -> np.ndarray:
+        """Return the scores at `env_step` of those seeds that got so far, in the same way."""
+        if self.seeds is None:
+            return np.array([])
+        at = [np.interp(env_step, self.middle, seed, left=np.nan, right=np.nan) for seed in self.seeds]
+        return np.array([score for score in at if not np.isnan(score)])
+
     def std_at(self, env_step: float) -> float:
         """Return the standard deviation over seeds at `env_step`, in the same way."""
         return float(np.interp(env_step, self.middle, self.std, left=np.nan, right=np.nan))

@@ -1,7 +1,7 @@
 """Learning curves as files for everybody: a CSV for each method, and beside it a JSON on how it was made.
 
 `METHOD.csv` has the columns of `COLUMNS`, one row for each evaluation, sorted by task, seed and frame.
-`METHOD.json` has the fields of `Method`. `docs/results/README.md` says how the returns were measured.
+`METHOD.json` has the fields of `Method`. `docs/protocol.md` says how the returns were measured.
 """
 
 import csv

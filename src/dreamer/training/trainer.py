@@ -46,6 +46,7 @@ from dreamer.logs.video import comparison
 from dreamer.replay.make import make_feed
 from dreamer.replay.store import EpisodeStore
 from dreamer.storage import checkpoint
+from dreamer.storage.machine import record_machine
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.async_collect import make_collector
 from dreamer.training.clock import Counters, Every, Rounds
@@ -105,6 +106,7 @@ class Trainer:
         self.run_directory.lock()
         saved = checkpoint.load(self.run_directory.checkpoints)
         self.run_directory.write_config(self.config)
+        record_machine(self.run_directory.path, self.agent.device)
         self.run_directory.note_checkpoint(saved=saved is not None)
         self.store = EpisodeStore(self.run_directory.replay, self.config.replay.replay_size)
         self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)

@@ -1,0 +1,172 @@
+"""Find runs, read what can be read of them, and group those that differ in task and seed alone."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dreamer.errors import UserError
+from dreamer.results.curves import Run, read_run
+from dreamer.results.scores import BY_TASK, read_method, read_scores
+
+OURS = "ours"
+MOST_NAMED = 3
+"""Most options in the name of a method, and most names in a sentence."""
+SWEEP = "sweep.json"
+RUN_DIRECTORY = ("config.json", "metrics.jsonl")
+DEPTH = 3
+"""How far below a directory its runs may lie."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """Runs with the same `options`, except the task's own and the seed; `name` tells methods apart."""
+
+    name: str
+    options: dict[str, Any]
+    runs: tuple[Run, ...]
+    command: str = ""
+    commit: str = ""
+    hardware: str = ""
+
+    def by_task(self) -> dict[str, list[Run]]:
+        """Group the runs by task, tasks in alphabetical order, seeds in rising order."""
+        groups: dict[str, list[Run]] = defaultdict(list)
+        for run in sorted(self.runs, key=lambda run: (run.task, run.seed)):
+            groups[run.task].append(run)
+        return dict(groups)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a report is made of: `methods`, and `notes` on what could not be read, one sentence each."""
+
+    methods: tuple[Method, ...]
+    notes: tuple[str, ...]
+
+
+def read_inputs(paths: Sequence[Path]) -> Inputs:
+    """Read run directories, directories of runs (a sweep), and scores files (`METHOD.csv`).
+
+    What cannot be read becomes a note, and the rest is read.
+
+    Raises:
+        UserError: Nothing could be read; the sentence says why.
+    """
+    if not paths:
+        raise UserError("Nothing to report: name a run directory, a sweep or a scores file, or more.")
+    notes: list[str] = []
+    files = [path for path in paths if path.suffix == ".csv"]
+    folders = [path for path in paths if path.suffix != ".csv"]
+    methods = [*_methods_of_runs(_read_runs(folders, notes)), *_methods_of_files(files, notes)]
+    if not methods:
+        more = f" {len(notes) - MOST_NAMED} more cannot be read." if len(notes) > MOST_NAMED else ""
+        raise UserError(" ".join(notes[:MOST_NAMED]) + more)
+    notes += _repeated_seeds(methods)
+    if len(methods) == 1:
+        methods = [replace(methods[0], name=OURS)]
+    return Inputs(tuple(methods), tuple(notes))
+
+
+def _read_runs(folders: Sequence[Path], notes: list[str]) -> list[tuple[Run, str]]:
+    """Read all runs in `folders`, each with the name that its sweep gave the method, or an empty one."""
+    runs = {}
+    for folder in folders:
+        found, names = find_runs(folder), _sweep(folder)
+        missing = [name for name in names if name not in {path.name for path in found}]
+        if missing:
+            count = f"{len(missing)} of {len(names)} runs"
+            notes.append(f"{count} of {folder} are missing: {_some(missing)}.")
+        elif not found:
+            notes.append(f"{folder} is neither a run directory nor does it hold any: name one, or a sweep.")
+        for path in found:
+            try:
+                runs[path.resolve()] = read_run(path, damage=notes), names.get(path.name, "")
+            except UserError as error:
+                notes.append(str(error))
+    return list(runs.values())
+
+
+def _sweep(folder: Path) -> dict[str, str]:
+    """Return the planned runs of a sweep as run -> method; nothing if it is none, or cannot be read."""
+    try:
+        planned = json.loads((folder / SWEEP).read_text())["runs"]
+        return {str(run["name"]): str(run["variant"]) for run in planned}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+
+
+def find_runs(folder: Path, depth: int = DEPTH) -> list[Path]:
+    """Return `folder` itself if it is a run directory, else the run directories below it, by name."""
+    if _is_run(folder):
+        return [folder]
+    if depth == 0 or not folder.is_dir():
+        return []
+    return [run for child in sorted(folder.iterdir()) for run in find_runs(child, depth - 1)]
+
+
+def _is_run(path: Path) -> bool:
+    return any((path / name).is_file() for name in RUN_DIRECTORY)
+
+
+def _methods_of_files(files: Sequence[Path], notes: list[str]) -> list[Method]:
+    methods = []
+    for path in files:
+        try:
+            runs, how = read_scores(path), read_method(path)
+        except UserError as error:
+            notes.append(str(error))
+            continue
+        name = path.stem.replace("_", " ")
+        if runs:
+            methods.append(Method(name, how.options, tuple(runs), how.command, how.commit, how.hardware))
+        else:
+            notes.append(f"{path} has no scores in it: add runs to it with `dreamer scores`.")
+    return methods
+
+
+def _methods_of_runs(runs: Sequence[tuple[Run, str]]) -> list[Method]:
+    groups: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for run, name in runs:
+        groups[name, json.dumps(_options(run), sort_keys=True)].append(run)
+    options = [json.loads(text) for _, text in groups]
+    planned = [name for name, _ in groups]
+    names = planned if all(planned) and len(set(planned)) == len(planned) else _names(options)
+    return [
+        Method(name, shared, tuple(group))
+        for name, shared, group in zip(names, options, groups.values(), strict=True)
+    ]
+
+
+def _options(run: Run) -> dict[str, Any]:
+    return {name: value for name, value in json.loads(run.options).items() if name not in BY_TASK}
+
+
+def _names(options: Sequence[dict[str, Any]]) -> list[str]:
+    """Name each set of options by those in which they differ; numbers make equal names different."""
+    every = sorted({name for one in options for name in one})
+    differing = [name for name in every if len({json.dumps(one.get(name)) for one in options}) > 1]
+    # Which algorithm it is says more than any of its options.
+    differing.sort(key=lambda name: (name not in ("agent", "objective", "obs"), name))
+    texts = [", ".join(f"{name} {one.get(name)}" for name in differing[:MOST_NAMED]) for one in options]
+    counts, seen = Counter(texts), Counter[str]()
+    names = []
+    for text in texts:
+        seen[text] += 1
+        names.append(f"{text} ({seen[text]})" if counts[text] > 1 else text or OURS)
+    return names
+
+
+def _repeated_seeds(methods: Sequence[Method]) -> list[str]:
+    return [
+        f"Seed {seed} of {task} is there {count} times for {method.name}: each counts as a seed of its own."
+        for method in methods
+        for (task, seed), count in Counter((run.task, run.seed) for run in method.runs).items()
+        if count > 1
+    ]

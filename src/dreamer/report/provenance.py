@@ -1,0 +1,77 @@
+"""How the runs of a report were made: options, versions, hardware, hours."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dreamer.config import Config, to_flat
+from dreamer.errors import UserError
+from dreamer.report.inputs import Method
+from dreamer.results.curves import IGNORED, Run, read_config
+from dreamer.storage.machine import recorded_machines
+
+
+@dataclass(frozen=True)
+class Made:
+    """One run of the list: `planned` frames (0 if not known) and `hours` (NaN if not known)."""
+
+    task: str
+    seed: int
+    frames: int
+    planned: int
+    score: float
+    std: float
+    episodes: int
+    hours: float
+
+
+def made(method: Method) -> list[Made]:
+    """Return the runs of a method as the page lists them."""
+    return [_made(run) for runs in method.by_task().values() for run in runs]
+
+
+def _made(run: Run) -> Made:
+    return Made(
+        task=run.task,
+        seed=run.seed,
+        frames=int(run.env_step[-1]),
+        planned=_planned(run),
+        score=float(run.mean[-1]),
+        std=run.std,
+        episodes=run.episodes,
+        hours=run.seconds / 3600,
+    )
+
+
+def _planned(run: Run) -> int:
+    if not run.path.is_dir():
+        return 0
+    try:
+        return int(read_config(run.path).get("steps", 0))
+    except (UserError, TypeError, ValueError):
+        return 0
+
+
+def hours(methods: tuple[Method, ...]) -> float:
+    """Return the hours of all runs together, as far as they are known."""
+    return float(np.nansum([run.seconds for method in methods for run in method.runs])) / 3600
+
+
+def unlike_the_paper(method: Method) -> dict[str, tuple[Any, Any]]:
+    """Return the options that are not the paper's, as (ours, the paper's)."""
+    paper = to_flat(Config())
+    return {
+        name: (value, paper[name])
+        for name, value in method.options.items()
+        if name in paper and name not in IGNORED and value != paper[name]
+    }
+
+
+def machines(method: Method) -> list[str]:
+    """Return what the runs recorded of versions and hardware, each machine once."""
+    found = [method.hardware] if method.hardware else []
+    for run in method.runs:
+        for machine in recorded_machines(run.path):
+            found.append(", ".join(f"{name} {value}" for name, value in machine.items()))
+    return list(dict.fromkeys(found))

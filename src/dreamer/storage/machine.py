@@ -1,0 +1,87 @@
+"""Versions and hardware of a run, for whoever reads its scores later: `machine.json` in the run directory."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dreamer.storage.atomic_file import atomic_file
+
+if TYPE_CHECKING:
+    import torch
+
+FILE = "machine.json"
+PACKAGES = ("torch", "dm-control", "mujoco", "gymnasium", "numpy")
+
+
+def record_machine(run: Path, device: "torch.device") -> None:
+    """Add this machine to the `machine.json` of a run, unless its last start was on the same.
+
+    The file is a list, one entry for each machine that the run went on on.
+
+    Raises:
+        UserError: The disk refuses.
+    """
+    machines = recorded_machines(run)
+    here = describe_machine(device)
+    if machines[-1:] != [here]:
+        with atomic_file(run / FILE) as file:
+            file.write((json.dumps([*machines, here], indent=2) + "\n").encode())
+
+
+def recorded_machines(run: Path) -> list[dict[str, Any]]:
+    """Return the content of `machine.json`; an empty list if it is missing or damaged."""
+    try:
+        machines = json.loads((run / FILE).read_text())
+    except (OSError, ValueError):
+        return []
+    return [one for one in machines if isinstance(one, dict)] if isinstance(machines, list) else []
+
+
+def describe_machine(device: "torch.device") -> dict[str, Any]:
+    """Return versions and hardware; what cannot be found out is left out."""
+    import torch  # Takes seconds, and who only reads the record does not need it.
+
+    found = {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "dreamer": _version("dream-to-control"),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the source tree that this program runs from, with a `+` if files were changed."""
+    root = Path(__file__).parents[3]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def processor() -> str:
+    """Return the processor's own name, where the system tells it."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
