@@ -231,7 +231,7 @@ def report(runs: Paths, out: Path = Path("report")) -> None:
 
     written = write_report(runs, out)
     for note in written.notes:
-        print(note, file=sys.stderr)
+        print(f"dreamer: {note}", file=sys.stderr)
     print(f"Wrote {written.page}")
 
 
