@@ -15,12 +15,15 @@ from dreamer.agents.planet import PlaNet
 from dreamer.agents.policy_state import PolicyState
 from dreamer.agents.precision import autocast, pick_device, pick_dtype, set_float32_precision
 from dreamer.agents.random import Random
+from dreamer.baselines.d4pg import D4PG
 from dreamer.config import Config
 from dreamer.errors import UserError
-from dreamer.types import Batch, EnvSpec, Metrics, Observation, Phase
+from dreamer.replay.transitions import Transitions
+from dreamer.types import Batch, Metrics, Observation, Phase
 from dreamer.world_model.rssm import State
+from dreamer.world_model.world_model import WorldModel
 
-Algorithm = Dreamer | NoValue | PlaNet | Random
+Algorithm = Dreamer | NoValue | PlaNet | D4PG | Random
 
 
 class Agent:
@@ -47,7 +50,13 @@ class Agent:
     @property
     def has_decoder(self) -> bool:
         """Whether `open_loop` can be called."""
-        return not isinstance(self.algorithm, Random) and bool(self.algorithm.world_model.decoder.keys)
+        world_model = getattr(self.algorithm, "world_model", None)
+        return isinstance(world_model, WorldModel) and bool(world_model.decoder.keys)
+
+    @property
+    def transitions(self) -> Transitions | None:
+        """What a batch holds if the algorithm learns from transitions, not from sequences."""
+        return self.algorithm.transitions if isinstance(self.algorithm, D4PG) else None
 
     # -- learning ----------------------------------------------------------------------------------------
 
@@ -67,7 +76,7 @@ class Agent:
 
         Raises `UserError` if there is no decoder.
         """
-        if isinstance(self.algorithm, Random) or not self.has_decoder:
+        if isinstance(self.algorithm, Random | D4PG) or not self.has_decoder:
             raise UserError("This agent has no decoder to show what it predicts: train another --agent.")
         shape = (*batch["reward"].shape, self.algorithm.world_model.rssm.stoch)
         noise = torch.randn(shape, generator=generator, device=self.device)
@@ -77,6 +86,8 @@ class Agent:
 
     def initial_state(self, n: int) -> PolicyState:
         """Return what `policy` begins the episodes of `n` environments with: zeros."""
+        if isinstance(self.algorithm, D4PG):
+            return self.algorithm.initial_state(n)
         action = torch.zeros(n, self.spec.action.size, device=self.device)
         if isinstance(self.algorithm, Random):
             return PolicyState(State(*action.new_zeros(4, n, 0)), action)
@@ -101,7 +112,9 @@ class Agent:
     def load_acting_state(self, state: dict[str, Any]) -> None:
         """Copy another agent's `acting_state`, for acting only: this agent can no longer be trained."""
         self.algorithm.load_state_dict(state["networks"])
-        self.algorithm.requires_grad_(False)  # autocast caches casts of weights that are trained, and never renews them
+        self.algorithm.requires_grad_(
+            False
+        )  # autocast caches casts of weights that are trained, and never renews them
         if not isinstance(self.algorithm, Random):
             self.algorithm.optimizers.grad_step = state["grad_step"]
 

@@ -7,6 +7,7 @@ from dreamer.agents.dreamer import Dreamer
 from dreamer.agents.no_value import NoValue
 from dreamer.agents.planet import PlaNet
 from dreamer.agents.random import Random
+from dreamer.baselines.d4pg import D4PG
 from dreamer.config import Config
 from dreamer.errors import UserError
 from dreamer.fast import accelerate
@@ -16,6 +17,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "dreamer": Dreamer,
     "no-value": NoValue,
     "planet": PlaNet,
+    "d4pg": D4PG,
     "random": Random,
 }
 
