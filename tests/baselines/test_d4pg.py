@@ -1,4 +1,4 @@
-"""D4PG's equations against slow versions that follow their definitions, and what its gradients may not touch."""
+"""D4PG's equations against slow versions of them, and what its gradients may not touch."""
 
 import math
 
@@ -95,8 +95,8 @@ def test_projection_in_float32_is_as_exact_as_its_inputs() -> None:
     atoms = torch.linspace(-150, 150, 51)
     values = 1.7 + 0.95 * atoms.expand(64, 51)
     probability = torch.from_numpy(probabilities(64, 51)).float()
-    expected = slow_projection(values.double().numpy(), probability.double().numpy(), atoms.double().numpy())
-    # A place is near 50 at most, with a relative error of some roundings: 50 * 4 * 2^-24 of a neighbour's mass.
+    expected = slow_projection(*(x.double().numpy() for x in (values, probability, atoms)))
+    # A place is 50 at most, with a relative error of some roundings: 50 * 4 * 2^-24 of a neighbour's mass.
     np.testing.assert_allclose(project(values, probability, atoms), expected, atol=50 * 4 * 2**-24)
 
 
@@ -288,7 +288,7 @@ def test_a_time_limit_bootstraps_and_a_termination_does_not() -> None:
         other = {key: x.clone() for key, x in batch.items()}
         other["state"][:, 2] += 5
         losses = [trial_update(algorithm, x, {})[0]["value/loss"] for x in (batch, other)]
-        # Without a bootstrap all mass lies beside the rewards: up to its rounding, whatever it was before.
+        # Without a bootstrap all mass lies beside the rewards; only the rounding of its sum differs.
         assert (
             abs(losses[0] - losses[1]).item() > 1e-3 if matters else losses[0].isclose(losses[1], rtol=1e-6)
         )

@@ -27,7 +27,7 @@ def test_total_is_the_sum_after_any_changes(size: int) -> None:
 
 
 def test_total_does_not_drift() -> None:
-    """Sums are made anew from what they are sums of: after all priorities are 1 again, nothing is left over."""
+    """Sums are made anew from what they are sums of: with all priorities 1 again, nothing is left over."""
     tree, rng = SumTree(64), np.random.default_rng(0)
     for _ in range(1000):
         tree[rng.integers(64, size=8)] = rng.random(8) * 1e6

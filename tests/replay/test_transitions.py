@@ -118,7 +118,7 @@ def test_new_transitions_have_the_largest_priority_so_far(replay) -> None:
     some, rng = replay([11], rows=64), np.random.default_rng(0)
     prefer(some, lambda _, start: 7.0 if start == 3 else 1e-3, rng)
     some.add(3)
-    counts = {place: 0 for place in [(0, 3), (1, 0), (1, 1)]}
+    counts: dict[tuple[int, int], int] = {}
     for _ in range(30):
         for place in begins(some.sampler.sample(rng)):
             counts[place] = counts.get(place, 0) + 1

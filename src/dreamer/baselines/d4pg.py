@@ -7,8 +7,8 @@ distribution over returns: the probabilities of fixed atoms z_1 ... z_n. From tr
     critic   L(w)     = E[ weight H(project(Y_t), Z_w(o_t, a_t)) ]           H: cross-entropy
     actor    J(theta) = E[ mean of Z_w(o_t, pi_theta(o_t)) ]
 
-w' and theta' are copies of the weights, renewed every `target_every` updates. Where an episode ends within the
-N steps the sum ends there: with Z_w' of the last observation at a time limit, without it at a termination.
+w' and theta' are copies of the weights, renewed every `target_every` updates. Where an episode ends within N
+steps the sum ends there: with Z_w' of the last observation at a time limit, without it at a termination.
 
 Networks are those of the Control Suite's report (Tassa et al. 2018: T18) and of Acme (Hoffman et al. 2020).
 Alignment: element t of a sequence holds o_t and the action that LED to it (`dreamer.types`), so a_t is in
@@ -180,8 +180,8 @@ class Frames(NamedTuple):
 def n_step_return(batch: Batch, t: int, gamma: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return the discounted sum of m rewards after element `t`, the discount of what comes then, and m.
 
-    Each is `(B,)`. m is the number of steps that the row has, or fewer if the episode ends before. The discount
-    is gamma^m, or 0 if the episode terminated.
+    Each is `(B,)`. m is the number of steps that the row has, or fewer if the episode ends before. The
+    discount is gamma^m, or 0 if the episode terminated.
     """
     following = slice(t + 1, None)
     within = (~batch["is_first"][:, following]).long().cumprod(1)  # (B, N): 1 up to the end of the episode
@@ -195,8 +195,8 @@ def n_step_return(batch: Batch, t: int, gamma: float) -> tuple[Tensor, Tensor, T
 def project(values: Tensor, probability: Tensor, atoms: Tensor) -> Tensor:
     """Bring `probability` `(B, n)` of `values` `(B, n)` onto equidistant `atoms` `(n,)`.
 
-    The two atoms beside a value share its probability, the nearer one gets more; beyond the ends the outermost
-    gets all. Every row sums to what it did (Bellemare et al. 2017, Algorithm 1).
+    The two atoms beside a value share its probability, the nearer one gets more; beyond the ends the
+    outermost gets all. Every row sums to what it did (Bellemare et al. 2017, Algorithm 1).
     """
     spacing = (atoms[-1] - atoms[0]) / (len(atoms) - 1)
     place = (values.clamp(atoms[0], atoms[-1]) - atoms[0]) / spacing  # in [0, n - 1]
