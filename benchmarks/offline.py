@@ -1,11 +1,11 @@
-"""Where there is internet: collect what a GPU machine without it lacks, into the folders .whl and .gl.
+"""Download what a GPU machine without internet lacks, on a machine with internet, into .whl and .gl.
 
-    python benchmarks/offline.py                   then carry both folders along with the code
-    benchmarks/gpu.sh --out results                there: unpacks them first
+    python benchmarks/offline.py        here; then copy both folders along with the code
+    benchmarks/gpu.sh OUT               on the GPU machine: unpacks them first
 
-For Linux on x86-64. What a machine made for PyTorch has anyway is left out: PyTorch itself, NumPy, SciPy,
-Matplotlib, TensorBoard, Pillow, imageio, pytest; name what else is missing (`--also scipy`). Of dm_control's
-wheel nearly all is meshes of animals that the Control Suite never loads: left out too, 56 MB become 6.
+For Linux on x86-64. What a machine for PyTorch usually has is left out: PyTorch, NumPy, SciPy, Matplotlib,
+TensorBoard, Pillow, imageio, pytest; `--also scipy` adds a package. The meshes of animals in dm_control's
+wheel, which the Control Suite never loads, are left out, too: 56 MB become 6.
 """
 
 import base64
@@ -25,17 +25,18 @@ from pathlib import Path
 import tyro
 
 ROOT = Path(__file__).resolve().parents[1]
-DIRECT = ("dm-control", "mujoco", "gymnasium", "tyro", "rich")
-"""In the versions that pyproject.toml asks for."""
+DIRECT = ("dm-control", "mujoco", "gymnasium", "tyro", "annotated-types", "rich")
+"""Packages in the versions that pyproject.toml asks for."""
 THEIRS = (
     *("dm-env", "dm-tree", "labmaze", "glfw", "pyopengl", "etils"),  # of dm_control and MuJoCo
     *("farama-notifications", "docstring-parser", "typeguard", "wrapt"),  # of Gymnasium and tyro
+    *("jaxtyping", "wadler-lindig", "beartype"),  # of the tests
 )
 LIBRARIES = ("libegl1", "libglvnd0", "libopengl0", "libgl1", "libglx0", "libgles2")
-"""Which find the driver's OpenGL; the driver itself is the machine's."""
+"""Debian packages that find the driver's OpenGL; the driver itself belongs to the machine."""
 UNUSED = ("dm_control/locomotion/", "dm_control/suite/dog_assets/", "dm_control/blender/")
 GLIBC = range(5, 40)
-"""Releases 2.N, for which wheels are accepted."""
+"""Releases 2.N of glibc for which wheels are accepted."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Options:
     """Collect wheels and graphics libraries for a machine without internet."""
 
     python: str = "3.12"
-    """The CPython there."""
+    """Version of CPython on the GPU machine."""
     also: tuple[str, ...] = ()
     """Further packages from PyPI."""
     wheels: Path = ROOT / ".whl"

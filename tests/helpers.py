@@ -12,9 +12,10 @@ from dreamer.agents.dreamer import Dreamer
 from dreamer.agents.make import make_agent
 from dreamer.agents.no_value import NoValue
 from dreamer.agents.planet import PlaNet
-from dreamer.behavior.exploration import random_action
+from dreamer.bench import random_data
+from dreamer.bench.random_data import random_observation as random_observation
 from dreamer.config import Config, with_options
-from dreamer.types import ActionSpec, Batch, EnvSpec, Metrics, Noise, Observation, Phase
+from dreamer.types import ActionSpec, Batch, EnvSpec, Metrics, Noise, Phase
 
 IMAGE = EnvSpec({"image": (32, 32, 3)}, {}, ActionSpec(2))
 STATE = EnvSpec({}, {"state": 4}, ActionSpec(2))
@@ -74,32 +75,14 @@ def learner(agent: Agent) -> Dreamer | NoValue | PlaNet:
 
 def random_batch(spec: EnvSpec = IMAGE, rows: int = 3, length: int = 7, seed: int = 0) -> Batch:
     """Random sequences `(rows, length, ...)`, each an episode from its beginning on."""
-    rng = torch.Generator().manual_seed(seed)
-    lead = (rows, length)
-    images = {k: torch.randint(256, (*lead, *s), generator=rng).byte() for k, s in spec.images.items()}
-    vectors = {k: torch.randn((*lead, n), generator=rng) for k, n in spec.vectors.items()}
-    is_first = torch.zeros(lead, dtype=torch.bool)
-    is_first[:, 0] = True
-    return {
-        **images,
-        **vectors,
-        "action": random_action(spec.action, rows * length, rng).view(*lead, -1),
-        "reward": torch.randn(lead, generator=rng),
-        "discount": torch.ones(lead),
-        "is_first": is_first,
-    }
-
-
-def random_observation(spec: EnvSpec, n: int, seed: int = 0) -> Observation:
-    """What `n` environments show."""
-    batch = random_batch(spec, n, 1, seed)
-    return {key: batch[key][:, 0].numpy() for key in spec.images | spec.vectors}
+    return random_data.random_batch(spec, rows, length, seed)
 
 
 def random_noise(algorithm: Dreamer | NoValue | PlaNet, batch: Batch, seed: int = 0) -> Noise:
     """The noise of one update on a batch."""
     generator = torch.Generator(batch["reward"].device).manual_seed(seed)
-    return algorithm.draw_noise(*batch["reward"].shape, generator)
+    rows, length = batch["reward"].shape
+    return algorithm.draw_noise(rows, length, generator)
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:

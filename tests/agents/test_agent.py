@@ -182,7 +182,7 @@ def test_copy_acts_as_its_original_did_whatever_that_learns_later(
 
 
 def test_copy_keeps_no_casts_of_earlier_weights() -> None:
-    """Autocast remembers casts of trained weights until the outermost one ends, which a collector may be in."""
+    """Autocast keeps casts of trained weights until the outermost one ends, and a collector may be in one."""
     settings = {"agent": "planet", "precision": "bfloat16"}
     originals = [small_agent(**settings, seed=seed) for seed in (1, 2)]
     expected = [three_decisions(original) for original in originals]

@@ -72,7 +72,7 @@ def test_actor_learns_through_dynamics_reward_and_value(dreamer: Dreamer, data: 
 
 
 def test_action_is_not_credited_for_the_actions_that_it_provokes(dreamer: Dreamer, data: Batch) -> None:
-    """Expected: the slope of the return by each action, times the action's by the weights at a fixed state."""
+    """The slope of the return by each action, times that of the action by the weights at a fixed state."""
     noise, rssm = random_noise(dreamer, data), dreamer.world_model.rssm
     start = starts(dreamer, data, noise)
     feat = rssm.imagine(dreamer.actor.sample, start, noise["action"], noise["state"]).feat.detach()

@@ -1,28 +1,32 @@
-"""The benchmarks as modules; they are scripts, and not installed."""
+"""The scripts in `benchmarks/`, which are not installed."""
 
-import importlib.util
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[2]
+Call = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Load a script by its name."""
-    monkeypatch.syspath_prepend(str(FOLDER))
+def gpu(tmp_path: Path) -> Call:
+    """Run `gpu.sh` of the project in `root`; settings are environment variables, results go into `out`."""
 
-    def load(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", FOLDER / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        return module
+    def call(
+        root: Path, python: str | Path = sys.executable, **settings: object
+    ) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "PYTHON": str(python),
+            "PYTHONPATH": "",
+            "CUDA_VISIBLE_DEVICES": "",
+            "OMP_NUM_THREADS": "1",
+            **{name: str(value) for name, value in settings.items()},
+        }
+        line = [str(root / "benchmarks" / "gpu.sh"), str(tmp_path / "out")]
+        return subprocess.run(line, check=False, env=environment, capture_output=True, text=True, timeout=600)
 
-    return load
+    return call

@@ -112,9 +112,8 @@ class Agent:
     def load_acting_state(self, state: dict[str, Any]) -> None:
         """Copy another agent's `acting_state`, for acting only: this agent can no longer be trained."""
         self.algorithm.load_state_dict(state["networks"])
-        self.algorithm.requires_grad_(
-            False
-        )  # autocast caches casts of weights that are trained, and never renews them
+        # Autocast keeps its casts of weights that require gradients, and would go on acting with old ones.
+        self.algorithm.requires_grad_(False)
         if not isinstance(self.algorithm, Random):
             self.algorithm.optimizers.grad_step = state["grad_step"]
 

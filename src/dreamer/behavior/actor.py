@@ -1,6 +1,6 @@
 """The action model q(a_t | s_t) (paper, Section 3, Eq. 2 and 3; TF2 models.py:142-176).
 
-    mean = 5 tanh(raw / 5),   std = softplus(raw + c) + 1e-4,   with c such that std begins at 5
+A layer's output gives mean = 5 tanh(raw / 5) and std = softplus(raw + c) + 1e-4, with c such that std begins at 5.
 """
 
 import math

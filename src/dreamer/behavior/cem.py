@@ -26,7 +26,10 @@ class PlanNoise(NamedTuple):
 
 
 def cem(
-    returns_of: Callable[[Tensor, Tensor], Tensor], noise: Iterable[PlanNoise], shape: tuple[int, int, int], elites: int
+    returns_of: Callable[[Tensor, Tensor], Tensor],
+    noise: Iterable[PlanNoise],
+    shape: tuple[int, int, int],
+    elites: int,
 ) -> Tensor:
     """Maximise `returns_of(actions, state_noise) -> (N, J)` over plans; one iteration for each element of `noise`.
 

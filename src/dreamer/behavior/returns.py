@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 
-def lambda_return(reward: Tensor, value: Tensor, discount: Tensor, bootstrap: Tensor, lambda_: float) -> Tensor:
+def lambda_return(
+    reward: Tensor, value: Tensor, discount: Tensor, bootstrap: Tensor, lambda_: float
+) -> Tensor:
     """Exponentially weighted average V_lambda of the k-step returns V_N^k, by one backward scan.
 
         R_t = r_t + gamma_t ((1 - lambda) v_{t+1} + lambda R_{t+1}),    R_T = v_T = bootstrap

@@ -1,1 +1,1 @@
-"""`dreamer bench`: what a gradient step, an action, an environment and a stretch of training cost here."""
+"""What everything costs on this machine: `dreamer bench` measures it, `dreamer doctor` predicts a run."""

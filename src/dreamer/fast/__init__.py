@@ -7,11 +7,12 @@ is compared with the plain form, forward and backward, in `tests/fast/`; `docs/p
 | file | trick | where |
 |---|---|---|
 | `rssm_loops.py` | products that need no recurrent state are taken for all steps at once | CPU, GPU |
-| `conv_transpose.py` | transposed convolutions as matrix product and sub-pixel convolution | CPU |
-| `squared_error.py` | images are compared as bytes, in few passes over memory | CPU, GPU |
-| `optimizers.py` | fused Adam; the model's gradient beside behaviour learning, on half of the cores each | GPU; CPU |
+| `imagination.py` | the backward pass through imagination is written by hand | CPU |
+| `conv_transpose.py`, `decoder.py` | transposed convolutions in quicker forms; images are compared as bytes | CPU |
+| `optimizers.py` | the model's gradient is taken beside behaviour learning, on half of the cores each | CPU, bfloat16 |
+| `optimizers.py` | one fused kernel for Adam, and nothing that waits for the device | GPU |
 | `malloc.py` | memory that was freed is kept by the process | CPU |
-| `cuda_graph.py` | an update is one CUDA graph | GPU |
+| `cuda_graph.py` | a whole update is one CUDA graph | GPU |
 """
 
 from torch import nn

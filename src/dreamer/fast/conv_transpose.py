@@ -3,8 +3,8 @@
 - Of a map of 1x1 it is a matrix product. The general kernel takes 100 times as long for it.
 - With an even kernel it is a sub-pixel convolution (Shi et al. 2016): the pixels (2i + p, 2j + q) with the same
   parities (p, q) are an ordinary convolution of the input with every second weight of the kernel. One convolution with
-  four times the channels, half the kernel and no stride gives all pixels of a 2x2 block at once. Its gradients are those
-  of the transposed convolution, which are as quick.
+  four times the channels, half the kernel and no stride gives all pixels of a 2x2 block at once. Its gradients are
+  those of the transposed convolution, which are as quick.
 - Elsewhere the bias is added by rows of the image. oneDNN's kernel with a bias takes six times as long in bfloat16, and
   an addition by pixels, each of a few channels, twenty times as long as one by rows.
 """
@@ -23,10 +23,8 @@ def conv_transpose(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     assert layer.bias is not None
     if x.device.type != "cpu":
         return layer(x)
-    if torch.is_autocast_enabled("cpu"):  # as autocast does for a convolution
-        dtype = torch.get_autocast_dtype("cpu")
-    else:
-        dtype = x.dtype
+    # The products are in the precision that autocast would give a convolution.
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     x, weight, bias = x.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype)
     if x.shape[2:] == (1, 1):
         flat = weight.permute(0, 2, 3, 1)  # (C, k, k, O), as it lies in memory

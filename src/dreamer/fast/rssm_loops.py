@@ -26,6 +26,8 @@ class FastRSSM(RSSM):
         w_deter, w_embed = self.posterior_hidden.weight.split([self.deter, embed.shape[-1]], 1)
         from_action = F.linear(action, w_action, self.gru_input.bias)  # (B, T, hidden)
         from_embed = F.linear(embed, w_embed, self.posterior_hidden.bias)  # (B, T, hidden)
+        # Cast once: autocast keeps the casts of whole parameters only, and would cast these at every step.
+        w_stoch, w_deter = w_stoch.to(from_action.dtype), w_deter.to(from_embed.dtype)
         keep = (~is_first).unsqueeze(-1).to(from_action.dtype)
         # Backward, `unbind` joins the gradients of all steps at once; `x[:, t]` would add them up one by one.
         inputs = (from_action, from_embed, noise, keep)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamer.world_model.mlp import MLP
 from dreamer.world_model.gaussian import HALF_LOG_TWO_PI
+from dreamer.world_model.mlp import MLP
 
 LAYERS = 3
 RAW_UNIT_STD = math.log(math.e - 1)

@@ -46,7 +46,8 @@ class ImageDecoder(nn.Module):
         kernels = deconv_kernels(shape[0])
         widths = [32 * depth, *(depth * 2**i for i in reversed(range(len(kernels) - 1))), shape[-1]]
         self.dense = linear(features, widths[0])
-        layers = [nn.ConvTranspose2d(*sizes, k, STRIDE) for sizes, k in zip(itertools.pairwise(widths), kernels)]
+        sizes = zip(widths, widths[1:], kernels, strict=False)
+        layers = [nn.ConvTranspose2d(i, o, kernel, STRIDE) for i, o, kernel in sizes]
         self.layers = nn.ModuleList(glorot_(layer) for layer in layers)
         self.layers.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 

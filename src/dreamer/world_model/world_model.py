@@ -150,4 +150,4 @@ class WorldModel(nn.Module):
         action, noise_s = batch["action"][:, context:].transpose(0, 1), noise[:, context:].transpose(0, 1)
         imagined = self.rssm.imagine(given, last, action, noise_s).feat.transpose(0, 1)
         means = self.decoder(torch.cat([posterior.feat, imagined], 1))
-        return {key: (x.float() + 0.5).clamp(0, 1) if key in self.spec.images else x for key, x in means.items()}
+        return means | {key: (means[key].float() + 0.5).clamp(0, 1) for key in self.spec.images}

@@ -1,0 +1,85 @@
+"""What collecting costs: an agent step, a step of the environment, and a batch from the replay."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dreamer.agents.make import make_agent
+from dreamer.bench.measurement import Measurement, Timer, seconds_per_call
+from dreamer.bench.random_data import random_batch, random_observation
+from dreamer.config import Config, EnvConfig
+from dreamer.envs.vector import VectorEnv
+from dreamer.replay.make import make_feed, make_sampler
+from dreamer.replay.store import EpisodeStore
+from dreamer.types import EnvSpec
+
+
+def acting(timer: Timer, spec: EnvSpec, config: Config) -> Measurement:
+    """One action of the agent for every environment of the run: filter and actor, or PlaNet's search."""
+    agent, n = make_agent(spec, config), config.environment.num_envs
+    obs, state = random_observation(spec, n), agent.initial_state(n)
+    generator = torch.Generator(agent.device).manual_seed(0)
+    return timer.measure("acting", "agent step", lambda: agent.policy(obs, state, True, generator))
+
+
+def environment(timer: Timer, config: EnvConfig) -> Iterator[Measurement]:
+    """One agent step of the environment, its physics alone, and a step of all environments of the run."""
+    with stepping(config) as step:
+        yield timer.measure("environment", "step", step)
+    if config.obs == "image" and config.env.startswith("dmc:"):
+        with stepping(replace(config, obs="state")) as step:
+            yield timer.measure("environment", "step without an image", step)
+    if config.num_envs > 1:
+        with stepping(config, config.num_envs) as step:
+            yield timer.measure("environment", f"step of all {config.num_envs}", step)
+
+
+@contextlib.contextmanager
+def stepping(config: EnvConfig, count: int = 1) -> Iterator[Callable[[], None]]:
+    """Make environments, and yield a function that takes one agent step in each, episode after episode."""
+    with contextlib.closing(VectorEnv(config, count)) as envs:
+        actions = np.zeros((count, envs.spec.action.size), np.float32)
+        for index in range(count):
+            envs.reset(index, seed=index)
+
+        def step() -> None:
+            for index, result in enumerate(envs.step(actions)):
+                if result.terminated or result.truncated:
+                    envs.reset(index, seed=0)
+
+        yield step
+
+
+def environment_spec(config: EnvConfig) -> EnvSpec:
+    """Return what an environment shows and takes, by making one for a moment."""
+    with contextlib.closing(VectorEnv(config)) as envs:
+        return envs.spec
+
+
+def seconds_per_step(config: EnvConfig) -> float:
+    """Return the seconds of one agent step of one environment."""
+    with stepping(config) as step:
+        return seconds_per_call(step, torch.device("cpu"), budget=1.0)
+
+
+def replay(timer: Timer, spec: EnvSpec, config: Config) -> Iterator[Measurement]:
+    """A batch drawn from episodes on disk, and a batch as a run gets it on its device."""
+    length = 1 + max(1, config.environment.time_limit // config.environment.repeat)
+    with tempfile.TemporaryDirectory(prefix="dreamer-bench-") as directory:
+        store, rng = EpisodeStore(Path(directory)), np.random.default_rng(0)
+        for seed in range(20):
+            episode = random_batch(spec, 1, length, seed)
+            store.append({key: x[0].numpy() for key, x in episode.items() if key != "is_first"})
+        sampler = make_sampler(config.replay, store)
+        out = sampler.allocate()
+        yield timer.measure("replay", "batch drawn", lambda: sampler.sample(rng, out))
+        batches = make_feed(config, spec, store, timer.device).iterate(
+            rng, 10**9
+        )  # it draws one ahead, no more
+        yield timer.measure("replay", "batch on the device", lambda: next(batches))
+        batches.close()

@@ -1,0 +1,101 @@
+"""`dreamer doctor`: is this machine fit for a run, and what would the run cost?"""
+
+import os
+import shutil
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from dreamer.agents.precision import pick_device, pick_dtype
+from dreamer.bench.collecting import environment_spec, seconds_per_step
+from dreamer.bench.forecast import forecast, time_agent
+from dreamer.bench.machine import cores, memory_bytes, peak_memory, size
+from dreamer.config import Config
+from dreamer.envs.rendering import find_backend
+from dreamer.errors import UserError
+
+
+class Check(NamedTuple):
+    """One line of the report; `advice` says what to do where `ok` is false or something could be better."""
+
+    name: str
+    detail: str
+    advice: str = ""
+    ok: bool = True
+
+
+def doctor(config: Config, logdir: Path) -> int:
+    """Print all checks; return 0 if nothing stands in the way of the run, else 1. Writes nothing."""
+    checks = run_checks(config, logdir)
+    print("\n".join(text(check) for check in checks))
+    return 0 if all(check.ok for check in checks) else 1
+
+
+def run_checks(config: Config, logdir: Path) -> list[Check]:
+    """Check the machine and predict the run of `config`, up to the first check that fails."""
+    checks: list[Check] = []
+    for name, make in (("machine", _machine), ("rendering", _rendering), ("this run", _forecast)):
+        try:
+            checks += make(config, logdir)
+        except UserError as error:
+            problem, _, advice = str(error).partition(": ")
+            return [*checks, Check(name, problem, advice[:1].upper() + advice[1:], ok=False)]
+    return checks
+
+
+def text(check: Check) -> str:
+    """Return a check as lines of at most 79 characters."""
+    lines = [*textwrap.wrap(check.detail, 64), *textwrap.wrap(check.advice, 64)]
+    return f"{'ok' if check.ok else 'NO'}  {check.name:<11}" + ("\n" + " " * 15).join(lines)
+
+
+def _machine(config: Config, _: Path) -> list[Check]:
+    torch.set_num_threads(config.training.threads or torch.get_num_threads())
+    device, load = pick_device(config.training.device), os.getloadavg()[0]
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    precision = str(pick_dtype(config.training.precision, device)).removeprefix("torch.")
+    detail = f"{name}, {precision}, {cores()} cores, {torch.get_num_threads()} threads"
+    advice = ""
+    if device.type == "cpu" and config.training.device == "auto" and config.model.cnn_depth >= 32:
+        advice = "No GPU: networks of this size learn slowly here. --preset laptop has smaller ones. "
+    if load > 0.5 * cores() + 0.5:
+        advice += f"Other programs keep {load:.1f} cores busy: without them everything below is faster."
+    return [
+        Check("machine", f"{detail}, {size(memory_bytes())} of memory, torch {torch.__version__}", advice)
+    ]
+
+
+def _rendering(config: Config, _: Path) -> list[Check]:
+    environment = config.environment
+    if environment.obs == "state":
+        return [Check("rendering", "not needed: the agent sees states")]
+    suite = environment.env.startswith("dmc:")
+    backend = f"{find_backend()}; " if suite else ""
+    milliseconds = 1e3 * seconds_per_step(environment)
+    slow = suite and environment.render == "canonical" and milliseconds > 20
+    advice = "Images without shadows take a fraction of the time: --render fast." if slow else ""
+    return [Check("rendering", f"{backend}{milliseconds:.1f} ms per agent step of {environment.env}", advice)]
+
+
+def _forecast(config: Config, logdir: Path) -> list[Check]:
+    spec, env_seconds = environment_spec(config.environment), seconds_per_step(config.environment)
+    agent = time_agent(spec, config)
+    run = forecast(config, spec, agent, env_seconds, cores())
+    speed = f"{agent.update:.3g} s per update, {1e3 * (env_seconds + agent.action):.3g} ms per agent step"
+    hours = f"{run.hours:.1f} h" if run.hours >= 1 else f"{60 * run.hours:.0f} min"
+    time = f"{hours} for {config.training.steps:,} frames and {run.updates:,} updates"
+    peak = peak_memory(pick_device(config.training.device))
+    memory = ", ".join(f"{size(count)} of {name}" for name, count in peak.items())
+    fits = peak["process memory"] < 0.9 * memory_bytes()
+    folder = next(path for path in (logdir.absolute(), *logdir.absolute().parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    disk = f"{size(run.disk)} needed for {logdir}, {size(free)} free"
+    space = "Free some space, choose another --logdir, or set --replay-size."
+    return [
+        Check("speed", speed),
+        Check("time", f"{time} ({run.learning / run.hours:.0%} of it learning)"),
+        Check("memory", memory, "" if fits else "Take a smaller --batch-size.", fits),
+        Check("disk", disk, "" if run.disk < free else space, run.disk < free),
+    ]

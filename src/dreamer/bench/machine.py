@@ -1,0 +1,61 @@
+"""The machine: what it is, and how much memory it has and was used."""
+
+import os
+import platform
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Return what a measurement depends on besides the program."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    processors = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "processor": processors[0] if processors else platform.machine(),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "load": f"{os.getloadavg()[0]:.1f}",
+        "memory": size(memory_bytes()),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """Return the memory of the machine, or of the container where that is less."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else "max"
+    return total if text == "max" else min(total, int(text))
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Let `peak_memory` count from now on; on systems other than Linux the peak of the process stays."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """Return the most bytes that the process had in memory, and that PyTorch reserved on a GPU."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = {"process memory": peak if sys.platform == "darwin" else 1024 * peak}
+    return found | ({"GPU memory": torch.cuda.max_memory_reserved(device)} if device.type == "cuda" else {})
+
+
+def size(count: float) -> str:
+    """Return a number of bytes in words: `12 MiB`, `5.2 GiB`."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -1,0 +1,32 @@
+"""Random data of the right shapes: what an agent is measured, and tested, on."""
+
+import torch
+
+from dreamer.behavior.exploration import random_action
+from dreamer.types import Batch, EnvSpec, Observation
+
+
+def random_batch(
+    spec: EnvSpec, rows: int, length: int, seed: int = 0, device: torch.device | str = "cpu"
+) -> Batch:
+    """Return random sequences `(rows, length, ...)`, each an episode from its beginning on."""
+    generator, shape = torch.Generator().manual_seed(seed), (rows, length)
+    images = {k: torch.randint(256, (*shape, *s), generator=generator).byte() for k, s in spec.images.items()}
+    vectors = {k: torch.randn((*shape, n), generator=generator) for k, n in spec.vectors.items()}
+    is_first = torch.zeros(shape, dtype=torch.bool)
+    is_first[:, 0] = True
+    batch = {
+        **images,
+        **vectors,
+        "action": random_action(spec.action, rows * length, generator).view(*shape, -1),
+        "reward": torch.randn(shape, generator=generator),
+        "discount": torch.ones(shape),
+        "is_first": is_first,
+    }
+    return {key: tensor.to(device) for key, tensor in batch.items()}
+
+
+def random_observation(spec: EnvSpec, n: int, seed: int = 0) -> Observation:
+    """Return random observations of `n` environments, `(n, ...)`."""
+    batch = random_batch(spec, n, 1, seed)
+    return {key: batch[key][:, 0].numpy() for key in spec.images | spec.vectors}

@@ -1,0 +1,55 @@
+"""A gradient step in every mode: plain, fast, and on a GPU fast as one CUDA graph.
+
+The modes take turns, so their ratio holds also on a machine whose speed varies. What `fast` sets for the
+whole process (it keeps freed memory, cuDNN tries out its kernels) affects all modes; `--no-fast` measures
+plain updates without it.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from dreamer.agents.make import make_agent
+from dreamer.bench.machine import peak_memory, reset_peak_memory
+from dreamer.bench.measurement import Measurement, Timer
+from dreamer.bench.random_data import random_batch
+from dreamer.bench.roofline import count_flops
+from dreamer.config import Config, with_options
+from dreamer.fast.cuda_graph import make_update, warm_up
+from dreamer.types import Batch, EnvSpec, Metrics
+
+GROUP = "gradient step"
+
+
+def update_modes(config: Config, device: torch.device) -> tuple[str, ...]:
+    """Return the modes to measure; the last is the one that training takes."""
+    if not config.training.fast:
+        return ("plain",)
+    return ("plain", "fast", "CUDA graph") if device.type == "cuda" else ("plain", "fast")
+
+
+def make_step(spec: EnvSpec, config: Config, mode: str, batch: Batch) -> Callable[[], Metrics]:
+    """Return the gradient step of a new agent on `batch` in one of the modes, warmed up."""
+    agent = make_agent(spec, with_options(config, {"fast": mode != "plain"}))
+    update = make_update(agent, fast=mode == "CUDA graph")
+    warm_up(update, batch)
+    return lambda: update(batch, "all")
+
+
+def gradient_steps(timer: Timer, spec: EnvSpec, config: Config) -> Iterator[Measurement]:
+    """A gradient step on random data in every mode, how much quicker than plain it is, and its memory."""
+    batch = random_batch(spec, config.replay.batch_size, config.replay.batch_length, device=timer.device)
+    *others, own = update_modes(config, timer.device)
+    reset_peak_memory(timer.device)
+    steps = {own: make_step(spec, config, own, batch)}
+    steps[own]()
+    memory = peak_memory(timer.device)
+    steps = {mode: make_step(spec, config, mode, batch) for mode in others} | steps
+    flops, times = count_flops(steps["plain"]), timer.alternate(steps)
+    for mode in steps:
+        yield timer.summary(GROUP, mode, times[mode], flops=flops)
+    for mode in [*steps][1:]:
+        ratios = [plain / quicker for plain, quicker in zip(times["plain"], times[mode], strict=True)]
+        yield timer.summary(GROUP, f"plain / {mode}", ratios, "times")
+    for name, count in memory.items():
+        yield timer.summary(GROUP, name, [count], "bytes")
