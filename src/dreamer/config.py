@@ -15,7 +15,7 @@ import tyro
 from annotated_types import Ge, Gt, Le
 
 from dreamer.affects import Affects
-from dreamer.baselines.options import D4PGConfig
+from dreamer.baselines.options import A3CConfig, D4PGConfig
 from dreamer.errors import UserError
 
 
@@ -122,9 +122,9 @@ class ModelConfig:
 class BehaviorConfig:
     """Actor and value, learned in imagination (paper, Section 3 and Appendix A)."""
 
-    agent: Annotated[Literal["dreamer", "no-value", "planet", "d4pg", "random"], Affects.EVERYTHING] = (
-        "dreamer"
-    )
+    agent: Annotated[
+        Literal["dreamer", "no-value", "planet", "d4pg", "a3c", "random"], Affects.EVERYTHING
+    ] = "dreamer"
     """Which algorithm acts and learns: Dreamer, or one that the paper compares it with."""
     horizon: Annotated[int, Ge(2), Affects.EVERYTHING] = 15
     """Imagined steps (H) of `dreamer` and `no-value`."""
@@ -216,8 +216,8 @@ class Config:
     behavior: BehaviorConfig = field(default_factory=BehaviorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
-    baseline: Annotated[D4PGConfig | None, tyro.conf.AvoidSubcommands] = None
-    """What `--agent d4pg` has besides."""
+    baseline: Annotated[D4PGConfig | A3CConfig | None, tyro.conf.AvoidSubcommands] = None
+    """What `--agent d4pg` and `--agent a3c` have besides."""
 
     @property
     def has_decoder(self) -> bool:
@@ -226,12 +226,18 @@ class Config:
 
 
 PARTS = (EnvConfig, ReplayConfig, ModelConfig, BehaviorConfig, OptimizerConfig, TrainConfig)
-BASELINES: dict[str, type[D4PGConfig]] = {"d4pg": D4PGConfig}
+BASELINES: dict[str, type[D4PGConfig | A3CConfig]] = {"d4pg": D4PGConfig, "a3c": A3CConfig}
 """Agents that have options of their own."""
+_OF_DREAMER = frozenset(f.name for f in fields(ModelConfig)) | {
+    *("horizon", "lambda_", "plan_horizon", "plan_iterations", "plan_candidates", "plan_elites"),
+    *("batch_length", "model_lr", "pretrain_model", "pretrain_value"),
+}
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {
-    "d4pg": frozenset(f.name for f in fields(ModelConfig))
-    | {"horizon", "lambda_", "plan_horizon", "plan_iterations", "plan_candidates", "plan_elites"}
-    | {"batch_length", "model_lr", "pretrain_model", "pretrain_value"}
+    "d4pg": _OF_DREAMER,
+    "a3c": _OF_DREAMER
+    | {f.name for f in fields(ReplayConfig)}
+    | {f.name for f in fields(OptimizerConfig)}
+    | {"num_envs", "expl_noise", "prefill", "train_every", "train_steps", "async_collect", "fast", "threads"},
 }
 """Options that an agent does not read: a run that sets one of them is refused."""
 

@@ -15,6 +15,7 @@ from dreamer.agents.planet import PlaNet
 from dreamer.agents.policy_state import PolicyState
 from dreamer.agents.precision import autocast, pick_device, pick_dtype, set_float32_precision
 from dreamer.agents.random import Random
+from dreamer.baselines.a3c import A3C
 from dreamer.baselines.d4pg import D4PG
 from dreamer.config import Config
 from dreamer.errors import UserError
@@ -23,7 +24,7 @@ from dreamer.types import Batch, Metrics, Observation, Phase
 from dreamer.world_model.rssm import State
 from dreamer.world_model.world_model import WorldModel
 
-Algorithm = Dreamer | NoValue | PlaNet | D4PG | Random
+Algorithm = Dreamer | NoValue | PlaNet | D4PG | A3C | Random
 
 
 class Agent:
@@ -44,8 +45,8 @@ class Agent:
 
     @property
     def trainable(self) -> bool:
-        """Whether `update` can be called."""
-        return not isinstance(self.algorithm, Random)
+        """Whether `update` can be called: A3C's workers update the weights themselves."""
+        return not isinstance(self.algorithm, Random | A3C)
 
     @property
     def has_decoder(self) -> bool:
@@ -62,7 +63,7 @@ class Agent:
 
     def update(self, batch: Batch, phase: Phase = "all") -> Metrics:
         """Take one gradient step on a batch `(B, T, ...)`; nothing here waits for the device."""
-        assert not isinstance(self.algorithm, Random)
+        assert not isinstance(self.algorithm, Random | A3C)
         rows, length = batch["reward"].shape
         noise = self.algorithm.draw_noise(rows * self.ranks, length, self.generator)
         if self.ranks > 1:
@@ -76,7 +77,7 @@ class Agent:
 
         Raises `UserError` if there is no decoder.
         """
-        if isinstance(self.algorithm, Random | D4PG) or not self.has_decoder:
+        if isinstance(self.algorithm, Random | D4PG | A3C) or not self.has_decoder:
             raise UserError("This agent has no decoder to show what it predicts: train another --agent.")
         shape = (*batch["reward"].shape, self.algorithm.world_model.rssm.stoch)
         noise = torch.randn(shape, generator=generator, device=self.device)
@@ -86,7 +87,7 @@ class Agent:
 
     def initial_state(self, n: int) -> PolicyState:
         """Return what `policy` begins the episodes of `n` environments with: zeros."""
-        if isinstance(self.algorithm, D4PG):
+        if isinstance(self.algorithm, D4PG | A3C):
             return self.algorithm.initial_state(n)
         action = torch.zeros(n, self.spec.action.size, device=self.device)
         if isinstance(self.algorithm, Random):

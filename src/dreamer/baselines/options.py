@@ -26,3 +26,19 @@ class D4PGConfig:
     """Share of that preference that the weights in the loss undo."""
     frame_stack: Annotated[int, Gt(0), Affects.EVERYTHING] = 3
     """Newest images that actor and critic see together."""
+
+
+@dataclass(frozen=True)
+class A3CConfig:
+    """A3C (Mnih et al. 2016), besides gamma; for the Control Suite (Tassa et al. 2018)."""
+
+    workers: Annotated[int, Gt(0), Affects.EVERYTHING] = 32
+    """Processes that act and learn at the same time, each with an environment; 1 is deterministic."""
+    rollout: Annotated[int, Gt(0), Affects.EVERYTHING] = 20
+    """Agent steps between two updates of a worker."""
+    lr: Annotated[float, Gt(0), Affects.LEARNING] = 5e-5
+    """Learning rate at first."""
+    anneal: Annotated[int, Gt(0), Affects.LEARNING] = 100_000_000
+    """Frames over which the learning rate falls to 0."""
+    entropy: Annotated[float, Ge(0), Affects.LEARNING] = 3e-3
+    """Weight of the entropy of actions."""
