@@ -13,7 +13,7 @@ def test_train_export_and_act(tmp_path: Path) -> None:
     run, options = tmp_path / "run", {"preset": "debug", "steps": 300, "prefill": 100}
     assert dreamer.train(run, **options)
     assert dreamer.train(str(run), **options)  # complete: nothing is left to do
-    dreamer.export(run, tmp_path / "policy.pt")
+    dreamer.export_policy(run, tmp_path / "policy.pt")
     policy = dreamer.load_policy(tmp_path / "policy.pt")
     action = policy.act({"image": np.zeros((64, 64, 3), np.uint8)})
     assert np.abs(action).max() <= 1

@@ -10,12 +10,12 @@ from annotated_types import Ge, Gt
 
 from dreamer import config as config_module
 from dreamer.api import train
-from dreamer.bench.baseline import COMPARED
+from dreamer.bench.report import COMPARED
 from dreamer.config import METADATA, RENAMED, Affects, Config, check, from_flat, to_flat, with_options
 from dreamer.errors import UserError
 from dreamer.presets import PRESETS, preset
 from dreamer.results.curves import IGNORED
-from dreamer.training.run_directory import REFUSED, WARNED
+from dreamer.storage.run_directory import REFUSED, WARNED
 
 
 def test_every_option_has_a_name_of_its_own() -> None:

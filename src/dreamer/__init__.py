@@ -4,13 +4,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dreamer.agents.policy import load_policy
-    from dreamer.api import export, train
+    from dreamer.api import export_policy, train
+    from dreamer.export.policy import load_policy
 
-__all__ = ["export", "load_policy", "train"]
+__all__ = ["export_policy", "load_policy", "train"]
 __version__ = "0.1.0"
 
-_HOME = {"train": "dreamer.api", "export": "dreamer.api", "load_policy": "dreamer.agents.policy"}
+_HOME = {
+    "train": "dreamer.api",
+    "export_policy": "dreamer.api",
+    "load_policy": "dreamer.export.policy",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,13 +1,14 @@
-"""From Python, each in one call: train, export; and `load_policy`, to act."""
+"""What the command line does, from Python: train a run, and export its policy."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from dreamer.config import RENAMED, check, to_flat, with_options
 from dreamer.envs.action_repeat import resolve
 from dreamer.errors import UserError
+from dreamer.export.export import export_run
 from dreamer.presets import preset as preset_named
-from dreamer.training.export import export_run
 from dreamer.training.trainer import Trainer
 
 
@@ -25,13 +26,10 @@ def train(logdir: str | Path, preset: str = "auto", **options: Any) -> bool:
         raise UserError(f"There is no option {name!r}: {hint}.")
     config = with_options(config, options)
     check(config)
-    trainer = Trainer(resolve(config), Path(logdir))
-    try:
+    with closing(Trainer(resolve(config), Path(logdir))) as trainer:
         return trainer.run()
-    finally:
-        trainer.close()
 
 
-def export(run: str | Path, out: str | Path) -> None:
+def export_policy(run: str | Path, out: str | Path) -> None:
     """Write the policy of a run as one file for `load_policy`, as `dreamer export` does."""
     export_run(Path(run), Path(out))

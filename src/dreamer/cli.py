@@ -1,183 +1,81 @@
-"""The command line: `dreamer train | eval | dream | plot | export | bench | doctor`.
+"""The command line: it reads options and calls what does the work.
 
-Every option of a run has a flat name (`--horizon 15`); `dreamer train --help` lists them with their defaults.
+What loads PyTorch or a simulator is imported inside the functions, so that `--help` and mistyped options are
+answered at once.
 """
 
+import functools
 import json
 import logging
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from dreamer.agents.ranks import Ranks, leave
+import dreamer
 from dreamer.config import RENAMED, Config, check, flag
-from dreamer.errors import UserError
-from dreamer.presets import preset
-from dreamer.training.output import discard
+from dreamer.errors import UserError, did_you_mean
+from dreamer.logs.stdout import discard
+from dreamer.presets import preset as preset_named
 
 Device = Literal["auto", "cpu", "cuda"]
 PresetName = Literal["auto", "paper", "laptop", "atari", "debug"]
-RunPath = Annotated[Path, tyro.conf.Positional]
 Precision = Literal["float32", "bfloat16"]
-Subject = Literal["update", "parts", "acting", "environment", "replay", "training"]
+Subject = Literal["update", "training", "parts", "acting", "environment", "replay"]
+RunPath = Annotated[Path, tyro.conf.Positional]
+Paths = Annotated[list[Path], tyro.conf.Positional]
+RunOptions = Annotated[Config, tyro.conf.arg(name="")]
 
-OVERVIEW = """\
-usage: dreamer COMMAND [OPTIONS]
+DEFAULTS = Config()
 
+DESCRIPTION = """\
 Dreamer: learning behaviors by latent imagination.
-
-  train    learn a task; the same command again goes on where it stopped
-  eval     play whole episodes with the deterministic policy
-  dream    open-loop prediction: truth, dream and error as video and picture
-  plot     learning curves over the published ones
-  export   write a trained policy as one file, for dreamer.load_policy
-  bench    how long everything takes here; compare with an earlier measurement
-  doctor   check graphics, device, precision and disk; predict hours and space
 
 examples:
   dreamer train --env dmc:walker_stand
   dreamer train --env dmc:cartpole_swingup --preset paper --seed 1 --logdir runs/swingup-1
   dreamer eval runs/swingup-1 --episodes 10 --video swingup.mp4
-  dreamer dream runs/swingup-1 --out dream.mp4
   dreamer plot runs/swingup-1 --out curve.png
-  dreamer export runs/swingup-1 --out swingup.pt
-  dreamer bench --preset paper --json bench.json
-  dreamer doctor --preset paper
 
 `dreamer COMMAND --help` lists the options of a command.
 """
 
 
-@dataclass(frozen=True)
-class Train:
+def train(preset: PresetName = "auto", logdir: Path | None = None, config: RunOptions = DEFAULTS) -> None:
     """Learn a task, from the first random episode to the last evaluation.
 
     Ctrl-C saves a checkpoint; the same command goes on from it.
 
     Examples: `dreamer train --env dmc:walker_stand`, `dreamer train --env gym:my_module:MyEnv-v0`.
+
+    Args:
+        preset: Starting point of all options; `auto` is `paper` with a GPU, else `laptop`.
+        logdir: Directory of the run; the default is made of environment, preset and seed, under `runs/`.
+        config: All options of the run.
     """
-
-    preset: PresetName = "auto"
-    """Starting point of all options; `auto` is `paper` with a GPU, else `laptop`."""
-    logdir: Path | None = None
-    """Directory of the run; the default is made of environment, preset and seed, under `runs/`."""
-    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Measure what a run with these options costs here.
-
-    That is a gradient step in total and by part, a decision of agent and environment, a batch from the
-    replay, and training end to end; with quartiles, and the floor that follows from counted operations and
-    the speed of this machine's matrix products. With a baseline it ends with status 1 if any figure has
-    become worse by more than the tolerance.
-
-    Examples: `dreamer bench --preset paper --json bench.json`, `dreamer bench --baseline bench.json`.
-    """
-
-    preset: PresetName = "auto"
-    """Starting point of all options; `auto` is `paper` with a GPU, else `laptop`."""
-    json: Path | None = None
-    """File for all figures."""
-    baseline: Path | None = None
-    """File of an earlier measurement, to compare with."""
-    tolerance: float = 1.3
-    """With a baseline: how many times worse a figure may be."""
-    repeats: int = 10
-    """Least number of measurements of each figure, after a warm-up."""
-    rounds: int = 5
-    """Rounds of collection and updates in the stretch of training."""
-    precisions: tuple[Precision, ...] = ()
-    """Precisions to measure one after the other; without any, the run's own."""
-    only: tuple[Subject, ...] = ()
-    """What to measure; without any, everything."""
-    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
-
-
-@dataclass(frozen=True)
-class Doctor:
-    """Check whether this machine is fit for a run with these options, and predict what it would cost.
-
-    That is graphics, device, precision, memory and disk, then the hours from a few measured seconds. Nothing
-    is written. It ends with status 1 if something stands in the way.
-
-    Examples: `dreamer doctor --preset paper`, `dreamer doctor --env gym:my_module:MyEnv-v0`.
-    """
-
-    preset: PresetName = "auto"
-    """Starting point of all options; `auto` is `paper` with a GPU, else `laptop`."""
-    logdir: Path | None = None
-    """Directory that the run would have: its disk is looked at."""
-    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
-
-
-Options = TypeVar("Options", Train, Bench, Doctor)
-
-
-def train(arguments: list[str]) -> int:
-    """`dreamer train`: returns 0 when the run is complete, also when it was asked to stop before."""
-    options = _run_options(arguments, "dreamer train", Train)
-    config, logdir = options.config, _logdir(options)
-    from dreamer.training.distributed import follow, joined  # networks load only when they are needed
-
-    with joined(config) as ranks:
-        if ranks.leads:
-            _train(config, logdir, ranks)
-        else:
-            follow(config, ranks)
-    return 0
-
-
-def _train(config: Config, logdir: Path, ranks: Ranks) -> None:
+    config = _checked(config)
+    from dreamer.distributed.launch import make_parallel_agent, process_group, run_other_rank
     from dreamer.training.trainer import Trainer
 
-    trainer = Trainer(config, logdir, ranks)
-    try:
-        print(f"{'Resuming' if trainer.resumed else 'Training'} {config.environment.env} in {logdir}")
-        complete = trainer.run()
-    finally:
-        trainer.close()
-    env_step = f"{trainer.counters.env_step:,} frames"
+    logdir = logdir or _default_logdir(preset, config)
+    with process_group(config) as ranks:
+        if not ranks.is_main:
+            run_other_rank(config, ranks)
+            return
+        with closing(Trainer(config, logdir, functools.partial(make_parallel_agent, ranks=ranks))) as trainer:
+            print(f"{'Resuming' if trainer.resumed else 'Training'} {config.environment.env} in {logdir}")
+            complete = trainer.run()
+    frames = f"{trainer.counters.env_step:,} frames"
     if complete:
-        print(f"Done after {env_step}. Look at it: dreamer dream {logdir}; dreamer plot {logdir}")
+        print(f"Done after {frames}. Look at it: dreamer dream {logdir}; dreamer plot {logdir}")
     else:
         saved = logdir / "checkpoint"
-        print(f"Stopped after {env_step}; saved in {saved}. The same command goes on from there.")
-
-
-def _run_options(arguments: list[str], prog: str, kind: type[Options]) -> Options:
-    """Read the options of a run; the preset, read first, sets the defaults of all others for the task."""
-    _refuse_renamed(arguments)
-    name = _value_of("--preset", arguments) or "auto"
-    start = preset(name, _value_of("--env", arguments) or "")
-    default = kind(preset=name, config=start)  # pyright: ignore[reportArgumentType]
-    options = tyro.cli(tyro.conf.OmitArgPrefixes[kind], args=arguments, default=default, prog=prog)
-    check(options.config)
-    from dreamer.envs.action_repeat import resolve  # simulators load only when they are needed
-
-    return replace(options, config=resolve(options.config))
-
-
-def _refuse_renamed(arguments: list[str]) -> None:
-    """Raise `UserError` for an option of an earlier version: its new name helps more than a list of all."""
-    for argument in arguments:
-        name = argument.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
-        if argument.startswith("--") and name in RENAMED:
-            raise UserError(f"{flag(name)} is now {flag(RENAMED[name])}: see --help.")
-
-
-def _logdir(options: Train | Doctor) -> Path:
-    config = options.config
-    env = config.environment.env.replace(":", "-").replace("/", "-")
-    name = f"{env}-{options.preset}-{config.behavior.agent}-{config.training.seed}"
-    return options.logdir or Path("runs") / name
+        print(f"Stopped after {frames}; saved in {saved}. The same command goes on from there.")
 
 
 def evaluate(
@@ -192,27 +90,30 @@ def evaluate(
     Args:
         run: A run directory.
         episodes: How many to play.
-        seed: Of the episodes' beginnings.
-        video: File for a film of the first episode (.mp4 or .gif).
-        device: auto, cpu or cuda.
+        seed: Decides how the episodes begin.
+        video: File for a video of the first episode (.mp4 or .gif).
+        device: Where the networks run.
     """
-    from dreamer.training import video as videos
+    import numpy as np
+
+    from dreamer.logs.video import check_format, enlarge, write_video
+    from dreamer.storage.load import load_run
     from dreamer.training.evaluate import evaluate as play
-    from dreamer.training.load import load_run
 
     _check_at_least(1, "--episodes", episodes)
     _check_at_least(0, "--seed", seed)
     if video is not None:
-        videos.check_film(video)
+        check_format(video)
     trained = load_run(run, device=device)
     with closing(trained.envs):
         if video is not None and not trained.envs.spec.images:
-            raise UserError("This agent sees no images, so there is nothing to film: leave --video out.")
-        result = play(trained.agent, trained.envs, episodes, seed, record=video is not None)
-    record = {"mean": result.mean, "std": result.std, "returns": result.returns, "env_step": trained.env_step}
-    print(json.dumps(record))  # before the film, which may fail where the disk is full
-    if video is not None and result.frames is not None:
-        videos.write_video(video, videos.enlarge(result.frames, 4))
+            raise UserError("This agent sees no images, so there is nothing to show: leave --video out.")
+        result = play(trained.agent, trained.envs, episodes, seed, video is not None)
+    mean, std = float(np.mean(result.returns)), float(np.std(result.returns))
+    scores = {"mean": mean, "std": std, "returns": result.returns, "env_step": trained.env_step}
+    print(json.dumps(scores))  # before the video, which may fail if the disk is full
+    if video is not None and result.images is not None:
+        write_video(video, enlarge(result.images, 4))
 
 
 def dream(
@@ -223,67 +124,99 @@ def dream(
     context: int = 5,
     seed: int = 0,
 ) -> None:
-    """Predict with the eyes shut: a few pictures are seen, the rest is dreamt from the true actions.
+    """Open-loop prediction: see `--context` images of past episodes, then predict from the recorded actions.
 
-    Writes a video (truth, dream, error), a picture of the first sequence, and the error by horizon as JSON,
+    Writes a video (truth, model, error), an image of the first sequence, and the error by horizon as JSON,
     which is also the last line printed.
 
     Examples: `dreamer dream runs/swingup-1`, `dreamer dream runs/swingup-1 --out dream.gif --context 20`.
 
     Args:
         run: A run directory.
-        out: Video to write (.mp4 or .gif); picture and JSON go beside it. The default is
-            RUN/videos/dream.mp4.
+        out: Video to write (.mp4 or .gif), with image and JSON beside it; by default RUN/videos/dream.mp4.
         sequences: Windows of past episodes to predict.
         length: Steps of each, all within one episode; at most those of the longest episode.
-        context: Steps the model sees first.
+        context: Steps that the model sees first.
         seed: Chooses the windows.
     """
-    from dreamer.replay.atomic_file import atomic_file
-    from dreamer.training import video
-    from dreamer.training.dream import dream as predict
-    from dreamer.training.load import load_run
-
     if not 0 < context < length:
         raise UserError(f"--context must lie between 0 and --length, got {context} and {length}.")
     _check_at_least(1, "--sequences", sequences)
     _check_at_least(0, "--seed", seed)
+    from dreamer.logs import video
+    from dreamer.logs.open_loop import predict
+    from dreamer.replay.store import EpisodeStore
+    from dreamer.storage.atomic_file import atomic_file
+    from dreamer.storage.load import load_run
+
     out = out or run / "videos" / "dream.mp4"
-    video.check_film(out)
+    video.check_format(out)
     trained = load_run(run)
     trained.envs.close()
-    result = predict(trained.agent, trained.episodes(), seed, sequences, length, context)
-    video.write_video(out, video.annotated(result.truth, result.model, result.context))
+    episodes = EpisodeStore(trained.directory.replay, mode="r")
+    result = predict(trained.agent, episodes, seed, sequences, length, context)
+    video.write_video(out, video.annotated(result.truth, result.model, context))
     every = max(1, result.truth.shape[1] // 10)
-    strip = video.filmstrip(result.truth[0], result.model[0], every, result.context)
-    video.write_picture(out.with_suffix(".png"), strip)
-    errors = {
-        "env_step": trained.env_step,
-        **video.error_by_horizon(result.truth, result.model, result.context),
-    }
+    image = video.filmstrip(result.truth[0], result.model[0], every, context)
+    video.write_image(out.with_suffix(".png"), image)
+    errors = {"env_step": trained.env_step, **video.error_by_horizon(result.truth, result.model, context)}
     with atomic_file(out.with_suffix(".json")) as file:
         file.write((json.dumps(errors) + "\n").encode())
     print(f"Wrote {out}, {out.with_suffix('.png')} and {out.with_suffix('.json')}")
     print(json.dumps(errors))
 
 
-def plot(runs: Annotated[list[Path], tyro.conf.Positional], out: Path = Path("curve.png")) -> None:
-    """Draw learning curves of one or more runs over the published curves of the same tasks.
+def plot(paths: Paths, out: Path = Path("curve.png")) -> None:
+    """Draw learning curves over the published curves of the same tasks.
 
-    Examples: `dreamer plot runs/swingup-1`, `dreamer plot runs/swingup-* --out swingup.pdf`.
+    Examples: `dreamer plot runs/swingup-1`, `dreamer plot docs/results/scores/*.csv --out all.pdf`.
 
     Args:
-        runs: Run directories.
-        out: Picture to write (.png, .svg or .pdf).
+        paths: Run directories or scores files.
+        out: Image to write (.png, .svg or .pdf).
     """
     from dreamer.results.plot import plot_runs
 
-    plot_runs(runs, out)
+    plot_runs(paths, out)
     print(f"Wrote {out}")
 
 
+def scores(runs: Paths, out: Path, command: str = "", commit: str = "", hardware: str = "") -> None:
+    """Add finished runs of one method to a scores file, with how they were made in a JSON file beside it.
+
+    A run of the same task and seed is replaced.
+
+    Example: `dreamer scores runs/swingup-* --out dreamer_laptop.csv --hardware "2 cores"`.
+
+    Args:
+        runs: Run directories.
+        out: Scores file (.csv), made if it is missing.
+        command: Command of every run, with TASK and SEED in place of the run's own.
+        commit: Commit of the code.
+        hardware: Machine that the runs were made on.
+    """
+    from dreamer.results.scores import append_run
+
+    for run in runs:
+        append_run(run, out, command, commit, hardware)
+        print(f"Added {run} to {out}")
+
+
+def table(files: Paths) -> None:
+    """Print scores files as a Markdown table, beside the published scores.
+
+    Example: `dreamer table docs/results/scores/dreamer_laptop.csv`.
+
+    Args:
+        files: Scores files.
+    """
+    from dreamer.results.report import results_table
+
+    print(results_table(files), end="")
+
+
 def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
-    """Write a trained policy as one file, for `dreamer.load_policy`, which needs torch and numpy alone.
+    """Write a trained policy as one file, for `dreamer.load_policy`, which needs no simulator.
 
     Example: `dreamer export runs/swingup-1 --out swingup.pt`.
 
@@ -291,92 +224,157 @@ def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
         run: A run directory.
         out: File to write.
     """
-    from dreamer.training.export import export_run
+    from dreamer.export.export import export_run
 
     export_run(run, out)
     print(f"Wrote {out}")
 
 
-def doctor(arguments: list[str]) -> int:
-    """`dreamer doctor`: returns 0 if nothing stands in the way of a run with these options, else 1."""
-    from dreamer.results.doctor import print_checks, run_checks
+def bench(
+    preset: PresetName = "auto",
+    json: Path | None = None,
+    baseline: Path | None = None,
+    tolerance: float = 1.3,
+    repeats: int = 10,
+    rounds: int = 5,
+    precisions: tuple[Precision, ...] = (),
+    only: tuple[Subject, ...] = (),
+    config: RunOptions = DEFAULTS,
+) -> int:
+    """Measure what a run with these options costs here.
 
-    options = _run_options(arguments, "dreamer doctor", Doctor)
-    checks = run_checks(options.config, _logdir(options))
-    print_checks(checks)
-    return 0 if all(check.ok for check in checks) else 1
+    That is a gradient step as a whole and by part, an agent step, an environment step, a batch from the
+    replay, and training end to end; with quartiles, and with the time that the counted operations take at the
+    speed of this machine's matrix products. With a baseline, the exit status is 1 if anything has become
+    worse by more than the tolerance.
+
+    Examples: `dreamer bench --preset paper --json bench.json`, `dreamer bench --baseline bench.json`.
+
+    Args:
+        preset: Starting point of all options; `auto` is `paper` with a GPU, else `laptop`.
+        json: File for all measurements.
+        baseline: File of an earlier measurement, to compare with.
+        tolerance: With a baseline: how many times worse a measurement may be.
+        repeats: Least number of repetitions of each measurement, after a warm-up.
+        rounds: Rounds of collection and updates in the measurement of training.
+        precisions: Precisions to measure one after the other; without any, the run's own.
+        only: What to measure; without any, everything.
+        config: All options of the run.
+    """
+    config = _checked(config)
+    from dreamer.bench.run import bench as measure
+
+    return measure(config, json, baseline, tolerance, repeats, rounds, precisions, only)
 
 
-def bench(arguments: list[str]) -> int:
-    """`dreamer bench`: returns 1 if a figure is worse than the baseline tolerates, else 0."""
-    options = _run_options(arguments, "dreamer bench", Bench)
-    _check_at_least(1, "--repeats", options.repeats)
-    _check_at_least(2, "--rounds", options.rounds)
-    if options.tolerance < 1:
-        raise UserError(f"--tolerance must be at least 1, got {options.tolerance}.")
-    from dreamer.bench import baseline as baselines
-    from dreamer.bench.bench import SUBJECTS, Extent, run_bench
-    from dreamer.bench.report import Report, print_report
+def doctor(preset: PresetName = "auto", logdir: Path | None = None, config: RunOptions = DEFAULTS) -> int:
+    """Check whether this machine is fit for a run with these options, and predict what it would cost.
 
-    baseline = Report.read(options.baseline) if options.baseline else None
-    extent = Extent(options.repeats, options.rounds, options.precisions, options.only or SUBJECTS)
-    report = run_bench(options.config, extent, options.json)
-    if options.json:
-        report.write(options.json)
-    ratios = baselines.slowdowns(report, baseline) if baseline else {}
-    print_report(report, ratios)
-    for difference in baselines.other_machine(report, baseline) if baseline else []:
-        print(f"Not the baseline's machine: {difference}.")
-    worse = baselines.regression(ratios, options.tolerance)
-    if worse:
-        print(f"dreamer: {worse}", file=sys.stderr)
-    return 1 if worse else 0
+    That is graphics, device, precision, memory and disk, then the hours from a few measured seconds. Nothing
+    is written. The exit status is 1 if something stands in the way.
+
+    Examples: `dreamer doctor --preset paper`, `dreamer doctor --env gym:my_module:MyEnv-v0`.
+
+    Args:
+        preset: Starting point of all options; `auto` is `paper` with a GPU, else `laptop`.
+        logdir: Directory that the run would have; free space is looked up there.
+        config: All options of the run.
+    """
+    config = _checked(config)
+    from dreamer.bench.doctor import doctor as check_machine
+
+    return check_machine(config, logdir or _default_logdir(preset, config))
 
 
-WITH_RUN_OPTIONS: dict[str, Callable[[list[str]], int]] = {"train": train, "bench": bench, "doctor": doctor}
-COMMANDS: dict[str, Callable[..., None]] = {"eval": evaluate, "dream": dream, "plot": plot, "export": export}
+COMMANDS: dict[str, Callable[..., int | None]] = {
+    "train": train,
+    "eval": evaluate,
+    "dream": dream,
+    "plot": plot,
+    "scores": scores,
+    "table": table,
+    "export": export,
+    "bench": bench,
+    "doctor": doctor,
+}
+OF_A_RUN = ("train", "bench", "doctor")
+"""Commands that take all options of a run, starting from a preset."""
 
 
 def main() -> None:
-    """Entry point of the console command."""
+    """Run the command that `sys.argv` names, and exit with its status."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # `gym:my_module:MyEnv-v0` finds my_module.py where the user stands; last, so that a random.py there does
-    # not stand in for the one that everything else means.
+    # `gym:my_module:MyEnv-v0` finds my_module.py in the current folder. It comes last, so that a random.py
+    # there does not hide the standard library's.
     sys.path.append(str(Path.cwd()))
     try:
-        status = _dispatch(sys.argv[1:])
+        status = run(sys.argv[1:] or ["--help"])
     except UserError as error:
         print(f"dreamer: {error}", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         status = 130
-    except BrokenPipeError:  # `dreamer ... | head` has seen enough
+    except BrokenPipeError:  # the reader of `dreamer ... | head` has seen enough
         discard(sys.stdout)
         status = 128 + signal.SIGPIPE
-    leave(status)
+    if "dreamer.distributed.ranks" in sys.modules:
+        from dreamer.distributed.ranks import exit_process
+
+        exit_process(status)
+    sys.exit(status)
 
 
-def _dispatch(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(OVERVIEW, end="")
-        return 0 if arguments else 2
-    name, rest = arguments[0], arguments[1:]
-    if name in WITH_RUN_OPTIONS:
-        return WITH_RUN_OPTIONS[name](rest)
-    if name not in COMMANDS:
-        known = ", ".join([*WITH_RUN_OPTIONS, *COMMANDS])
-        raise UserError(f"There is no command {name!r}; there are {known}.")
-    tyro.cli(COMMANDS[name], args=rest, prog=f"dreamer {name}")
-    return 0
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit status."""
+    name = arguments[0]
+    if name == "--version":
+        print(f"dreamer {dreamer.__version__}")
+        return 0
+    if not name.startswith("-") and name not in COMMANDS:
+        hint = did_you_mean(name, COMMANDS)
+        raise UserError(f"There is no command {name!r}{hint}; there are {', '.join(COMMANDS)}.")
+    app = tyro.extras.SubcommandApp()
+    for command, function in COMMANDS.items():
+        summary = (function.__doc__ or "").splitlines()[0]
+        start = _start(arguments[1:]) if command == name and name in OF_A_RUN else {}
+        # The overview has a line for each command, and the help of a command its whole text.
+        add = app.command(name=command, help=None if command == name else summary)
+        add(functools.partial(function, **start))
+    status = app.cli(
+        prog="dreamer", description=DESCRIPTION, args=arguments, config=(tyro.conf.OmitArgPrefixes,)
+    )
+    return status or 0
 
 
-def _value_of(option: str, arguments: list[str]) -> str | None:
-    for index, argument in enumerate(arguments):
-        if argument == option and index + 1 < len(arguments):
-            return arguments[index + 1]
-        if argument.startswith(option + "="):
-            return argument.split("=", 1)[1]
-    return None
+@dataclass(frozen=True)
+class _Start:
+    """What is read first, since the defaults of all other options depend on it."""
+
+    preset: str = "auto"
+    env: str = ""
+
+
+def _start(arguments: list[str]) -> dict[str, Any]:
+    """Return the preset and all its options, as defaults of a command."""
+    for argument in arguments:  # the new name of an option helps more than a list of all
+        name = argument.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
+        if argument.startswith("--") and name in RENAMED:
+            raise UserError(f"{flag(name)} is now {flag(RENAMED[name])}: see --help.")
+    start, _ = tyro.cli(_Start, args=arguments, return_unknown_args=True, add_help=False)
+    return {"preset": start.preset, "config": preset_named(start.preset, start.env)}
+
+
+def _checked(config: Config) -> Config:
+    """Return the options with numbers in place of `auto`. Raises `UserError` if they cannot work."""
+    check(config)
+    from dreamer.envs.action_repeat import resolve
+
+    return resolve(config)
+
+
+def _default_logdir(preset: str, config: Config) -> Path:
+    env = config.environment.env.replace(":", "-").replace("/", "-")
+    return Path("runs") / f"{env}-{preset}-{config.behavior.agent}-{config.training.seed}"
 
 
 def _check_at_least(least: int, option: str, value: int) -> None:

@@ -1,6 +1,6 @@
 """Starting points: whole configurations by name."""
 
-import torch
+from pathlib import Path
 
 from dreamer.config import Config, with_options
 from dreamer.errors import UserError
@@ -120,8 +120,21 @@ def preset(name: str, env: str = "") -> Config:
     Told of an Atari game `env`, both have the paper's settings for games.
     """
     if name == "auto":
-        name = "paper" if torch.cuda.is_available() else "laptop"
+        name = "paper" if has_gpu() else "laptop"
     if name not in PRESETS:
         raise UserError(f"There is no preset {name!r}: take auto, {', '.join(PRESETS)}.")
     of_games = OF_GAMES if env.startswith("atari:") else {}
     return of_games.get(name, PRESETS[name])()
+
+
+def has_gpu() -> bool:
+    """Whether PyTorch can use a GPU; without a driver, PyTorch is not loaded to find out."""
+    if not any(any(Path("/dev").glob(name)) for name in GPU_DEVICES):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+GPU_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "dxg", "kfd")
+"""Files in `/dev` of which there is one wherever a GPU has a driver: NVIDIA, Jetson, WSL, AMD."""

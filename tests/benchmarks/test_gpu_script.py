@@ -113,7 +113,9 @@ def test_everything_at_tiny_sizes_and_training_again(gpu, tmp_path):
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert (config["async_collect"], config["num_envs"], config["video_every"]) == (True, 2, 0)
     assert "Done after 400 frames" in (tmp_path / "out" / "train.log").read_text()
-    again = gpu(ROOT, **settings | {"STEPS": "train", "TRAIN": "", "LIMIT": 85})  # 25 seconds of training
+    again = gpu(
+        ROOT, **settings | {"STEPS": "train", "TRAIN": "--steps 1000000", "LIMIT": 85}
+    )  # 25 seconds of training
     log = (tmp_path / "out" / "train.log").read_text()
     assert again.returncode == 0, again.stderr + log
     assert "Stopped after" in log

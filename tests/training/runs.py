@@ -66,12 +66,12 @@ def run(settings: Config, logdir: Path, stop: Stop | None = None) -> Trainer:
 def everything(trainer: Trainer) -> dict[str, Any]:
     """All that a run is, but the time it took: its state and the content of its episodes."""
     state = trainer.state_dict()
-    del state["metrics_offset"], state["counters"]["seconds"]  # lines with times in them differ in length
+    del state["logger"]["offset"], state["counters"]["seconds"]  # lines with times in them differ in length
     return state | {"files": tree(trainer.run_directory.replay), "weights": weights(trainer)}
 
 
 def weights(trainer: Trainer) -> dict[str, Any]:
-    """Everything that learns."""
+    """Everything that learns, and the random state of updates."""
     return trainer.agent.state_dict()
 
 

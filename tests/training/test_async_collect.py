@@ -12,11 +12,11 @@ import torch
 
 from dreamer.envs import VectorEnv, WorkerError, worker
 from dreamer.errors import UserError
+from dreamer.export.export import export_run
+from dreamer.storage.checkpoint import load
 from dreamer.training import async_collect, trainer
 from dreamer.training.async_collect import AsyncCollector
-from dreamer.training.checkpoint import load
 from dreamer.training.collect import Collector
-from dreamer.training.export import export_run
 from dreamer.training.trainer import Trainer
 from training.runs import Stop, call_after, config, everything, metrics, run, same, weights
 
@@ -73,7 +73,7 @@ def test_the_ratio_of_updates_to_frames_is_exact(async_collect: bool, num_envs: 
     )
     finish(running)
     start = 200 if num_envs == 1 else 204
-    assert running.learning_start == start
+    assert running.rounds.start == start
     for env_step, grad_step in [*rounds, (running.counters.env_step, running.counters.grad_step)]:
         assert grad_step == (4 * (1 + (env_step - start) // 100) if env_step >= start else 0)
     assert running.counters.env_step == (600 if num_envs == 1 else 606 - 6)
@@ -88,11 +88,11 @@ def test_it_acts_with_the_weights_from_before_the_updates(tmp_path: Path) -> Non
     round_starts, acting = {}, {}
 
     def snapshot(agent: Any) -> list[torch.Tensor]:
-        return [x.clone() for part in ("world_model", "behavior") for x in agent.state_dict()[part].values()]
+        return [x.clone() for x in agent.algorithm.state_dict().values()]
 
     before_each(
         running,
-        "_learn",
+        "_batches_due",
         lambda _: round_starts.setdefault(running.counters.env_step, snapshot(running.agent)),
     )
     before_each(actor, "policy", lambda n: acting.setdefault(200 + 2 * (n - 1), snapshot(actor)))
@@ -263,7 +263,7 @@ def test_stopping_in_the_middle_of_a_round_keeps_what_is_ahead(
     assert sum(len(finished) for _, finished in saved["collector"]["ahead"]) == episodes
     kept = saved["collector"]["weights"]
     assert (kept is None) == (ahead == 100)
-    assert kept is None or not same(kept["behavior"], saved["agent"]["behavior"])
+    assert kept is None or not same(kept["networks"], saved["agent"]["networks"])
     resumed = run(config(**ASYNC), tmp_path / "run")
     assert same(everything(resumed), whole[0])
     assert metrics(tmp_path / "run") == whole[1]
@@ -406,7 +406,7 @@ def test_closing_does_not_wait_for_an_environment_that_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(SAMPLES))
-    monkeypatch.setattr(async_collect, "PATIENCE", 0.1)
+    monkeypatch.setattr(async_collect, "CLOSE_TIMEOUT", 0.1)
     monkeypatch.setattr(worker, "_GOODBYE_SECONDS", 0.1)
     hangs = config(
         env="gym:sample_environments:Hangs-v0", obs="state", action_repeat=1, time_limit=1, **ASYNC

@@ -9,12 +9,11 @@ import torch
 
 from dreamer.agents.make import make_agent
 from dreamer.config import EnvConfig
-from dreamer.envs.spec import ActionSpec
 from dreamer.envs.vector import VectorEnv
 from dreamer.replay.feed import Prefetcher
 from dreamer.replay.sampler import SequenceSampler
 from dreamer.replay.store import EpisodeStore
-from dreamer.training.collect import Collector, random_actions
+from dreamer.training.collect import Collector
 from dreamer.training.episode_builder import EpisodeBuilder
 from training.runs import config, same
 
@@ -109,10 +108,10 @@ def test_two_environments_do_not_mix(tmp_path: Path) -> None:
     collector = Collector(envs, make_agent(envs.spec, settings), 2, seed=0)
     for _ in range(3):
         collector.step(random=False)
-    memories = collector.policy_state.action.numpy()
+    actions = collector.policy_state.action.numpy()
     for index, builder in enumerate(collector.builders):
-        assert np.array_equal(builder.actions[-1], memories[index])
-    assert not np.array_equal(*memories)
+        assert np.array_equal(builder.episode()["action"][-1], actions[index])
+    assert not np.array_equal(*actions)
     envs.close()
 
 
@@ -151,18 +150,6 @@ def test_a_simulator_that_does_not_repeat_itself_begins_anew(caplog: pytest.LogC
     assert "does not repeat its episode" in caplog.text
     assert len(other.builders[0]) == 0
     assert other.episode_numbers[0] == one.episode_numbers[0] + 1
-
-
-def test_random_actions_fill_their_space() -> None:
-    rng = np.random.default_rng(0)
-    continuous = random_actions(ActionSpec(2), 1000, rng)
-    assert continuous.dtype == np.float32
-    assert continuous.min() < -0.99
-    assert continuous.max() > 0.99
-    hot = random_actions(ActionSpec(5, (2, 3)), 1000, rng)
-    assert (hot[:, :2].sum(1) == 1).all()
-    assert (hot[:, 2:].sum(1) == 1).all()
-    assert (hot.mean(0) > 0.25).all()
 
 
 def test_acting_leaves_the_global_generators_alone() -> None:

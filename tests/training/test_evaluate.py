@@ -11,16 +11,16 @@ from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
 from dreamer.envs.vector import VectorEnv
 from dreamer.training.evaluate import Evaluation, StoppedError, evaluate
-from training.runs import config
+from training.runs import config, same
 
 
 def _play(
-    seed: int, env: str = "toy:dot", episodes: int = 3, record: bool = False
+    seed: int, env: str = "toy:dot", episodes: int = 3, video: bool = False
 ) -> tuple[Evaluation, Agent]:
     settings = config(env=env, time_limit=20)
     envs = VectorEnv(settings.environment, 1)
     agent = make_agent(envs.spec, settings)
-    return evaluate(agent, envs, episodes, seed, record), agent
+    return evaluate(agent, envs, episodes, seed, video), agent
 
 
 def test_it_is_a_function_of_the_seed() -> None:
@@ -38,7 +38,6 @@ def test_returns_are_undiscounted_sums_over_whole_episodes() -> None:
     result, _ = _play(0, env="toy:counting")
     assert result.returns == [20 * 21 / 2] * 3
     assert result.lengths == [10] * 3
-    assert (result.mean, result.std) == (210, 0)
 
 
 def test_it_ends_where_the_environment_terminates() -> None:
@@ -48,10 +47,10 @@ def test_it_ends_where_the_environment_terminates() -> None:
 
 
 def test_the_first_episode_is_filmed() -> None:
-    result, _ = _play(0, env="toy:counting", record=True)
-    assert result.frames is not None
-    assert result.frames.dtype == np.uint8
-    assert result.frames[:, 0, 0, 0].tolist() == list(range(0, 20, 2))
+    result, _ = _play(0, env="toy:counting", video=True)
+    assert result.images is not None
+    assert result.images.dtype == np.uint8
+    assert result.images[:, 0, 0, 0].tolist() == list(range(0, 20, 2))
 
 
 @pytest.mark.parametrize("name", ["ReusedScreen", "ReusedPicture"])
@@ -59,18 +58,18 @@ def test_a_film_keeps_what_the_environment_overwrites(name: str, monkeypatch: py
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "envs"))
     settings = config(env=f"gym:sample_environments:{name}-v0", action_repeat=1, image_size=64)
     envs = VectorEnv(settings.environment, 1)
-    result = evaluate(make_agent(envs.spec, settings), envs, episodes=1, seed=0, record=True)
-    assert result.frames is not None
-    assert result.frames[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
+    result = evaluate(make_agent(envs.spec, settings), envs, episodes=1, seed=0, video=True)
+    assert result.images is not None
+    assert result.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_grey_pictures_are_filmed_in_three_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "envs"))
     settings = config(env="gym:sample_environments:ReusedGrey-v0", action_repeat=1, image_size=64)
     envs = VectorEnv(settings.environment, 1)
-    result = evaluate(make_agent(envs.spec, settings), envs, episodes=1, seed=0, record=True)
-    assert result.frames is not None
-    assert result.frames.shape == (5, 64, 64, 3)
+    result = evaluate(make_agent(envs.spec, settings), envs, episodes=1, seed=0, video=True)
+    assert result.images is not None
+    assert result.images.shape == (5, 64, 64, 3)
 
 
 def test_it_stops_between_two_decisions() -> None:
@@ -87,6 +86,4 @@ def test_it_changes_neither_agent_nor_global_generators() -> None:
     fresh = make_agent(VectorEnv(config().environment).spec, config(time_limit=20))
     _, agent = _play(0)
     assert torch.equal(torch.random.get_rng_state(), before)
-    for key, tensor in fresh.state_dict()["world_model"].items():
-        assert torch.equal(tensor, agent.state_dict()["world_model"][key])
-    assert torch.equal(fresh.state_dict()["generator"], agent.state_dict()["generator"])
+    assert same(fresh.state_dict(), agent.state_dict())

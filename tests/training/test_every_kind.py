@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from dreamer.agents.policy import load_policy
 from dreamer.errors import UserError
-from dreamer.training.dream import dream
+from dreamer.export.export import export_run
+from dreamer.export.policy import load_policy
+from dreamer.logs.open_loop import predict
+from dreamer.storage.load import load_run
 from dreamer.training.evaluate import evaluate
-from dreamer.training.export import export_run
-from dreamer.training.load import load_run
 from dreamer.training.trainer import Trainer
 from training.runs import config, everything, metrics, run, same
 
@@ -37,7 +37,7 @@ def test_the_random_agent_collects_and_evaluates_alone(tmp_path: Path) -> None:
     trainer = finished(tmp_path, agent="random", video_every=100, eval_every=150)
     assert trainer.counters.grad_step == 0
     with pytest.raises(UserError, match="no decoder"):
-        dream(trainer.agent, trainer.store, seed=0)
+        predict(trainer.agent, trainer.store, seed=0)
 
 
 @pytest.mark.parametrize("objective", ["contrastive-tf1", "reward-only"])
@@ -46,7 +46,7 @@ def test_objectives_show_what_they_know(objective, tmp_path: Path) -> None:
     recorded = {key for line in metrics(tmp_path) for key in line}
     assert ("model/contrast_loss" in recorded) == (objective == "contrastive-tf1")
     assert {"model/image_loss", "decoder/grad_norm"} <= recorded
-    assert dream(trainer.agent, trainer.store, seed=0).model.shape[2:] == (32, 32, 3)
+    assert predict(trainer.agent, trainer.store, seed=0).model.shape[2:] == (32, 32, 3)
 
 
 @pytest.mark.parametrize("options", [{"agent": "planet", **PLAN}, {"objective": "contrastive"}], ids=str)
@@ -61,7 +61,7 @@ def test_stopping_changes_nothing(options, tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [22, 32, 84, 96, 128])
 def test_image_sizes(size, tmp_path: Path) -> None:
     trainer = finished(tmp_path, image_size=size, steps=250, batch_length=4)
-    assert dream(trainer.agent, trainer.store, seed=0).model.shape[2:] == (size, size, 3)
+    assert predict(trainer.agent, trainer.store, seed=0).model.shape[2:] == (size, size, 3)
 
 
 def test_images_that_cannot_be_encoded_are_refused(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_observations_may_have_any_name_that_is_free(tmp_path: Path) -> None:
     trainer = finished(tmp_path / "run", env="gym:sample_environments:OddNames-v0", **ENDING)
     recorded = {key for line in metrics(tmp_path / "run") for key in line}
     assert {"model/values_loss", "model/robot.arm_loss"} <= recorded
-    assert dream(trainer.agent, trainer.store, seed=0).model.shape[2:] == (32, 32, 3)
+    assert predict(trainer.agent, trainer.store, seed=0).model.shape[2:] == (32, 32, 3)
     export_run(tmp_path / "run", tmp_path / "policy.pt")
     observation = {key: x[0] for key, x in trainer.store.episode(trainer.store.ids[0]).items()}
     assert load_policy(tmp_path / "policy.pt").act(observation).shape == (2,)
@@ -122,7 +122,7 @@ def test_a_pendulum_that_falls_is_learned_from_pictures(tmp_path: Path) -> None:
     assert {"model/image_loss", "model/pcont_loss"} <= {k for m in metrics(tmp_path / "run") for k in m}
     assert trainer.store.episode(trainer.store.ids[0])["discount"][-1] == 0
     loaded = load_run(tmp_path / "run")
-    assert len(evaluate(loaded.agent, loaded.envs, 2, 0, record=True).returns) == 2
+    assert len(evaluate(loaded.agent, loaded.envs, 2, 0, video=True).returns) == 2
     loaded.envs.close()
 
 

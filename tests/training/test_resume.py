@@ -107,7 +107,7 @@ def test_the_seed_decides(tmp_path: Path, whole) -> None:
     assert same(everything(again), whole[0])
     assert metrics(tmp_path / "again") == whole[1]
     other = run(config(seed=1, steps=220), tmp_path / "other")
-    assert not same(weights(other)["world_model"], whole[0]["weights"]["world_model"])
+    assert not same(weights(other)["networks"], whole[0]["weights"]["networks"])
     assert metrics(tmp_path / "other")[0]["train/return"] != whole[1][0]["train/return"]
 
 

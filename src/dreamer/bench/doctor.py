@@ -56,7 +56,7 @@ def _machine(config: Config, _: Path) -> list[Check]:
     device, load = pick_device(config.training.device), os.getloadavg()[0]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     precision = str(pick_dtype(config.training.precision, device)).removeprefix("torch.")
-    detail = f"{name}, {precision}, {cores()} cores, {torch.get_num_threads()} threads"
+    detail = f"{name}, {precision}, {torch.get_num_threads()} of {cores()} cores"
     advice = ""
     if device.type == "cpu" and config.training.device == "auto" and config.model.cnn_depth >= 32:
         advice = "No GPU: networks of this size learn slowly here. --preset laptop has smaller ones. "

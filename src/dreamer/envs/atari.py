@@ -10,8 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from dreamer.config import EnvConfig
-from dreamer.envs.names import nearest
-from dreamer.errors import UserError
+from dreamer.errors import UserError, did_you_mean
 
 NOOP = 0
 
@@ -71,7 +70,7 @@ def load_atari(name: str, config: EnvConfig) -> AtariEnv:
     _ale()
     games = known_games()
     if name not in games:
-        raise UserError(f"There is no Atari game {name!r}{nearest(name, games, 'atari:')}.")
+        raise UserError(f"There is no Atari game {name!r}{did_you_mean(name, games, 'atari:')}.")
     return AtariEnv(name, config)
 
 

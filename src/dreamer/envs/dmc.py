@@ -8,9 +8,8 @@ import numpy as np
 from gymnasium import spaces
 
 from dreamer.config import EnvConfig
-from dreamer.envs.names import nearest
 from dreamer.envs.rendering import Camera, simplify
-from dreamer.errors import UserError
+from dreamer.errors import UserError, did_you_mean
 
 ALIASES = {"cup_catch": "ball_in_cup_catch"}
 """Names the literature uses besides the suite's own."""
@@ -79,7 +78,7 @@ def load_dmc(name: str, config: EnvConfig) -> ControlSuiteEnv:
     tasks = {f"{domain}_{task}": (domain, task) for domain, task in import_suite().ALL_TASKS}
     domain_and_task = tasks.get(ALIASES.get(name, name))
     if domain_and_task is None:
-        hint = nearest(name, [*tasks, *ALIASES], "dmc:")
+        hint = did_you_mean(name, [*tasks, *ALIASES], "dmc:")
         raise UserError(f"There is no Control Suite task {name!r}{hint}.")
     return ControlSuiteEnv(*domain_and_task, config)
 

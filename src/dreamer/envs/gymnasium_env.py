@@ -6,10 +6,9 @@ from typing import Any
 import gymnasium as gym
 
 from dreamer.config import EnvConfig
-from dreamer.envs.names import nearest
 from dreamer.envs.observations import shows_image
 from dreamer.envs.rendering import find_backend, simplify
-from dreamer.errors import UserError
+from dreamer.errors import UserError, did_you_mean
 
 
 def load_gym(name: str, config: EnvConfig) -> gym.Env:
@@ -35,7 +34,7 @@ def _make(name: str, **settings: Any) -> gym.Env:
         # Checked by us at every step, not by Gymnasium at the first.
         return gym.make(name, disable_env_checker=True, **settings)
     except (gym.error.UnregisteredEnv, gym.error.DeprecatedEnv) as error:
-        hint = nearest(name, gym.registry, "gym:")
+        hint = did_you_mean(name, gym.registry, "gym:")
         raise UserError(f"There is no Gymnasium environment {name!r}{hint or f': {error}'}.") from error
     except (gym.error.Error, ImportError) as error:
         raise UserError(f"The Gymnasium environment {name!r} cannot be made: {error}") from error

@@ -11,11 +11,10 @@ from dreamer.envs.actions import unify_actions
 from dreamer.envs.atari import known_games, load_atari
 from dreamer.envs.dmc import ALIASES, import_suite, load_dmc
 from dreamer.envs.gymnasium_env import load_gym
-from dreamer.envs.names import nearest
 from dreamer.envs.observations import unify_observations
 from dreamer.envs.toy import TOYS, load_toy
 from dreamer.envs.wrappers import CheckedEnv, FrameRepeat
-from dreamer.errors import UserError
+from dreamer.errors import UserError, did_you_mean
 from dreamer.types import SMALLEST_IMAGE
 
 LOADERS = {"dmc": load_dmc, "gym": load_gym, "atari": load_atari, "toy": load_toy}
@@ -69,7 +68,7 @@ def _load(config: EnvConfig) -> gym.Env:
     kind, colon, name = config.env.partition(":")
     if not colon or kind not in LOADERS:
         kinds = ", ".join(f"{kind}:NAME" for kind in LOADERS)
-        hint = nearest(config.env, known_names())
+        hint = did_you_mean(config.env, known_names())
         raise UserError(f"The environment {config.env!r} is none of {kinds}{hint}.")
     return LOADERS[kind](name, config)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
-from dreamer.replay.atomic_file import atomic_file
+from dreamer.storage.atomic_file import atomic_file
 
 Episode = dict[str, np.ndarray]
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from dreamer.errors import UserError
-from dreamer.replay.atomic_file import remove_leftovers
+from dreamer.storage.atomic_file import remove_leftovers
 from dreamer.replay.episode_file import (
     DamagedEpisodeError,
     Episode,

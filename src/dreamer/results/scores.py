@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from dreamer.errors import UserError, writing
-from dreamer.replay.atomic_file import atomic_file
+from dreamer.storage.atomic_file import atomic_file
 from dreamer.results.curves import Run, read_config, read_run
 
 COLUMNS = ("task", "seed", "env_step", "return")

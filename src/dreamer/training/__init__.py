@@ -1,1 +1,1 @@
-"""The outer loop: collecting, training, evaluating, keeping."""
+"""What loops: the training loop, collecting, evaluating."""

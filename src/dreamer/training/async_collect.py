@@ -1,16 +1,16 @@
-"""Collection beside learning (`--async-collect`): acting one round ahead of the counters, in a thread.
+"""Asynchronous collection (`--async-collect`): a thread acts one round ahead while the learner updates.
 
 While the learner takes the updates that are due, the frames up to the next round of updates are collected
-with a copy of the weights from before those updates. In `sync` the same frames are collected after the
-updates, with the weights that they have made; nothing else differs, and both take as many updates per frame.
+with a copy of the weights from before those updates. Synchronously, the same frames are collected after the
+updates, with the weights that they have made. Nothing else differs, and both take as many updates per frame.
 
     frames since learning began   1000 to 2000              2000 to 3000
-    updates beside them           the second round          the third
+    updates at the same time      the second round          the third
     weights that act              from after the first      from after the second
 
-Neither side sees what the other does before the round is over: weights are copied when it begins, and what
-was collected is handed out, decision by decision, when its updates have been taken. So the result depends on
-no timing. The first round of updates is taken alone: what has learned nothing does not act.
+Results do not depend on the timing of threads: weights are copied when a round begins, and what was collected
+is handed out, agent step by agent step, when the updates have been taken. Nothing is collected during the
+first round of updates, since the policy has not learned anything yet.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ from dreamer.envs.vector import VectorEnv
 from dreamer.training.collect import Collector
 from dreamer.training.episode_builder import EpisodeBuilder
 
-PATIENCE = 5.0
-"""Seconds that `close` waits for the decision in progress."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds that `close` waits for the agent step in progress."""
 
 
-class Decision(NamedTuple):
-    """One decision in every environment: simulator frames taken, and episodes that ended with it."""
+class Step(NamedTuple):
+    """One agent step in every environment: simulator frames taken, and episodes that ended with it."""
 
     frames: int
     finished: list[EpisodeBuilder]
 
 
 def make_collector(envs: VectorEnv, agent: Agent, config: Config) -> "Collector | AsyncCollector":
-    """The collector that `config` names; an asynchronous one acts with an agent of its own."""
+    """Return the collector that `config` names; an asynchronous one acts with an agent of its own."""
     n, schedule = config.environment.num_envs, config.training
     if not schedule.async_collect:
         return Collector(envs, agent, n, schedule.seed)
@@ -49,35 +49,35 @@ def make_collector(envs: VectorEnv, agent: Agent, config: Config) -> "Collector 
 
 
 class AsyncCollector:
-    """Runs `collector`, whose agent is a copy of the learning `agent`, ahead in rounds up to `limit` frames.
+    """Run `collector`, whose agent copies the learning `agent`, ahead in rounds, up to `limit` frames.
 
-    Every method is for the learner's thread. `begin_round`, `step`, `check` and `state_dict` raise what has
-    ended the collecting thread.
+    All methods are to be called by the learner's thread. `begin_round`, `step`, `check` and `state_dict` raise
+    whatever exception has ended the collecting thread.
     """
 
     def __init__(self, collector: Collector, agent: Agent, limit: int):
         self.collector, self.agent, self.limit = collector, agent, limit
         self.env_step = 0  # frames taken, those not yet handed out included
         self.round_end = 0  # the env_step up to which the copied weights act
-        self._ahead: deque[Decision] = deque()
-        self._news = threading.Condition()  # guards env_step and _ahead
+        self._ahead: deque[Step] = deque()
+        self._changed = threading.Condition()  # guards env_step and _ahead
         self._halting = threading.Event()
         self._running: Future[None] | None = None
         # PyTorch has one cache of autocast's weights for all threads, emptied when the outermost autocast of
         # ANY thread ends: one level deeper, the planner's autocast here leaves the learner's cache alone.
         deeper = torch.autocast_increment_nesting
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="collector", initializer=deeper)
-        # A decision is little work and an update much: kernels of the first go before those of the second.
+        # An agent step is short and an update long: kernels of the first go before those of the second.
         on_gpu = agent.device.type == "cuda"
         self._stream = torch.cuda.Stream(agent.device, priority=-1) if on_gpu else None
 
     def begin_round(self, end: int) -> None:
-        """Collect until `env_step` is `end`, with the weights of this moment.
+        """Collect until `env_step` is `end`, with the present weights of the learning agent.
 
         A round whose frames are not all handed out goes on as it began, also after a resume.
         """
         self.check()
-        with self._news:
+        with self._changed:
             over = self.env_step >= self.round_end and not self._ahead
         if over:
             self._halt()
@@ -85,28 +85,28 @@ class AsyncCollector:
             self.round_end = end
         self._go_on()
 
-    def step(self, random: bool) -> Decision:
-        """Hand out the next decision of the round, waiting for it; at random it is taken here and now."""
+    def step(self, random: bool) -> Step:
+        """Return the next agent step of the round, and wait for it; a random one is taken right here."""
         if random:
-            decision = Decision(*self.collector.step(random=True))
-            self.env_step += decision.frames
-            return decision
-        with self._news:
-            self._news.wait_for(lambda: self._ahead or self._idle)
+            step = Step(*self.collector.step(random=True))
+            self.env_step += step.frames
+            return step
+        with self._changed:
+            self._changed.wait_for(lambda: self._ahead or self._idle)
         self.check()
-        with self._news:
+        with self._changed:
             return self._ahead.popleft()
 
     def check(self) -> None:
-        """Raise what has ended the thread, if it failed."""
+        """Raise the exception that has ended the thread, if it failed."""
         if self._running is not None and self._running.done():
             self._running.result()
 
     def close(self) -> None:
-        """Stop the thread; closing the environments frees it from one that hangs."""
+        """Stop the thread; if its environment hangs, closing the environments ends it."""
         self._halting.set()
         if self._running is not None:
-            wait([self._running], PATIENCE)
+            wait([self._running], CLOSE_TIMEOUT)
         self._thread.shutdown(wait=False)
 
     # -- the thread --------------------------------------------------------------------------------------
@@ -118,20 +118,20 @@ class AsyncCollector:
         if self._stream is not None:  # The weights were copied on the learner's stream.
             self._stream.wait_stream(torch.cuda.current_stream(self.agent.device))
         self._running = self._thread.submit(self._collect)
-        self._running.add_done_callback(self._tell)  # Whoever waits for a decision must hear of a failure.
+        self._running.add_done_callback(self._notify)  # `step` must not wait for a thread that has failed.
 
     def _collect(self) -> None:
         stream = contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
         with stream:
             while self.env_step < self._until and not self._halting.is_set():
-                decision = Decision(*self.collector.step(random=False))
-                with self._news:
-                    self._ahead.append(decision)
-                    self.env_step += decision.frames
-                    self._news.notify_all()
+                step = Step(*self.collector.step(random=False))
+                with self._changed:
+                    self._ahead.append(step)
+                    self.env_step += step.frames
+                    self._changed.notify_all()
 
     def _halt(self) -> None:
-        """Wait for the decision in progress, and take no further until `_go_on`."""
+        """Wait for the agent step in progress, and take no further one until `_go_on`."""
         self._halting.set()
         if self._running is not None:
             wait([self._running])
@@ -147,14 +147,14 @@ class AsyncCollector:
     def _idle(self) -> bool:
         return self._running is None or self._running.done()
 
-    def _tell(self, _: "Future[None]") -> None:
-        with self._news:
-            self._news.notify_all()
+    def _notify(self, _: "Future[None]") -> None:
+        with self._changed:
+            self._changed.notify_all()
 
-    # -- keeping -----------------------------------------------------------------------------------------
+    # -- saving ------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """What `Collector` keeps, the decisions ahead, and the acting weights if their round is not over."""
+        """Return the collector's state, the steps ahead, and the acting weights unless their round is over."""
         self._halt()
         self.check()
         complete = self.env_step >= self.round_end
@@ -171,7 +171,7 @@ class AsyncCollector:
         self.collector.load_state_dict(state["collector"])
         self.env_step, self.round_end = state["env_step"], state["round_end"]
         self._ahead = deque(
-            Decision(frames, [EpisodeBuilder.of(each) for each in finished])
+            Step(frames, [EpisodeBuilder.from_state_dict(each) for each in finished])
             for frames, finished in state["ahead"]
         )
         if state["weights"] is not None:

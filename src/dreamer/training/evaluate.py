@@ -1,6 +1,6 @@
-"""Evaluation: whole episodes of the deterministic policy in environments of their own (paper, Section 6).
+"""Evaluation: whole episodes of the deterministic policy (paper, Section 6).
 
-It has its own environment, filter state and random generators: training goes on as if it had not been.
+It has an environment, a filter state and random generators of its own, so it leaves no trace in training.
 """
 
 from collections.abc import Callable
@@ -11,28 +11,21 @@ import torch
 
 from dreamer.agents.agent import Agent
 from dreamer.envs.vector import VectorEnv
-from dreamer.training.video import three_channels
+from dreamer.logs.video import three_channels
 
 
 class StoppedError(Exception):
-    """It was asked to stop before the last episode had ended."""
+    """The evaluation was asked to stop before its last episode had ended."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Returns of the episodes, and the first episode's pictures `(T, H, W, 3)` uint8 if asked for."""
+    """Undiscounted returns of the episodes, and their lengths in agent steps."""
 
     returns: list[float]
     lengths: list[int]
-    frames: np.ndarray | None = None
-
-    @property
-    def mean(self) -> float:
-        return float(np.mean(self.returns))
-
-    @property
-    def std(self) -> float:
-        return float(np.std(self.returns))
+    images: np.ndarray | None = None
+    """What was seen in the first episode, `(T, H, W, 3)` uint8, if asked for and if the agent sees images."""
 
 
 def evaluate(
@@ -40,22 +33,22 @@ def evaluate(
     envs: VectorEnv,
     episodes: int,
     seed: int,
-    record: bool = False,
+    video: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
-    """Play whole episodes in the first environment of `envs`: a function of `seed` and the weights.
+    """Play whole episodes in the first environment of `envs`, as a function of `seed` and the weights.
 
-    Raises `StoppedError` as soon as `stop()`, asked before every decision, is true.
+    `stop` is asked before every agent step; `StoppedError` is raised as soon as it returns True.
     """
     generator = torch.Generator(agent.device).manual_seed(seed)
     seeds = np.random.SeedSequence(seed).generate_state(episodes)
-    returns, lengths, pictures = [], [], []
+    returns, lengths, images = [], [], []
     for number, episode_seed in enumerate(seeds.tolist()):
-        keep = pictures if record and number == 0 else None
+        keep = images if video and number == 0 else None
         total, length = _play(agent, envs, episode_seed, generator, keep, stop)
         returns.append(total)
         lengths.append(length)
-    return Evaluation(returns, lengths, three_channels(np.stack(pictures)) if pictures else None)
+    return Evaluation(returns, lengths, three_channels(np.stack(images)) if images else None)
 
 
 def _play(
@@ -63,18 +56,18 @@ def _play(
     envs: VectorEnv,
     seed: int,
     generator: torch.Generator,
-    pictures: list[np.ndarray] | None,
+    images: list[np.ndarray] | None,
     stop: Callable[[], bool],
 ) -> tuple[float, int]:
-    """One episode; returns its return and its decisions, and appends what was seen to `pictures`."""
+    """Play one episode, append what was seen to `images`, and return its return and its length."""
     state, obs = agent.initial_state(1), envs.reset(0, seed)
     total, length, done = 0.0, 0, False
     image = next(iter(envs.spec.images), None)
     while not done:
         if stop():
             raise StoppedError
-        if pictures is not None and image is not None:
-            pictures.append(obs[image])
+        if images is not None and image is not None:
+            images.append(obs[image])
         action, state = agent.policy({key: x[None] for key, x in obs.items()}, state, False, generator)
         result = envs.step_one(0, action[0])
         obs, done = result.observation, result.terminated or result.truncated

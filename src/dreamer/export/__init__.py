@@ -1,0 +1,1 @@
+"""A trained policy as one file, and reading it back."""

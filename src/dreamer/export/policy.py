@@ -1,0 +1,133 @@
+"""A trained policy by itself: what `dreamer export` writes and `dreamer.load_policy` reads.
+
+It needs no simulator. The file holds what acting needs: the networks but for the decoder, and all options.
+"""
+
+import dataclasses
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dreamer.agents.agent import Agent
+from dreamer.agents.make import make_agent
+from dreamer.agents.policy_state import PolicyState
+from dreamer.agents.random import Random
+from dreamer.config import Config, from_flat, to_flat, with_options
+from dreamer.errors import UserError
+from dreamer.types import ActionSpec, EnvSpec, Observation
+
+FORMAT = "dreamer-policy-2"
+"""Stands in every file, and changes with what is in it."""
+
+ACTS_ALIKE: dict[str, Any] = {"objective": "reward-only", "video_every": 0, "fast": False}
+"""Options that make the same policy with fewer networks: without decoder and contrastive heads."""
+
+
+class Policy:
+    """Acts as the trained agent does in evaluation, for one environment or several at once.
+
+    Example:
+        >>> policy = dreamer.load_policy("walker.pt")  # doctest: +SKIP
+        >>> policy.reset()  # doctest: +SKIP
+        >>> action = policy.act({"image": image})  # doctest: +SKIP
+    """
+
+    def __init__(self, spec: EnvSpec, config: Config, seed: int = 0, device: str = "cpu"):
+        self.spec = spec
+        self.config = with_options(config, {**ACTS_ALIKE, "device": device})
+        self.agent = make_agent(spec, self.config)
+        self.agent.algorithm.requires_grad_(False)
+        self._generator = torch.Generator(self.agent.device).manual_seed(seed)
+        self._state: PolicyState | None = None
+
+    def reset(self, index: int | None = None) -> None:
+        """Begin new episodes in all environments, or only in environment `index`."""
+        self._state = None if index is None or self._state is None else self._state.reset(index)
+
+    def act(self, observation: Mapping[str, np.ndarray] | np.ndarray) -> np.ndarray:
+        """Return the action `(A,)` for one observation, or `(N, A)` for N of them stacked along a new first axis.
+
+        `observation` has uint8 images `(H, W, C)` and float vectors `(n,)` by name; where there is only one, it
+        may be the array itself. Actions are in [-1, 1], or one-hot.
+
+        Raises `UserError` if a part of the observation is missing or has another shape, or if there are more
+        or fewer observations than before.
+        """
+        obs, n, single = self._batched(observation)
+        state = self.agent.initial_state(n) if self._state is None else self._state
+        if len(state.action) != n:
+            raise UserError(f"{n} observations after {len(state.action)}: call reset() before a new batch.")
+        action, self._state = self.agent.policy(obs, state, False, self._generator)
+        return action[0] if single else action
+
+    def _batched(self, observation: Mapping[str, np.ndarray] | np.ndarray) -> tuple[Observation, int, bool]:
+        """Return the observation with a first axis, its size, and whether it was a single one."""
+        shapes = {**self.spec.images, **{key: (size,) for key, size in self.spec.vectors.items()}}
+        if not isinstance(observation, Mapping):
+            if len(shapes) != 1:
+                raise UserError(f"This policy sees several things: give a dictionary of {', '.join(shapes)}.")
+            observation = {next(iter(shapes)): observation}
+        arrays = {key: self._checked(key, shape, observation) for key, shape in shapes.items()}
+        leading = {array.shape[: -len(shapes[key])] for key, array in arrays.items()}
+        if len(leading) != 1:
+            raise UserError("The parts of the observation are not equally many.")
+        (lead,) = leading
+        # Copies: an image may be a view turned upside down, or of memory that the simulator draws in.
+        rows = {key: np.array(x.reshape(-1, *shapes[key]), order="C") for key, x in arrays.items()}
+        return rows, lead[0] if lead else 1, not lead
+
+    def _checked(self, key: str, shape: tuple[int, ...], observation: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return one part of the observation, if it has the right shape and type."""
+        array = np.asarray(observation[key]) if key in observation else None
+        if array is None or array.shape[-len(shape) :] != shape or array.ndim > len(shape) + 1:
+            given = "missing" if array is None else f"of shape {array.shape}"
+            raise UserError(f"The observation {key!r} is {given}: it must be {shape}, or several of those.")
+        if key in self.spec.images and array.dtype != np.uint8:
+            raise UserError(f"The image {key!r} is of type {array.dtype}: it must be uint8, from 0 to 255.")
+        return array if key in self.spec.images else array.astype(np.float32)
+
+
+def pack(agent: Agent) -> dict[str, Any]:
+    """Return the policy of a trained agent in plain values and tensors, as the file holds it.
+
+    Raises `UserError` if the agent has learned nothing.
+    """
+    if isinstance(agent.algorithm, Random):
+        raise UserError("The random agent has learned no policy to export: train another --agent.")
+    policy = Policy(agent.spec, agent.algorithm.config)
+    weights = agent.algorithm.state_dict()
+    return {
+        "format": FORMAT,
+        "spec": dataclasses.asdict(policy.spec),
+        "options": to_flat(policy.config),
+        "weights": {name: weights[name].cpu() for name in policy.agent.algorithm.state_dict()},
+    }
+
+
+def load_policy(file: str | Path, seed: int = 0, device: str = "cpu") -> Policy:
+    """Read what `dreamer export` has written; `seed` is that of the filter's samples and of the planner.
+
+    Raises `UserError` if `file` is no such file, or if another version wrote it.
+    """
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(f"{file} cannot be read as a policy: write one with `dreamer export`.") from error
+    if not isinstance(content, dict) or not str(content.get("format")).startswith("dreamer-policy-"):
+        raise UserError(f"{file} is no policy: write one with `dreamer export`.")
+    if content["format"] != FORMAT or "options" not in content:
+        raise UserError(f"{file} was written by another version of this program: use that version for it.")
+    policy = Policy(_spec(content["spec"]), from_flat(content["options"]), seed, device)
+    policy.agent.algorithm.load_state_dict(content["weights"])
+    return policy
+
+
+def _spec(content: dict[str, Any]) -> EnvSpec:
+    """Return the spec of which `content` is the `asdict`."""
+    action = ActionSpec(content["action"]["size"], tuple(content["action"]["groups"]))
+    images = {key: tuple(shape) for key, shape in content["images"].items()}
+    return EnvSpec(images, content["vectors"], action)

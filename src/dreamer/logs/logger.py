@@ -1,0 +1,110 @@
+"""Everything that a run shows while it trains: metrics, the progress line, videos."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from torch import Tensor
+
+from dreamer.errors import UserError
+from dreamer.logs.metrics import Counters, Mean, MetricsWriter
+from dreamer.logs.progress import Progress
+from dreamer.logs.video import write_video
+from dreamer.types import Metrics
+
+_logger = logging.getLogger(__name__)
+
+
+class Logger:
+    """Write `metrics.jsonl`, TensorBoard and `videos/`, and show progress; enter it while the run trains.
+
+    `counters` are those of the run, read whenever something is written.
+    """
+
+    def __init__(self, logdir: Path, counters: Counters, total_env_steps: int):
+        self.counters, self.total = counters, total_env_steps
+        self.videos = logdir / "videos"
+        self.writer = MetricsWriter(logdir)
+        self.progress = Progress(total_env_steps)
+        self.means = Mean()
+        self._video_format = ".mp4"
+
+    def __enter__(self) -> Self:
+        self.progress = Progress(self.total, self.counters.env_step)
+        self.progress.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.progress.__exit__(kind, error, trace)
+        finally:
+            self.writer.close()
+
+    @property
+    def stdout_lost(self) -> bool:
+        """Whether standard output has gone, and with it whoever watched the run."""
+        return self.progress.lost
+
+    def scalars(self, scalars: Mapping[str, float]) -> None:
+        """Write one line of metrics."""
+        self.writer.write(self.counters, {**scalars, "time/env_steps_per_s": self.progress.speed})
+
+    def episode(self, total_return: float, length: int) -> None:
+        """Log a collected episode: its undiscounted return, and its length in agent steps."""
+        self.scalars({"train/return": total_return, "train/length": length})
+        self.show(train_return=total_return)
+
+    def update(self, metrics: Metrics, skipped: Tensor) -> None:
+        """Take the metrics of one update into the means of the round; they do not count if it was skipped."""
+        self.means.add({"model/skipped_updates": skipped})
+        self.means.add(metrics, skipped)
+        self.show()
+
+    def round(self) -> None:
+        """Log the means over a round of updates."""
+        self.scalars(self.means.pop())
+
+    def evaluation(self, returns: Sequence[float], lengths: Sequence[int]) -> None:
+        """Log the undiscounted returns of evaluation episodes, and their lengths in agent steps."""
+        mean = float(np.mean(returns))
+        self.scalars(
+            {
+                "eval/return": mean,
+                "eval/return_std": float(np.std(returns)),
+                "eval/length": float(np.mean(lengths)),
+                "eval/episodes": len(returns),
+            }
+        )
+        self.show(eval_return=mean)
+
+    def video(self, name: str, images: np.ndarray) -> None:
+        """Write images `(T, H, W, 3)`, uint8, to TensorBoard and as .mp4, or .gif where that is not possible."""
+        self.writer.video(name, images, self.counters)
+        path = self.videos / f"{name}-{self.counters.env_step:09d}{self._video_format}"
+        try:
+            write_video(path, images)
+        except UserError as error:
+            if path.suffix == ".gif":
+                raise
+            # No video is worth a run. If the disk refuses, it refuses the next one as well.
+            _logger.warning("%s From here on videos are written as .gif.", error)
+            self._video_format = ".gif"
+            write_video(path.with_suffix(".gif"), images)
+
+    def show(self, train_return: float | None = None, eval_return: float | None = None) -> None:
+        """Bring the progress line up to date."""
+        self.progress.update(self.counters.env_step, self.counters.grad_step, train_return, eval_return)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the means that are not logged yet, and the length of `metrics.jsonl`."""
+        return {"means": self.means.state_dict(), "offset": self.writer.offset()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`; lines of metrics written after it are dropped."""
+        self.means.load_state_dict(state["means"])
+        self.writer.rewind(state["offset"])

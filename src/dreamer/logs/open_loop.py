@@ -1,0 +1,85 @@
+"""Open-loop prediction of past episodes (paper, Figure 5).
+
+The world model sees the first images of a sequence and predicts the others from the recorded actions alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dreamer.agents.agent import Agent
+from dreamer.errors import UserError
+from dreamer.logs.video import three_channels
+from dreamer.replay.episode_file import Episode
+from dreamer.replay.feed import to_device
+from dreamer.replay.store import EpisodeStore
+
+CONTEXT = 5
+"""Images that the model sees before it predicts (TF2 dreamer.py:300-311)."""
+
+
+class CannotPredictError(UserError):
+    """This agent cannot predict images, or no episode is long enough."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """`truth` and `model`, `(N, T, H, W, 3)` in [0, 1]; the model saw the first `context` of the T images."""
+
+    truth: np.ndarray
+    model: np.ndarray
+    context: int
+
+
+def predict(
+    agent: Agent, store: EpisodeStore, seed: int, sequences: int = 6, length: int = 50, context: int = CONTEXT
+) -> Prediction:
+    """Predict `sequences` windows of past episodes, `length` steps long, or as long as the longest episode.
+
+    Raises `CannotPredictError` if the agent has no images or no decoder, or if all episodes are too short.
+    """
+    _check(agent, store, context)
+    length = min(length, int(store.lengths.max()))
+    batch = to_device(_windows(store, np.random.default_rng(seed), sequences, length), agent.device)
+    generator = torch.Generator(agent.device).manual_seed(seed)
+    key = next(iter(agent.spec.images))
+    predicted = agent.open_loop(batch, context, generator)[key]
+    truth = batch[key].float() / 255
+    return Prediction(three_channels(truth.cpu().numpy()), three_channels(predicted.cpu().numpy()), context)
+
+
+def _check(agent: Agent, store: EpisodeStore, context: int) -> None:
+    if not agent.spec.images:
+        raise CannotPredictError(
+            "This agent sees no images, so there is nothing to draw: train with --obs image."
+        )
+    if not agent.has_decoder:
+        raise CannotPredictError(
+            "This agent has no decoder, so it cannot draw what it predicts: train another --agent, or with"
+            " --video-every above 0."
+        )
+    if store.lengths.max(initial=0) <= context:
+        raise CannotPredictError(
+            f"No episode in {store.directory} has more than the {context} images that the model sees first:"
+            " take a smaller --context, or let it train on."
+        )
+
+
+def _windows(store: EpisodeStore, rng: np.random.Generator, sequences: int, length: int) -> Episode:
+    """Draw windows `(N, length, ...)`, each within one episode, uniformly from the episodes long enough.
+
+    A batch for learning goes on with another episode where one ends; what comes then cannot be predicted.
+    """
+    long_enough = store.lengths >= length
+    ids, lengths = store.ids[long_enough], store.lengths[long_enough]
+    drawn = rng.integers(len(ids), size=sequences)
+    starts = rng.integers(lengths[drawn] - length, endpoint=True)
+    episodes = [store.episode(number) for number in ids[drawn]]
+    windows = {
+        key: np.stack([e[key][start : start + length] for e, start in zip(episodes, starts, strict=True)])
+        for key in episodes[0]
+    }
+    is_first = np.zeros((sequences, length), np.bool_)
+    is_first[:, 0] = starts == 0
+    return windows | {"is_first": is_first}

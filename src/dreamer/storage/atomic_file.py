@@ -1,0 +1,47 @@
+"""A file that appears whole or not at all, whatever happens while it is written."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from dreamer.errors import writing
+
+TEMPORARY_SUFFIX = ".tmp"
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a temporary file beside `path` that takes its place, durably, when the block ends well.
+
+    When anything fails, the temporary file is removed and what stood under `path` before is untouched.
+    Raises `UserError` where the disk is full, read-only or failing.
+    """
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    try:
+        with writing(path):
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _fsync_directory(path.parent)
+    finally:
+        with suppress(OSError):  # A read-only file system refuses even to look.
+            temporary.unlink()
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove the temporary files that a killed process left in `directory`."""
+    for path in directory.glob("*" + TEMPORARY_SUFFIX):
+        path.unlink(missing_ok=True)
+
+
+def _fsync_directory(directory: Path) -> None:
+    """Make a rename durable: the new name is on disk only once its directory is."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

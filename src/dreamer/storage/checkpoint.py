@@ -1,0 +1,145 @@
+"""Checkpoints: everything that a run needs to go on, in files that are whole or not there.
+
+A file `step-<env_step>-<checksum>.pt` names the environment step at which it was made and the first 16 digits
+of the SHA-256 of its content, so that truncation and bit rot are noticed. The two newest sound ones are kept.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dreamer.errors import UserError, writing
+from dreamer.storage.atomic_file import atomic_file, remove_leftovers
+
+FORMAT = 2
+"""Stands in every checkpoint, and changes with the names of what is in it."""
+
+_FILE_NAME = re.compile(r"step-(\d{9,})-([0-9a-f]{16})\.pt")
+_logger = logging.getLogger(__name__)
+
+
+def save(directory: Path, state: Mapping[str, Any]) -> Path:
+    """Write `state` into `directory`, which is made if need be; return the file.
+
+    `state` nests dicts and lists of tensors, numbers, strings, bools and None; `state["env_step"]`, an int,
+    names the file. The newest sound one of the older checkpoints is kept. Those of a later `env_step` are
+    removed: the run went back to before them.
+
+    Raises `UserError` if the disk refuses (what was there stays as it was), and `TypeError` if `state` holds
+    what `load` would not read.
+    """
+    content = _serialise({"format": FORMAT, **state})
+    path = directory / f"step-{state['env_step']:09d}-{_checksum(content)}.pt"
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(directory)
+    with atomic_file(path) as file:
+        file.write(content)
+    _prune(path)
+    return path
+
+
+def load(directory: Path) -> dict[str, Any] | None:
+    """Read the newest sound checkpoint, its tensors on the CPU; return None if there is no checkpoint at all.
+
+    Damaged ones are passed over with a warning, and nothing is changed on disk. Raises `UserError` if all are
+    damaged, if the newest sound one was written by an earlier version, or if one cannot be read: that may
+    pass, while what came after an older checkpoint would be lost for good.
+    """
+    paths = _paths(directory)
+    for path in paths:
+        if (content := _sound_content(path)) is not None:
+            return _state(path, content)
+    if paths:
+        names = ", ".join(path.name for path in paths)
+        raise UserError(f"No checkpoint in {directory} is sound ({names}): start in a new run directory.")
+    return None
+
+
+def exists(directory: Path) -> bool:
+    """Whether there is a checkpoint, sound or not."""
+    return bool(_paths(directory))
+
+
+def pack_rng(rng: np.random.Generator) -> str:
+    """Return the state of a generator from `np.random.default_rng` as JSON: its integers have 128 bits."""
+    return json.dumps(rng.bit_generator.state)
+
+
+def unpack_rng(packed: str) -> np.random.Generator:
+    """Return a generator in the state that `pack_rng` has packed."""
+    rng = np.random.default_rng(0)
+    rng.bit_generator.state = json.loads(packed)
+    return rng
+
+
+def _state(path: Path, content: bytes) -> dict[str, Any]:
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if state.pop("format", None) != FORMAT:
+        raise UserError(
+            f"{path} was written by another version of this program: use that version for the run, or train"
+            " anew in another --logdir."
+        )
+    return state
+
+
+def _serialise(state: dict[str, Any]) -> bytes:
+    """Pickle `state`, and check at once that it can be read back: later would be too late."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    try:
+        torch.load(buffer, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise TypeError("The state holds more than tensors, numbers, strings, dicts and lists.") from error
+    return buffer.getvalue()
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _sound_content(path: Path) -> bytes | None:
+    """Return the content of `path`, or None with a warning if it is not what was once written."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"Cannot read {path}: {error.strerror}; make it readable, or remove it to go on from the one"
+            " before it."
+        ) from error
+    if path.stem.endswith(_checksum(content)):
+        return content
+    _logger.warning("Checkpoint %s is damaged (truncated or altered); looking for the one before it.", path)
+    return None
+
+
+def _paths(directory: Path) -> list[Path]:
+    """Return the checkpoints in `directory`, newest first."""
+    paths = [path for path in directory.glob("step-*.pt") if _FILE_NAME.fullmatch(path.name)]
+    return sorted(paths, key=lambda path: (_env_step(path), path.stat().st_mtime_ns), reverse=True)
+
+
+def _env_step(path: Path) -> int:
+    match = _FILE_NAME.fullmatch(path.name)
+    assert match
+    return int(match[1])
+
+
+def _prune(newest: Path) -> None:
+    """Keep `newest` and the newest sound checkpoint before it."""
+    others = [path for path in _paths(newest.parent) if path != newest]
+    earlier = (path for path in others if _env_step(path) <= _env_step(newest))
+    previous = next((path for path in earlier if _sound_content(path) is not None), None)
+    for path in others:
+        if path != previous:
+            path.unlink()

@@ -1,0 +1,158 @@
+"""A run on disk: `config.json`, `metrics.jsonl`, `checkpoint/`, `replay/`, `videos/`, `tensorboard/`."""
+
+import fcntl
+import json
+import logging
+from pathlib import Path
+from typing import IO, Any
+
+from dreamer.config import METADATA, Affects, Config, from_flat, options_affecting, to_flat, what_became_of
+from dreamer.errors import UserError, writing
+from dreamer.storage import checkpoint
+from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file
+
+REFUSED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
+"""Options that a resumed run may not change."""
+WARNED = options_affecting(Affects.UPDATES)
+"""Options that it may change, with a warning: another machine or non-finite updates may ask for it."""
+
+LOCK = ".lock"
+NONE_YET = "none-yet"
+"""A file in `checkpoint/` until the first one is saved. A run with neither has lost its checkpoints."""
+
+_logger = logging.getLogger(__name__)
+
+
+class RunDirectory:
+    """The files of one run under `path`."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.config_file = path / "config.json"
+        self.checkpoints = path / "checkpoint"
+        self.replay = path / "replay"
+        self.videos = path / "videos"
+        self._none_yet = self.checkpoints / NONE_YET
+        self._lock: IO[str] | None = None
+
+    @property
+    def exists(self) -> bool:
+        return self.config_file.exists()
+
+    def check(self, config: Config) -> None:
+        """Raise `UserError` if a run with other options is there, or one that lost its checkpoints.
+
+        Nothing is changed on disk.
+        """
+        if not self.exists:
+            if self.path.is_file() or (self.path.is_dir() and self._holds_something_else()):
+                raise UserError(f"{self.path} exists and is not a run directory: choose another --logdir.")
+            return
+        self._check_options(config)
+        self._check_checkpoints()
+
+    def _holds_something_else(self) -> bool:
+        """Whether there are files other than those that a run killed before writing `config.json` leaves."""
+        left_behind = {LOCK, self.config_file.name + TEMPORARY_SUFFIX}
+        return any(path.name not in left_behind for path in self.path.iterdir())
+
+    def _check_options(self, config: Config) -> None:
+        saved = self.config()
+        old, new = to_flat(saved), to_flat(config)  # options newer than the run: their defaults
+        # Whether there is a decoder decides which weights there are.
+        decoder = {"video_every"} if saved.has_decoder != config.has_decoder else set()
+        changed = {
+            name: f"{name} was {old[name]!r}, now {new[name]!r}" for name in new if old[name] != new[name]
+        }
+        refused = [text for name, text in changed.items() if name in REFUSED | decoder]
+        warned = [text for name, text in changed.items() if name in WARNED]
+        if refused:
+            raise UserError(
+                f"{self.path} holds a run with other options ({', '.join(refused[:5])}):"
+                " choose another --logdir."
+            )
+        if warned:
+            _logger.warning("%s goes on with other options: %s.", self.path, ", ".join(warned))
+
+    def _check_checkpoints(self) -> None:
+        """Raise `UserError` if the checkpoints are gone, so that episodes and metrics are not overwritten."""
+        if checkpoint.exists(self.checkpoints) or self._none_yet.exists():
+            return
+        metrics = self.path / "metrics.jsonl"
+        if any(self.replay.glob("episode-*")) or (metrics.exists() and metrics.stat().st_size):
+            raise UserError(
+                f"{self.checkpoints} holds no checkpoint, though the run has been going on: put the"
+                f" checkpoints back, or remove {self.path} to start anew."
+            )
+
+    def note_checkpoint(self, saved: bool) -> None:
+        """Note on disk whether a checkpoint was ever `saved`; to be called before the first episode is kept.
+
+        Raises `UserError` if the disk refuses.
+        """
+        with writing(self._none_yet):
+            if saved:
+                self._none_yet.unlink(missing_ok=True)
+            else:
+                self.checkpoints.mkdir(exist_ok=True)
+                self._none_yet.touch()
+
+    def lock(self) -> None:
+        """Make the directory, and keep other processes from training here until `unlock`.
+
+        Raises `UserError` if another process trains here, or if the directory cannot be made or written.
+        """
+        self._new = not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.path / LOCK).open("w")
+        except OSError as error:
+            raise UserError(
+                f"Cannot write in {self.path} ({error.strerror}): choose a --logdir you can write to."
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise UserError(
+                f"Another process is training in {self.path}: wait for it, or stop it."
+            ) from error
+
+    def unlock(self) -> None:
+        """Let other processes train here again."""
+        if self._lock is not None:
+            self._lock.close()
+
+    def write_config(self, config: Config) -> None:
+        """Write `config.json` atomically. If that fails in a new directory, the directory is removed again."""
+        try:
+            with atomic_file(self.config_file) as file:
+                file.write((json.dumps(to_flat(config), indent=2) + "\n").encode())
+        except UserError:
+            if self._new:
+                (self.path / LOCK).unlink()
+                self.path.rmdir()
+            raise
+
+    def config(self, **changes: Any) -> Config:
+        """Return the configuration of the run, with some options changed.
+
+        Raises `UserError` if there is no run, or if an earlier version with other options made it.
+        """
+        if not self.exists:
+            raise UserError(f"{self.path} is not a run directory: it has no config.json.")
+        saved = self._flat()
+        if unknown := [name for name in saved if name not in METADATA]:
+            raise UserError(
+                f"{self.path} was made by an earlier version, whose options were others"
+                f" ({what_became_of(unknown)}): use that version for it, or train anew in another --logdir."
+            )
+        return from_flat({**saved, **changes})
+
+    def _flat(self) -> dict[str, Any]:
+        try:
+            return json.loads(self.config_file.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.config_file} cannot be read ({error}): restore it, or start anew."
+            ) from error

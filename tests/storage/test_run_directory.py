@@ -1,0 +1,172 @@
+"""Run directories: whose they are, and that a refusal leaves them as they were."""
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dreamer.config import Config
+from dreamer.errors import UserError
+from dreamer.storage.load import load_run
+from dreamer.storage.run_directory import RunDirectory
+from dreamer.training.trainer import Trainer
+from training.runs import config, tree
+
+
+def _made(path: Path, settings: Config) -> RunDirectory:
+    directory = RunDirectory(path)
+    directory.lock()
+    directory.write_config(settings)
+    directory.unlock()
+    return directory
+
+
+def _refused(path: Path, message: str, settings: Config | None = None) -> None:
+    """Building a run there fails with this sentence, and everything around it stays as it is."""
+    before = tree(path.parent)
+    with pytest.raises(UserError, match=message):
+        Trainer(settings or config(), path)
+    assert tree(path.parent) == before
+
+
+def test_the_configuration_comes_back(tmp_path: Path) -> None:
+    directory = _made(tmp_path / "runs" / "run", config(horizon=7, lambda_=0.5, seed=3))
+    assert directory.config() == config(horizon=7, lambda_=0.5, seed=3)
+    assert directory.config(device="cuda").training.device == "cuda"
+
+
+def test_another_configuration_is_refused(tmp_path: Path) -> None:
+    _made(tmp_path / "run", config(horizon=7))
+    message = "other options .horizon was 7, now 5.: choose another --logdir"
+    _refused(tmp_path / "run", message, config(horizon=5))
+
+
+@pytest.mark.parametrize("name", ["steps", "eval_every", "checkpoint_every", "video_every", "threads"])
+def test_some_options_may_change(tmp_path: Path, name: str, caplog) -> None:
+    _made(tmp_path, config()).check(config(**{name: 7}))
+    assert not caplog.text
+
+
+def test_videos_that_need_another_network_may_not_be_switched_on(tmp_path: Path) -> None:
+    directory = _made(tmp_path, config(objective="reward-only", video_every=0))
+    with pytest.raises(UserError, match="video_every was 0, now 7"):
+        directory.check(config(objective="reward-only", video_every=7))
+    directory.check(config(objective="reward-only", video_every=0))
+
+
+def test_a_run_of_an_earlier_version_is_refused_by_its_options(tmp_path: Path) -> None:
+    directory = _made(tmp_path, config())
+    options = json.loads(directory.config_file.read_text())
+    directory.config_file.write_text(json.dumps(options | {"capacity": 0, "edges": "rare"}))
+    message = r"earlier version, .* .capacity is now replay_size, edges is gone.: use that version for it"
+    with pytest.raises(UserError, match=message):
+        directory.check(config())
+    with pytest.raises(UserError, match=message):
+        load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("precision", "bfloat16"),
+        ("model_lr", 1e-9),
+        ("actor_lr", 1e-9),
+        ("value_lr", 1e-9),
+        ("grad_clip", 1e-9),
+    ],
+)
+def test_what_updates_that_are_not_finite_ask_for_may_change_with_a_warning(
+    tmp_path: Path, name: str, value: object, caplog
+) -> None:
+    _made(tmp_path, config()).check(config(**{name: value}))
+    assert f"goes on with other options: {name} was" in caplog.text
+    assert caplog.text.rstrip().endswith(f"now {value!r}.")
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").write_text("years of work")
+    _refused(tmp_path / "home", "exists and is not a run directory: choose another --logdir")
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    _refused(tmp_path / "file", "exists and is not a run directory")
+    _refused(tmp_path / "file" / "run", "Cannot write in .* choose a --logdir you can write to")
+
+
+def test_an_empty_directory_and_one_that_was_only_locked_are_taken(tmp_path: Path) -> None:
+    RunDirectory(tmp_path).check(config())
+    (tmp_path / ".lock").touch()
+    RunDirectory(tmp_path).check(config())
+
+
+def test_a_kill_while_the_options_are_written_leaves_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / "config.json.tmp").write_text('{"env": ')
+    Trainer(config(), tmp_path).close()
+    assert RunDirectory(tmp_path).config() == config()
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
+    directory = _made(tmp_path / "run", config())
+    directory.config_file.write_text(directory.config_file.read_text()[:100])
+    _refused(tmp_path / "run", r"config.json cannot be read")
+
+
+def test_only_one_process_trains_in_a_directory(tmp_path: Path) -> None:
+    directory = _made(tmp_path / "run", config())
+    directory.lock()
+    _refused(tmp_path / "run", "Another process is training in", config(steps=7000))
+    directory.unlock()
+    Trainer(config(), tmp_path / "run").close()
+
+
+def test_a_run_that_has_kept_nothing_may_lose_its_checkpoints(tmp_path: Path) -> None:
+    Trainer(config(), tmp_path / "run").close()
+    shutil.rmtree(tmp_path / "run" / "checkpoint")
+    Trainer(config(), tmp_path / "run").close()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_disk_that_refuses_the_first_note_is_a_sentence(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(UserError, match=f"Cannot write .*none-yet .{os.strerror(number)}.: make room there"):
+        Trainer(config(), tmp_path / "run")
+
+
+def test_a_full_disk_leaves_no_new_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    _refused(tmp_path / "run", "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"env": "dmc:walker_stnad"}, "did you mean dmc:walker_stand"),
+        ({"env": "toy:nothing"}, "There is no toy environment 'nothing'"),
+        ({"env": "walker_walk"}, "is none of dmc:NAME"),
+        ({"env": "gym:Blackjack-v1", "obs": "state"}, "neither image nor vector"),
+        ({"image_size": 20}, "--image-size is 20: it must be at least 22"),
+        ({"image_size": 8}, "--image-size is 8: it must be at least 22"),
+    ],
+)
+def test_environments_that_do_not_fit_leave_nothing(tmp_path: Path, options: dict, message: str) -> None:
+    _refused(tmp_path / "run", message, config(**options))
+
+
+def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not a run directory: it has no config.json"):
+        RunDirectory(tmp_path).config()

@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM: once is a wish, twice is an order. A closed terminal only ever wishes."""
+
+import signal
+
+import pytest
+
+from dreamer.training.signals import SIGNALS, Interrupt
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_only_asks_and_is_confirmed(number: signal.Signals, capfd) -> None:
+    with Interrupt() as interrupt:
+        assert not interrupt.requested
+        signal.raise_signal(number)
+        assert interrupt.requested
+        assert capfd.readouterr().err == "Stopping after this step; once more stops at once.\n"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+
+def test_what_signals_did_before_comes_back() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with Interrupt():
+        assert all(signal.getsignal(number) not in before for number in SIGNALS)
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_closing_terminal_asks_however_often_it_says_so(capfd) -> None:
+    with Interrupt() as interrupt:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        assert interrupt.requested
+    assert capfd.readouterr().err.count("Stopping") == 1
+
+
+def test_nohup_is_respected() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupt() as interrupt:
+            signal.raise_signal(signal.SIGHUP)
+            assert not interrupt.requested
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
