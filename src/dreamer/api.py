@@ -19,7 +19,7 @@ def train(logdir: str | Path, preset: str = "auto", **options: Any) -> bool:
     whether the run is complete: Ctrl-C saves a checkpoint and stops. Raises `UserError` wherever the command
     would end with a sentence.
     """
-    config = preset_named(preset, options.get("env", ""))
+    config = preset_named(preset, options.get("env", ""), options.get("agent", ""))
     if unknown := options.keys() - to_flat(config).keys():
         name = min(unknown)
         hint = f"it is now {RENAMED[name]!r}" if name in RENAMED else "`dreamer train --help` lists them"

@@ -352,6 +352,7 @@ class _Start:
 
     preset: str = "auto"
     env: str = ""
+    agent: str = ""
 
 
 def _start(arguments: list[str]) -> dict[str, Any]:
@@ -361,7 +362,7 @@ def _start(arguments: list[str]) -> dict[str, Any]:
         if argument.startswith("--") and name in RENAMED:
             raise UserError(f"{flag(name)} is now {flag(RENAMED[name])}: see --help.")
     start, _ = tyro.cli(_Start, args=arguments, return_unknown_args=True, add_help=False)
-    return {"preset": start.preset, "config": preset_named(start.preset, start.env)}
+    return {"preset": start.preset, "config": preset_named(start.preset, start.env, start.agent)}
 
 
 def _checked(config: Config) -> Config:

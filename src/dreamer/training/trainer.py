@@ -108,13 +108,14 @@ class Trainer:
         self.run_directory.write_config(self.config)
         self.run_directory.note_checkpoint(saved=saved is not None)
         self.store = EpisodeStore(self.run_directory.replay, self.config.replay.replay_size)
+        device, transitions = self.agent.device, self.agent.transitions
+        self.feed = make_feed(self.config, self.envs.spec, self.store, device, transitions)
         self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
         self.resumed = saved is not None
         if saved is None:
             self._start_anew()
         else:
             self.load_state_dict(saved)
-        self.feed = make_feed(self.config, self.envs.spec, self.store, self.agent.device)
 
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
@@ -169,6 +170,8 @@ class Trainer:
         metrics = self.update(batch, self.rounds.phase(self.counters.grad_step))
         self.counters.grad_step += 1
         skipped = metrics.pop("skipped")
+        if (priority := metrics.pop("priority", None)) is not None:
+            self.feed.sampler.set_priorities(priority.cpu().numpy())
         self.logger.update(metrics, skipped)
         self.skipped.add(skipped, metrics, self.counters.grad_step)
 
@@ -254,6 +257,7 @@ class Trainer:
             "logger": self.logger,
             "agent": self.agent,
             "collector": self.collector,
+            "sampler": self.feed.sampler,
         }
 
     def state_dict(self) -> dict[str, Any]:
