@@ -9,7 +9,7 @@ from dreamer.envs.action_repeat import resolve
 from dreamer.errors import UserError
 from dreamer.export.export import export_run
 from dreamer.presets import preset as preset_named
-from dreamer.training.trainer import Trainer
+from dreamer.training.make import make_trainer
 
 
 def train(logdir: str | Path, preset: str = "auto", **options: Any) -> bool:
@@ -26,7 +26,7 @@ def train(logdir: str | Path, preset: str = "auto", **options: Any) -> bool:
         raise UserError(f"There is no option {name!r}: {hint}.")
     config = with_options(config, options)
     check(config)
-    with closing(Trainer(resolve(config), Path(logdir))) as trainer:
+    with closing(make_trainer(resolve(config), Path(logdir))) as trainer:
         return trainer.run()
 
 

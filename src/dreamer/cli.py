@@ -60,14 +60,15 @@ def train(preset: PresetName = "auto", logdir: Path | None = None, config: RunOp
     """
     config = _checked(config)
     from dreamer.distributed.launch import make_parallel_agent, process_group, run_other_rank
-    from dreamer.training.trainer import Trainer
+    from dreamer.training.make import make_trainer
 
     logdir = logdir or _default_logdir(preset, config)
     with process_group(config) as ranks:
         if not ranks.is_main:
             run_other_rank(config, ranks)
             return
-        with closing(Trainer(config, logdir, functools.partial(make_parallel_agent, ranks=ranks))) as trainer:
+        parallel = functools.partial(make_parallel_agent, ranks=ranks)
+        with closing(make_trainer(config, logdir, parallel)) as trainer:
             print(f"{'Resuming' if trainer.resumed else 'Training'} {config.environment.env} in {logdir}")
             complete = trainer.run()
     frames = f"{trainer.counters.env_step:,} frames"

@@ -330,5 +330,10 @@ def test_sizes_of_the_networks_from_pixels() -> None:
     spec = EnvSpec({"image": (84, 84, 3)}, {}, ActionSpec(1))
     algorithm = D4PG(spec, small_config(agent="d4pg"))
     assert algorithm.networks.encoder.size == 32 * 39 * 39
-    assert algorithm.networks.encoder.convolutions[0][0].weight.shape == (32, 9, 3, 3)
+    assert dict(algorithm.named_parameters())["networks.encoder.convolutions.0.0.weight"].shape == (
+        32,
+        9,
+        3,
+        3,
+    )
     algorithm.networks.encoder({"image": torch.zeros(1, 84, 84, 9, dtype=torch.uint8)})
