@@ -1,10 +1,10 @@
-"""Train Dreamer on an environment of your own, from its pictures, in a minute or two on a laptop.
+"""Train Dreamer on an environment of your own, from its images, in a minute or two on a laptop.
 
     python examples/own_environment.py
 
 An environment is any Gymnasium environment: it is written and registered in the usual way, and named
-`gym:<id>`. It needs a `render()` that returns a picture (or an observation that is one), and actions that are
-a bounded `Box`, `Discrete` or `MultiDiscrete`. Dreamer sees the pictures, never the numbers behind them.
+`gym:<id>`. It needs a `render()` that returns an image (or an observation that is one), and actions that are
+a bounded `Box`, `Discrete` or `MultiDiscrete`. Dreamer sees the images, never the numbers behind them.
 
 The command line does the same from the folder of this file, which it imports first:
 
@@ -12,6 +12,7 @@ The command line does the same from the folder of this file, which it imports fi
 """
 
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import gymnasium as gym
@@ -20,8 +21,8 @@ from gymnasium import spaces
 
 from dreamer.config import Config, with_options
 from dreamer.presets import paper
+from dreamer.storage.load import load_run
 from dreamer.training.evaluate import evaluate
-from dreamer.training.load import load_run
 from dreamer.training.trainer import Trainer
 
 
@@ -50,11 +51,11 @@ class CatchEnv(gym.Env):
         return self._state(), reward, False, self.frames >= 100, {}  # terminated, truncated, info
 
     def render(self) -> np.ndarray:
-        rows, columns = np.mgrid[1:-1:32j, -1:1:32j]  # of any size: pictures are resized
-        picture = np.zeros((32, 32, 3), np.uint8)
-        picture[np.hypot(columns - self.x, rows - self.y) < 0.2] = (255, 220, 60)
-        picture[(abs(columns - self.basket) < 0.25) & (rows < -0.8)] = (80, 160, 255)
-        return picture
+        rows, columns = np.mgrid[1:-1:32j, -1:1:32j]  # of any size: images are resized
+        image = np.zeros((32, 32, 3), np.uint8)
+        image[np.hypot(columns - self.x, rows - self.y) < 0.2] = (255, 220, 60)
+        image[(abs(columns - self.basket) < 0.25) & (rows < -0.8)] = (80, 160, 255)
+        return image
 
     def _drop(self) -> None:
         self.x, self.y = self.np_random.uniform(-0.9, 0.9), 1.0
@@ -68,15 +69,15 @@ gym.register("Catch-v0", CatchEnv)
 OPTIONS = {
     "env": "gym:Catch-v0",
     "steps": 8000,  # frames in all
-    "image_size": 32,  # small pictures and small networks make it quick
+    "image_size": 32,  # small images and small networks make it quick
     "cnn_depth": 8,
     "units": 64,
     "deter": 64,
     "hidden": 64,
     "stoch": 8,
-    "action_repeat": 4,  # frames per decision
+    "action_repeat": 4,  # frames per agent step
     "time_limit": 100,  # frames after which an episode is cut off
-    "gamma": 0.9,  # what happens ten decisions from now hardly matters here
+    "gamma": 0.9,  # what happens ten agent steps from now hardly matters here
     "horizon": 6,
     "batch_size": 8,
     "batch_length": 12,
@@ -105,17 +106,14 @@ def main(logdir: Path, **changes: object) -> float:
     """Train in `logdir`, or go on there, and return the mean return of ten episodes.
 
     Measured: 71 and 54 with the seeds 0 and 1. Random actions get 23 (200 episodes), and going straight
-    to the ball, by the numbers behind the pictures, 82 (40 episodes).
+    to the ball, by the numbers behind the images, 82 (40 episodes).
     """
-    trainer = Trainer(config(**changes), logdir)
-    try:
+    with closing(Trainer(config(**changes), logdir)) as trainer:
         trainer.run()
-    finally:
-        trainer.close()
     trained = load_run(logdir)
     result = evaluate(trained.agent, trained.envs, episodes=10, seed=0)
     trained.envs.close()
-    return result.mean
+    return float(np.mean(result.returns))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ KINDS: dict[str, tuple[EnvSpec, dict[str, Any]]] = {
     "reward only": (IMAGE, {"objective": "reward-only"}),
     "without a decoder": (IMAGE, {"objective": "reward-only", "video_every": 0}),
     "free nats of each step": (IMAGE, {"free_avg": False}),
-    "scaled gradient of the posterior": (IMAGE, {"free_nats": 0.0, "rep_scale": 0.1}),
+    "scaled gradient of the posterior": (IMAGE, {"free_nats": 1000.0, "rep_scale": 0.1}),
     "squashed rewards": (IMAGE, {"clip_rewards": "tanh"}),
 }
 """Every way in which an agent can learn: the environment, and the options that differ from the defaults."""

@@ -108,8 +108,9 @@ class ModelConfig:
     """Average the KL over the batch before the free nats (TF2), not per step (paper, TF1)."""
     kl_scale: Annotated[float, Ge(0), Affects.LEARNING] = 1.0
     """Weight of the KL loss."""
-    rep_scale: Annotated[float, Ge(0), Affects.LEARNING] = 1.0
-    """Share of the KL gradient that reaches the posterior; the prior always gets all of it (DreamerV3)."""
+    rep_scale: Annotated[float, Ge(0), Affects.LEARNING] = 0.0
+    """Below the free nats: share of the KL's gradient for the posterior, while the prior gets all of it (DreamerV3's
+    `rep` beside `dyn` 1). With 0 neither gets any, as in the paper."""
     pcont: Annotated[bool, Affects.EVERYTHING] = False
     """Learn a discount head, for tasks that end early: rewards after a predicted end do not count."""
     pcont_scale: Annotated[float, Ge(0), Affects.LEARNING] = 10.0
@@ -261,6 +262,8 @@ RENAMED = {
     "contrast": "objective",
     "diagnostic_decoder": "video_every",
     "free_nats_per": "free_avg",
+    "free_nats_scale": "rep_scale",
+    "free_nats_for": "rep_scale",
     "clip": "grad_clip",
     "seed_episodes": "prefill",
     "seed_frames": "prefill",

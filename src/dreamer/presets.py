@@ -39,7 +39,7 @@ def laptop() -> Config:
             "cnn_depth": 16,
             "units": 200,
             "reward_scale": 10.0,
-            "free_nats": 0.0,
+            "free_nats": 5.0,
             "rep_scale": 0.1,
             "prefill": 10_000,
             "pretrain_model": 1000,

@@ -2,15 +2,15 @@
 
 | letter | meaning | preset `paper` |
 |---|---|---:|
-| B, T | sequences in a batch, steps in a sequence (the paper's L) | 50, 50 |
-| N | imagined trajectories: every posterior state of a batch starts one, N = B T; or environments | 2500 |
+| B, T | sequences in a batch, steps in a sequence (`batch_length`, the paper's L) | 50, 50 |
+| N | imagined trajectories: every posterior state of a batch starts one, N = B T. In acting: environments | 2500 |
 | H | imagined steps | 15 |
 | A | numbers in an action | task |
 | E | embedding of an observation | 1024 |
 | S, D | stochastic and deterministic part of the latent state | 30, 200 |
 | F | feature that every head reads, F = S + D | 230 |
 
-A dot stands for the shape that a tensor has of its own: a state `(B, T, .)` has `stoch` `(B, T, S)` and `deter`
+A dot is the last axis, whose size depends on the field: a state `(B, T, .)` has `stoch` `(B, T, S)` and `deter`
 `(B, T, D)`.
 
 Alignment: element t of a sequence holds the observation o_t, the `action` that LED to it, the `reward` that came

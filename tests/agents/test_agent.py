@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from dreamer.agents.agent import Agent
 from dreamer.agents.policy_state import PolicyState
@@ -90,18 +89,6 @@ def test_every_kind_takes_updates(kind: str) -> None:
         assert all(value.isfinite() for value in metrics.values())
         assert metrics["skipped"] == 0
     assert agent.acting_state()["grad_step"] == 3
-
-
-def test_processes_together_draw_the_noise_of_one() -> None:
-    drawn: list[dict[str, Tensor]] = []
-    for rank, ranks in ((0, 1), (0, 2), (1, 2)):
-        agent = small_agent(pcont=True)
-        agent.rank, agent.ranks = rank, ranks
-        learner(agent).update = lambda batch, noise, phase: drawn.append(noise)  # pyright: ignore
-        agent.update(random_batch(rows=4 // ranks))
-    alone, first, second = drawn
-    for key, dim in {"filter": 0, "action": 1, "state": 1}.items():
-        assert torch.equal(torch.cat([first[key], second[key]], dim), alone[key])
 
 
 def test_open_loop_draws_its_noise_from_the_generator() -> None:

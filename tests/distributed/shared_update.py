@@ -25,7 +25,7 @@ CASES: dict[str, tuple[EnvSpec, dict[str, Any]]] = {
     "free nats of every step": (IMAGE, {"free_avg": False, "free_nats": 0.1}),
     "above the free nats, but half of the batch is below": (IMAGE, {"free_nats": "above"}),
     "below the free nats, but half of the batch is above": (IMAGE, {"free_nats": "below"}),
-    "scaled gradient of the posterior": (IMAGE, {"free_nats": 0.0, "rep_scale": 0.1}),
+    "scaled gradient of the posterior": (IMAGE, {"free_nats": "below", "rep_scale": 0.1}),
 }
 ROWS = 4
 

@@ -14,14 +14,15 @@ import pytest
 import torch
 
 from dreamer.agents.agent import Agent
+from dreamer.agents.make import make_update
 from dreamer.config import Config, to_flat
 from dreamer.distributed import launch
+from dreamer.distributed.launch import RankAgent
 from dreamer.distributed.ranks import Ranks
 from dreamer.errors import UserError
-from dreamer.agents.make import make_update
 from dreamer.presets import debug
 from dreamer.types import Batch
-from helpers import IMAGE
+from helpers import IMAGE, small_agent
 from training.runs import config, metrics, run
 
 pytestmark = pytest.mark.timeout(600)
@@ -229,3 +230,14 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(UserError, match="has 2 GPUs: start it with --nproc-per-node 2 at most"):
         launch._backend(config())
+
+
+def test_ranks_together_draw_the_noise_of_one_process() -> None:
+    alone = small_agent(pcont=True).draw_noise(4, 7)
+    drawn = []
+    for rank in range(2):
+        agent = small_agent(pcont=True)
+        agent.__class__, agent.ranks = RankAgent, Ranks(rank, 2)  # pyright: ignore[reportAttributeAccessIssue]
+        drawn.append(agent.draw_noise(2, 7))
+    for key, dim in {"filter": 0, "action": 1, "state": 1}.items():
+        assert torch.equal(torch.cat([noise[key] for noise in drawn], dim), alone[key])

@@ -19,7 +19,7 @@ def sample(name: str, **settings) -> EnvConfig:
     return replace(SAMPLE, env=f"gym:sample_environments:{name}-v0", **settings)
 
 
-def test_a_decision_sums_the_rewards_of_its_frames() -> None:
+def test_an_agent_step_sums_the_rewards_of_its_frames() -> None:
     env = make_env(replace(COUNTING, action_repeat=3))
     env.reset(seed=0)
     observation, reward, _, _, info = env.step(np.array([1.0], np.float32))
@@ -28,7 +28,7 @@ def test_a_decision_sums_the_rewards_of_its_frames() -> None:
     assert (observation["image"] == (3, 255, 0)).all()  # Frame 3, action 1, episode 0.
 
 
-def test_the_time_limit_counts_frames_and_truncates_within_a_decision() -> None:
+def test_the_time_limit_counts_frames_and_truncates_within_an_agent_step() -> None:
     env = make_env(replace(COUNTING, action_repeat=3))
     env.reset(seed=0)
     steps = [env.step(np.zeros(1, np.float32)) for _ in range(3)]
@@ -53,7 +53,7 @@ def test_an_environments_own_time_limit_is_kept() -> None:
     assert ends == [(False, False), (False, False), (False, True)]
 
 
-def test_one_picture_is_drawn_per_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_image_is_drawn_per_agent_step(monkeypatch: pytest.MonkeyPatch) -> None:
     env = make_env(replace(COUNTING, action_repeat=3))
     drawn = []
     picture = env.unwrapped.render

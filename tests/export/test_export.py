@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-import dreamer
 from dreamer import cli
 from dreamer.agents.agent import Agent
 from dreamer.config import with_options
@@ -146,7 +145,9 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_policies_of_another_version_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
     content = {**pack(small_agent(BUTTONS)), **change}
     torch.save({key: x for key, x in content.items() if x is not None}, tmp_path / "policy.pt")
-    with pytest.raises(UserError, match=r"policy.pt was written by another version of this program: use that"):
+    with pytest.raises(
+        UserError, match=r"policy.pt was written by another version of this program: use that"
+    ):
         load_policy(tmp_path / "policy.pt")
 
 

@@ -55,7 +55,8 @@ def test_log_densities_equal_recorded(fast: bool) -> None:
         "reward": OFFICIAL["scalar_target"],
         "discount": OFFICIAL["pcont_target"] / model.gamma,
     }
-    log_probs = model.log_probs(FEAT[None], {key: x[None] for key, x in batch.items()})
+    batch = {key: x[None] for key, x in batch.items()}
+    log_probs = model.decoder.log_probs(FEAT[None], batch) | model.scalar_log_probs(FEAT[None], batch)
     assert_near(log_probs["image"][0], OFFICIAL["decoder_logprob"], rtol=1e-6)
     assert_near(log_probs["reward"][0], OFFICIAL["reward_logprob"], rtol=1e-5)
     assert_near(log_probs["pcont"][0], OFFICIAL["pcont_logprob"], rtol=1e-5)

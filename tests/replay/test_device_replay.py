@@ -67,7 +67,7 @@ def test_new_episodes_are_followed(make_store, counting_episode):
 
 @pytest.mark.parametrize("slots", [64, 70, 131])
 def test_evicted_episodes_make_room_around_the_ring(make_store, counting_episode, slots):
-    """With 60 decisions at a time, of episodes of 1 to 23 elements, the ring goes round several times."""
+    """With 60 agent steps at a time, of episodes of 1 to 23 elements, the ring goes round several times."""
     store = make_store(capacity=60)
     replay, lengths = DeviceReplay(SequenceSampler(store, 16, 12), "cpu", slots), np.random.default_rng(0)
     for number in range(6, 60):

@@ -11,11 +11,11 @@ from dreamer.errors import UserError
 from dreamer.replay import EpisodeStore, make
 from dreamer.replay.device_replay import DeviceReplay
 from dreamer.replay.feed import Feed, Prefetcher
-from dreamer.spec import ActionSpec, EnvSpec
+from dreamer.types import ActionSpec, EnvSpec
 
 SPEC = EnvSpec({"image": (64, 64, 3)}, {}, ActionSpec(6))
 NEEDED = 501_001 * (64 * 64 * 3 + 4 * (6 + 2))
-"""Bytes of a million frames: 500,000 decisions, and 1001 elements of resets."""
+"""Bytes of a million frames: 500,000 agent steps, and 1001 elements of resets."""
 
 
 def _feed(tmp_path: Path, device: str, **options: Any) -> Feed:

@@ -29,16 +29,21 @@ def _fill(store: EpisodeStore, make, lengths) -> None:
         store.append(make(store.extent()["next_id"], length))
 
 
+def _agent_steps(store: EpisodeStore) -> int:
+    """Agent steps in the live episodes: each has one element more."""
+    return int((store.lengths - 1).sum())
+
+
 def test_append_and_read_back(tmp_path, counting_episode):
     store = EpisodeStore(tmp_path / "replay")
     assert [store.append(counting_episode(i, 5 + i)) for i in range(3)] == [0, 1, 2]
     assert store.ids.tolist() == [0, 1, 2]
     assert store.lengths.tolist() == [5, 6, 7]
-    assert store.num_steps == 4 + 5 + 6
+    assert _agent_steps(store) == 4 + 5 + 6
     assert (tmp_path / "replay" / "episode-00000000-5.npz").exists()
     for opened in (store, EpisodeStore(tmp_path / "replay"), EpisodeStore(tmp_path / "replay", mode="r")):
         np.testing.assert_array_equal(opened.episode(1)["reward"], 1000 + np.arange(6))
-        assert opened.num_steps == 15
+        assert _agent_steps(opened) == 15
 
 
 def test_ids_go_on_after_reopening(tmp_path, counting_episode):
@@ -82,9 +87,9 @@ def test_an_episode_in_use_outlives_its_mapping_and_its_file(tmp_path, counting_
 
 def test_capacity_takes_the_oldest_out(tmp_path, counting_episode):
     store = EpisodeStore(tmp_path, capacity=12)
-    _fill(store, counting_episode, [5] * 5)  # 4 decisions each
+    _fill(store, counting_episode, [5] * 5)  # 4 agent steps each
     assert store.ids.tolist() == [2, 3, 4]
-    assert store.num_steps == 12
+    assert _agent_steps(store) == 12
     assert EpisodeStore(tmp_path, capacity=12).ids.tolist() == [2, 3, 4]
     store.append(counting_episode(5, 30))  # alone beyond the capacity
     assert store.ids.tolist() == [5]
@@ -148,7 +153,7 @@ def test_rewind_to_nothing(tmp_path, counting_episode):
     empty = store.extent()
     _fill(store, counting_episode, [5, 5])
     store.rewind(empty)
-    assert len(store) == store.num_steps == 0
+    assert len(store) == _agent_steps(store) == 0
     assert not list(tmp_path.iterdir())
 
 

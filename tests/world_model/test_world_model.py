@@ -8,6 +8,7 @@ from torch import Tensor
 
 from dreamer.config import Config
 from dreamer.types import ActionSpec, Batch, EnvSpec
+from dreamer.world_model.rssm import State
 from dreamer.world_model.world_model import WorldModel
 from helpers import IMAGE, SIZES, STATE, random_batch, small_config
 
@@ -70,21 +71,22 @@ def test_kl_below_the_free_nats_has_no_gradient() -> None:
     assert grads[1000.0] is None or not grads[1000.0].any()
 
 
-@pytest.mark.parametrize("rep_scale", [0.0, 0.1])
-def test_rep_scale_scales_the_gradient_of_the_posterior_alone(rep_scale: float) -> None:
+@pytest.mark.parametrize("free_avg", [True, False])
+def test_rep_scale_scales_the_posteriors_gradient_below_the_free_nats(free_avg: bool) -> None:
     data, found = {key: x[:, :1] for key, x in random_batch().items()}, {}
-    for scale in (1.0, rep_scale):
+    for free_nats, scale in ((0.0, 0.0), (0.0, 0.1), (1000.0, 0.1)):
         torch.manual_seed(0)
-        model = small_model(free_nats=0.0, rep_scale=scale)
-        model.log_probs = lambda feat, data: {}  # pyright: ignore[reportAttributeAccessIssue]
+        model = small_model(free_nats=free_nats, free_avg=free_avg, rep_scale=scale)
+        model.observation_log_probs = model.scalar_log_probs = lambda *_: {}  # pyright: ignore[reportAttributeAccessIssue]
         losses, _, _ = model.losses(data, filter_noise(data))
         weights = [model.rssm.prior_out.weight, model.rssm.posterior_out.weight]
-        found[scale] = losses["model"].detach(), *torch.autograd.grad(losses["model"], weights)
-    value, of_prior, of_posterior = found[rep_scale]
-    assert torch.equal(value, found[1.0][0])
-    assert torch.equal(of_prior, found[1.0][1])
+        found[free_nats, scale] = losses["model"].detach(), *torch.autograd.grad(losses["model"], weights)
+    whole = found[0.0, 0.0]
+    assert all(torch.equal(x, y) for x, y in zip(found[0.0, 0.1], whole, strict=True))  # above: no difference
+    value, of_prior, of_posterior = found[1000.0, 0.1]
+    torch.testing.assert_close((value, of_prior), whole[:2])
     # One step has no later prior through which the posterior could be trained as well.
-    torch.testing.assert_close(of_posterior, rep_scale * found[1.0][2])
+    torch.testing.assert_close(of_posterior, 0.1 * whole[2])
 
 
 def test_batch_is_learned() -> None:
@@ -131,25 +133,33 @@ def test_discount_head_learns_soft_labels() -> None:
     logit = torch.tensor([[0.99, 1e-7]]).logit()
     assert model.pcont is not None
     model.pcont.forward = lambda x: logit  # type: ignore[method-assign]
-    best = model.log_probs(feat, data)["pcont"].sum()
+    best = model.scalar_log_probs(feat, data)["pcont"].sum()
     for shift in (-0.5, 0.5):
         model.pcont.forward = lambda x, s=shift: logit + s  # type: ignore[method-assign]
-        assert model.log_probs(feat, data)["pcont"].sum() < best
+        assert model.scalar_log_probs(feat, data)["pcont"].sum() < best
+
+
+def states_with_kl(kl: Tensor) -> tuple[State, State]:
+    """Posterior and prior with this KL `(B, T)`: two unit Gaussians in one dimension, sqrt(2 KL) apart."""
+    zeros = torch.zeros_like(kl).unsqueeze(-1)
+    mean = (2 * kl).sqrt().unsqueeze(-1)
+    return State(mean, zeros + 1, zeros, zeros), State(zeros, zeros + 1, zeros, zeros)
 
 
 def test_free_nats_of_the_mean_or_of_each_step() -> None:
-    kl = torch.tensor([[1.0, 9.0], [2.0, 4.0]])
-    assert small_model(free_avg=False).above_free_nats(kl) == pytest.approx((3 + 9 + 3 + 4) / 4)
-    assert small_model(free_avg=True).above_free_nats(kl) == pytest.approx(4)
+    posterior, prior = states_with_kl(torch.tensor([[1.0, 9.0], [2.0, 4.0]]))
+    assert small_model(free_avg=False).kl(posterior, prior)[1] == pytest.approx((3 + 9 + 3 + 4) / 4)
+    assert small_model(free_avg=True).kl(posterior, prior)[1] == pytest.approx(4)
 
 
 def test_free_nats_follow_the_mean_of_the_whole_batch() -> None:
     """The decision is that of the whole batch, of which a process may have a part."""
     model, kl = small_model(), torch.full((2, 2), 4.0, requires_grad=True)
-    assert torch.autograd.grad(model.above_free_nats(kl), kl)[0].all()
+    assert torch.autograd.grad(model.kl(*states_with_kl(kl))[1], kl)[0].all()
     model.batch_mean = lambda x: x.mean() - 2
-    assert model.above_free_nats(kl) == 3
-    assert not torch.autograd.grad(model.above_free_nats(kl), kl)[0].any()
+    loss = model.kl(*states_with_kl(kl))[1]
+    assert loss == 3
+    assert not torch.autograd.grad(loss, kl)[0].any()
 
 
 def test_rewards_are_squashed_for_the_reward_head_alone() -> None:
@@ -159,7 +169,7 @@ def test_rewards_are_squashed_for_the_reward_head_alone() -> None:
     model = small_model(clip_rewards="tanh")
     feat = torch.randn(3, 7, model.feat_size)
     with torch.no_grad():
-        log_prob = model.log_probs(feat, data)["reward"]
+        log_prob = model.scalar_log_probs(feat, data)["reward"]
         expected = torch.distributions.Normal(model.reward(feat), 1).log_prob(raw.tanh())
     torch.testing.assert_close(log_prob, expected)
     assert torch.equal(data["reward"], raw)

@@ -20,7 +20,7 @@ from dreamer.baselines.d4pg import D4PG
 from dreamer.config import Config
 from dreamer.errors import UserError
 from dreamer.replay.transitions import Transitions
-from dreamer.types import Batch, Metrics, Observation, Phase
+from dreamer.types import Batch, Metrics, Noise, Observation, Phase
 from dreamer.world_model.rssm import State
 from dreamer.world_model.world_model import WorldModel
 
@@ -28,20 +28,15 @@ Algorithm = Dreamer | NoValue | PlaNet | D4PG | A3C | Random
 
 
 class Agent:
-    """Acts on observations of N environments and learns from batches of sequences.
+    """Acts on observations of N environments and learns from batches of sequences."""
 
-    Of several processes that learn together (`rank` of `ranks`) each has its own rows of a batch; every process draws
-    the noise of the whole batch and takes its share, so that all together do what one would do alone.
-    """
-
-    def __init__(self, algorithm: Algorithm, config: Config, rank: int = 0, ranks: int = 1):
+    def __init__(self, algorithm: Algorithm, config: Config):
         self.algorithm, self.spec = algorithm, algorithm.spec
         self.device = pick_device(config.training.device)
         self.dtype = pick_dtype(config.training.precision, self.device)
         set_float32_precision(self.device, self.dtype)
         self.algorithm.to(self.device)
         self.generator = torch.Generator(self.device).manual_seed(config.training.seed)
-        self.rank, self.ranks = rank, ranks
 
     @property
     def trainable(self) -> bool:
@@ -64,13 +59,14 @@ class Agent:
     def update(self, batch: Batch, phase: Phase = "all") -> Metrics:
         """Take one gradient step on a batch `(B, T, ...)`; nothing here waits for the device."""
         assert not isinstance(self.algorithm, Random | A3C)
-        rows, length = batch["reward"].shape
-        noise = self.algorithm.draw_noise(rows * self.ranks, length, self.generator)
-        if self.ranks > 1:
-            dims = {"filter": 0, "action": 1, "state": 1}
-            noise = {key: x.chunk(self.ranks, dims[key])[self.rank] for key, x in noise.items()}
+        noise = self.draw_noise(*batch["reward"].shape)
         with autocast(self.device, self.dtype):
             return self.algorithm.update(batch, noise, phase)
+
+    def draw_noise(self, rows: int, length: int) -> Noise:
+        """Draw the noise of one update on `rows` sequences of `length` steps."""
+        assert not isinstance(self.algorithm, Random | A3C)
+        return self.algorithm.draw_noise(rows, length, self.generator)
 
     def open_loop(self, batch: Batch, context: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Predict `(B, T, ...)` from its first `context` steps and its actions; see `WorldModel.open_loop`.

@@ -37,32 +37,32 @@ class Dreamer(nn.Module):
         )
 
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
-        """One gradient step on a batch of sequences `(B, T, ...)`; see `Phase` for what is trained when.
+        """Take one gradient step on a batch of sequences `(B, T, ...)`; `phase` says which networks learn.
 
-        All gradients are taken at the same parameters, each by its own network's parameters alone, and only then do
-        the networks change (TF2 dreamer.py:157-240).
+        All losses are taken at the same parameters, and each trains its own network only (TF2 dreamer.py:157-240).
         """
         # Dynamics learning (Eq. 10)
         losses, posterior, metrics = self.world_model.losses(batch, noise["filter"])  # posterior (B, T, .)
         if phase == "model":
             return metrics | self.optimizers.step(losses)
-        self.optimizers.backward(losses)
 
-        # Imagination: follow the actor for H steps from every posterior state (Eq. 2)
-        start, alive = imagination_starts(self.world_model, posterior, batch)  # (N, .), (N,)
+        # Imagination: from every posterior state, follow the actor for H steps (Eq. 2)
+        start, alive = imagination_starts(
+            self.world_model, posterior, batch
+        )  # (N, .); (N,), 1 unless an episode ended
         rssm = self.world_model.rssm
-        states = rssm.imagine(self.actor.sample, start, noise["action"], noise["state"])  # (H, N, .)
-        feat = states.feat  # (H, N, F)
+        feat = rssm.imagine(self.actor.sample, start, noise["action"], noise["state"]).feat  # (H, N, F)
         reward = self.world_model.reward(feat)  # (H, N)
         discount = self.world_model.discount(feat)  # (H, N)
         value = self.value(feat)  # (H, N)
 
-        # Lambda-returns of all imagined states but the last, whose value is the bootstrap (Eq. 6)
+        # Lambda-returns (Eq. 6) of the first H - 1 imagined states; the value of the last is the bootstrap
         lambda_ = self.config.behavior.lambda_
         returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], lambda_)  # (H - 1, N)
-        weight = alive * discount_weights(discount[:-1])  # (H - 1, N)
 
-        # Actor loss (Eq. 7): the gradient passes through values, rewards and dynamics. Value loss (Eq. 8)
+        # Actor loss (Eq. 7) and value loss (Eq. 8)
+        # TF2: both are weighted by the discounts so far; in the paper only where episodes end early.
+        weight = alive * discount_weights(discount[:-1])  # (H - 1, N)
         actor_loss = -(weight * returns).mean()
         value_loss = -(weight * unit_log_prob(value[:-1], returns.detach())).mean()
         metrics |= {
@@ -73,8 +73,10 @@ class Dreamer(nn.Module):
             "imagine/return": returns.detach().mean(),
         }
 
-        # The step of all networks
-        losses = {"value": value_loss} | ({"actor": actor_loss} if phase == "all" else {})
+        # The step: each loss trains its own network only, and all of them change together
+        losses["value"] = value_loss
+        if phase == "all":
+            losses["actor"] = actor_loss
         return metrics | self.optimizers.step(losses)
 
     def draw_noise(self, rows: int, length: int, generator: torch.Generator) -> Noise:

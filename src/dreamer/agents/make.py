@@ -12,6 +12,7 @@ from dreamer.baselines.d4pg import D4PG
 from dreamer.config import Config
 from dreamer.errors import UserError
 from dreamer.fast import accelerate
+from dreamer.fast.cuda_graph import CudaGraph, GraphedUpdate, Update
 from dreamer.types import EnvSpec
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
@@ -24,7 +25,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
 }
 
 
-def make_agent(spec: EnvSpec, config: Config, rank: int = 0, ranks: int = 1) -> Agent:
+def make_agent(spec: EnvSpec, config: Config) -> Agent:
     """Make the agent that `config` names, for environments of this kind. Its weights depend on the seed alone.
 
     Raises `UserError` if it cannot serve their actions.
@@ -38,7 +39,18 @@ def make_agent(spec: EnvSpec, config: Config, rank: int = 0, ranks: int = 1) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         algorithm = ALGORITHMS[name](spec, config)
-    agent = Agent(algorithm, config, rank, ranks)
+    agent = Agent(algorithm, config)
     if config.training.fast:
         accelerate(algorithm)
     return agent
+
+
+def make_update(agent: Agent, fast: bool) -> Update:
+    """Return how `agent` takes updates: by a CUDA graph if it is to be fast, on one GPU; else by `agent.update`.
+
+    Several processes that learn together do without, since a graph holds what one process does alone.
+    """
+    if not fast or agent.device.type != "cuda" or type(agent) is not Agent:
+        return agent.update
+    torch.backends.cudnn.benchmark = True  # every update has the same shapes: let cuDNN try out its kernels
+    return GraphedUpdate(agent, CudaGraph)

@@ -32,15 +32,16 @@ class NoValue(nn.Module):
         self.optimizers = Optimizers(networks, config.optimizer)
 
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
-        """One gradient step on a batch of sequences `(B, T, ...)`; as there is no value, both first phases are one."""
+        """Take one gradient step on a batch of sequences `(B, T, ...)`; only in the phase `all` the actor learns."""
         # Dynamics learning (Eq. 10)
         losses, posterior, metrics = self.world_model.losses(batch, noise["filter"])  # posterior (B, T, .)
         if phase != "all":
             return metrics | self.optimizers.step(losses)
-        self.optimizers.backward(losses)
 
-        # Imagination: follow the actor for H steps from every posterior state (Eq. 2)
-        start, alive = imagination_starts(self.world_model, posterior, batch)  # (N, .), (N,)
+        # Imagination: from every posterior state, follow the actor for H steps (Eq. 2)
+        start, alive = imagination_starts(
+            self.world_model, posterior, batch
+        )  # (N, .); (N,), 1 unless an episode ended
         rssm = self.world_model.rssm
         feat = rssm.imagine(self.actor.sample, start, noise["action"], noise["state"]).feat  # (H, N, F)
         reward, discount = self.world_model.reward(feat), self.world_model.discount(feat)  # (H, N)
@@ -54,7 +55,7 @@ class NoValue(nn.Module):
             "imagine/reward": reward.detach().mean(),
             "imagine/return": returns.detach().mean(),
         }
-        return metrics | self.optimizers.step({"actor": actor_loss})
+        return metrics | self.optimizers.step(losses | {"actor": actor_loss})
 
     def draw_noise(self, rows: int, length: int, generator: torch.Generator) -> Noise:
         """Draw the noise of one update on `rows` sequences of `length` steps."""

@@ -71,17 +71,15 @@ class Adam:
 
 
 class Optimizers:
-    """An optimiser for each loss, by name; all networks change together, or none does."""
+    """An Adam for each loss, by name; all networks change together, or none does."""
 
     def __init__(self, networks: Mapping[str, list[nn.Parameter]], config: OptimizerConfig):
         rates = {"model": config.model_lr, "decoder": config.model_lr}
         rates |= {"actor": config.actor_lr, "value": config.value_lr}
         self.optimizers = {name: Adam(list(x), rates[name]) for name, x in networks.items()}
         self.grad_clip = config.grad_clip
-        self.losses: dict[str, Tensor] = {}
-        self.gradients: dict[str, Gradients] = {}
         self.average: Callable[[Gradients], Gradients] = lambda tensors: tensors
-        """The mean over the processes that learn together; alone, nothing changes."""
+        """The mean over all processes of a data-parallel run; with one process the tensors themselves."""
 
     @property
     def grad_step(self) -> int:
@@ -96,38 +94,31 @@ class Optimizers:
     def _first(self) -> Adam:
         return next(iter(self.optimizers.values()))
 
-    def backward(self, losses: Mapping[str, Tensor]) -> None:
-        """Take the gradient of each loss by the parameters of its own network, and keep it for `step`.
-
-        Other networks are passed through without being trained. Parameters that take no part in a loss (the prior
-        below the free nats) get zeros, as in the official code.
-        """
-        self._differentiate(losses)
-
     def step(self, losses: Mapping[str, Tensor]) -> Metrics:
-        """Take the gradients of these losses, too, then clip each network's by its norm and update all of them.
+        """Differentiate each loss by the parameters of its own network, clip each gradient by its norm, and step.
 
         If any loss or gradient is not finite no network changes, and the metric `skipped` is 1.
         """
-        self._differentiate(losses)
-        return self._update()
+        return self._apply(losses, self._gradients(losses))
 
-    def _differentiate(self, losses: Mapping[str, Tensor]) -> None:
+    def _gradients(self, losses: Mapping[str, Tensor]) -> dict[str, Gradients]:
+        """Gradients by loss. They flow through other networks; parameters that a loss does not use get zeros."""
         last = next(reversed(losses), None)
-        for name, loss in losses.items():
-            self.gradients[name] = torch.autograd.grad(
+        return {
+            name: torch.autograd.grad(
                 loss, self.optimizers[name].parameters, retain_graph=name != last, materialize_grads=True
             )
-            self.losses[name] = loss.detach()
+            for name, loss in losses.items()
+        }
 
     @torch.no_grad()
-    def _update(self) -> Metrics:
-        gradients = {name: self.average(gradient) for name, gradient in self.gradients.items()}
+    def _apply(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Gradients]) -> Metrics:
+        gradients = {name: self.average(gradient) for name, gradient in gradients.items()}
         norms = {name: torch.nn.utils.get_total_norm(gradient) for name, gradient in gradients.items()}
-        finite = torch.stack([*self.average(tuple(self.losses.values())), *norms.values()]).isfinite().all()
+        scalars = self.average(tuple(loss.detach() for loss in losses.values()))
+        finite = torch.stack([*scalars, *norms.values()]).isfinite().all()
         for name, gradient in gradients.items():
             self.optimizers[name].step(gradient, (self.grad_clip / norms[name]).clamp(max=1.0), finite)
-        self.losses, self.gradients = {}, {}
         return {f"{name}/grad_norm": norm for name, norm in norms.items()} | {"skipped": (~finite).float()}
 
     def state_dict(self) -> dict[str, Any]:

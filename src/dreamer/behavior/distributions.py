@@ -32,8 +32,7 @@ class TanhNormal:
     def log_prob(self, pre_tanh: Tensor) -> Tensor:
         """Log-density `(...)` of the action tanh(`pre_tanh`).
 
-        The argument is the value before the tanh: at the initial std of 5 most actions round to +-1, where the
-        inverse is wrong by whole nats.
+        The argument is the value before the tanh, because the inverse of an action near +-1 is inexact.
         """
         scaled = (pre_tanh - self.mean) / self.std
         normal = -0.5 * scaled.square() - self.std.log() - HALF_LOG_TWO_PI
@@ -46,8 +45,8 @@ class TanhNormal:
         TF2 tools.py:239 takes for every row the sample that is best for row 0, which is right for one row only.
         """
         action = self.sample(noise)
-        # TF2: the density is that of the action as float32 holds it. The density of the value before the tanh
-        # keeps growing where all actions have become +-1, and would let the most extreme sample win.
+        # TF2: it compares densities of actions as float32 holds them. Those of the values before the tanh keep growing
+        # where all actions have become +-1, and the most extreme sample would always win.
         best = self.log_prob(torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))).argmax(0)
         index = best.unsqueeze(-1).expand(self.mean.shape).unsqueeze(0)
         return action.gather(0, index).squeeze(0)

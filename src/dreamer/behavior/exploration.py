@@ -13,7 +13,7 @@ EPSILON, FINAL_EPSILON, EPSILON_UPDATES = 0.4, 0.1, 200_000
 def explored(
     action: Tensor, spec: ActionSpec, expl_noise: float, grad_step: int, generator: torch.Generator
 ) -> Tensor:
-    """Make actions `(N, A)` explore: noise of deviation `expl_noise`, or a random action with `epsilon`."""
+    """Add Gaussian noise to actions `(N, A)`, or replace discrete ones by random ones with probability epsilon."""
     if not spec.discrete:
         noise = torch.randn(action.shape, generator=generator, device=action.device)
         return add_noise(action, noise, expl_noise)

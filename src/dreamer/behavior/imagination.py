@@ -10,17 +10,17 @@ from dreamer.world_model.world_model import WorldModel
 
 
 def imagination_starts(model: WorldModel, posterior: State, batch: Batch) -> tuple[State, Tensor]:
-    """Start a trajectory at every posterior state `(B, T, .)`, detached: `(N, .)`, N = B T, and weights `(N,)`.
+    """Start a trajectory at every posterior state `(B, T, .)`, detached: `(N, .)`, N = B T; `alive` `(N,)` is 1.
 
-    With a discount head the last step of a sequence is left out, as it may be terminal (TF2 dreamer.py:180-181), and
-    N = B (T - 1). A row of a batch may hold several episodes in succession, each beginning where `is_first` holds: the
-    state before such a place ends an episode, and its weight is its discount, 0 where the environment terminated.
+    Only with a discount head (`--pcont`) two things differ. The last step of a sequence starts no trajectory, as it may
+    be terminal, and N = B (T - 1) (TF2 dreamer.py:180-181). And `alive` is 0 where the environment terminated inside a
+    row: a row may hold several episodes, and where the next one begins, the state before has ended its own.
     """
-    weight = torch.ones_like(batch["discount"])  # (B, T)
+    alive = torch.ones_like(batch["discount"])  # (B, T)
     if model.pcont is not None:
-        weight[:, :-1] = torch.where(batch["is_first"][:, 1:], batch["discount"][:, :-1], 1.0)
-        posterior, weight = posterior.map(lambda x: x[:, :-1]), weight[:, :-1]
-    return posterior.map(lambda x: x.detach().flatten(0, 1)), weight.flatten()
+        alive = torch.where(batch["is_first"][:, 1:], batch["discount"][:, :-1], 1.0)  # (B, T - 1)
+        posterior = posterior.map(lambda x: x[:, :-1])
+    return posterior.map(lambda x: x.detach().flatten(0, 1)), alive.flatten()
 
 
 def draw_noise(

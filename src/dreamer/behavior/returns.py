@@ -7,29 +7,31 @@ from torch import Tensor
 def lambda_return(
     reward: Tensor, value: Tensor, discount: Tensor, bootstrap: Tensor, lambda_: float
 ) -> Tensor:
-    """Exponentially weighted average V_lambda of the k-step returns V_N^k, by one backward scan.
+    """Value estimates V_lambda (Eq. 6), by one backward scan over imagined states 1 .. K:
 
-        R_t = r_t + gamma_t ((1 - lambda) v_{t+1} + lambda R_{t+1}),    R_T = v_T = bootstrap
+        R_k = r_k + gamma_k ((1 - lambda) v_{k+1} + lambda R_{k+1}),    R_{K+1} = v_{K+1} = bootstrap
 
-    Multiplying it out gives Eq. 6: R_t = (1 - lambda) sum_{n=1}^{T-t-1} lambda^{n-1} V_n + lambda^{T-t-1} V_{T-t},
-    where V_n = r_t + gamma r_{t+1} + ... + gamma^n v_{t+n} is Eq. 5. With lambda 1 and a zero bootstrap it is the
-    plain sum of rewards, Eq. 4.
+    This is Eq. 6 multiplied out. V_N^n(k) = r_k + gamma r_{k+1} + ... + gamma^n v_{k+n} is Eq. 5, and
 
-    `reward`, `value`, `discount` are `(T, ...)`, all of the same states, and `bootstrap` `(...)` is the value of the
-    state after the last. Returns `(T, ...)`; `value[0]` is never used.
+        R_k = (1 - lambda) sum_{n=1}^{K-k} lambda^{n-1} V_N^n(k) + lambda^{K-k} V_N^{K+1-k}(k).
+
+    With lambda = 1 and a bootstrap of zero it is the sum of rewards, Eq. 4.
+
+    Row k of `reward`, `value` and `discount` `(K, ...)` belongs to imagined state k; `bootstrap` `(...)` is the value
+    of state K + 1. Returns `(K, ...)`.
     """
     next_value = torch.cat([value[1:], bootstrap.unsqueeze(0)])
     returns = [bootstrap]
-    for t in reversed(range(len(reward))):
-        returns.append(reward[t] + discount[t] * ((1 - lambda_) * next_value[t] + lambda_ * returns[-1]))
+    for k in reversed(range(len(reward))):
+        returns.append(reward[k] + discount[k] * ((1 - lambda_) * next_value[k] + lambda_ * returns[-1]))
     return torch.stack(returns[:0:-1])
 
 
 def discount_weights(discount: Tensor) -> Tensor:
-    """Probability that each imagined state is reached: 1, gamma_0, gamma_0 gamma_1, ... `(T, ...)`.
+    """Cumulative discount before each imagined state: 1, gamma_1, gamma_1 gamma_2, ... `(K, ...)`.
 
-    The gradient is stopped: the weights say how much a state counts; the actor cannot gain by changing them
-    (TF2 dreamer.py:190).
+    With a discount head it is the probability that the state is reached. The gradient is stopped: the weights say how
+    much a state counts, and the actor cannot gain by changing them (TF2 dreamer.py:190).
     """
     discount = discount.detach()
     return torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0)

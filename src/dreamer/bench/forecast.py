@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import torch
 
-from dreamer.agents.make import make_agent
+from dreamer.agents.make import make_agent, make_update
 from dreamer.bench.measurement import seconds_per_call
 from dreamer.bench.random_data import random_batch, random_observation
 from dreamer.config import Config
-from dreamer.fast.cuda_graph import make_update, warm_up
-from dreamer.replay.make import bytes_per_decision
+from dreamer.fast.cuda_graph import warm_up
+from dreamer.replay.make import bytes_per_agent_step
 from dreamer.types import EnvSpec
 
 
@@ -59,5 +59,5 @@ def forecast(config: Config, spec: EnvSpec, agent: AgentCost, env_seconds: float
     evaluate = episodes * environment.time_limit / environment.repeat * (env_seconds + agent.action)
     learning = updates * agent.update / 3600
     kept = min(steps, config.replay.replay_size or steps)
-    disk = int(kept * bytes_per_decision(spec)) + 2 * agent.checkpoint  # the newest and the one before
+    disk = int(kept * bytes_per_agent_step(spec)) + 2 * agent.checkpoint  # the newest and the one before
     return Forecast(learning + (collect + evaluate) / 3600, learning, updates, disk)

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from dreamer.agents.make import make_agent
+from dreamer.agents.make import make_agent, make_update
 from dreamer.bench.machine import peak_memory, reset_peak_memory
 from dreamer.bench.measurement import Measurement, Timer
 from dreamer.bench.random_data import random_batch
 from dreamer.bench.roofline import count_flops
 from dreamer.config import Config, with_options
-from dreamer.fast.cuda_graph import make_update, warm_up
+from dreamer.fast.cuda_graph import warm_up
 from dreamer.types import Batch, EnvSpec, Metrics
 
 GROUP = "gradient step"

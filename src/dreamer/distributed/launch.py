@@ -26,7 +26,7 @@ from dreamer.agents.random import Random
 from dreamer.config import Config
 from dreamer.distributed.ranks import PeerError, Ranks
 from dreamer.errors import UserError
-from dreamer.types import Batch, EnvSpec, Metrics, Phase
+from dreamer.types import Batch, EnvSpec, Metrics, Noise, Phase
 
 PEER_TIMEOUT = datetime.timedelta(days=1)
 """How long a rank waits for another: rank 0 may be evaluating.
@@ -79,6 +79,17 @@ def _backend(config: Config) -> str:
     return "cpu:gloo,cuda:nccl"
 
 
+class RankAgent(Agent):
+    """An agent of one rank: it draws the noise of the whole batch and takes its share, as its rows are a share."""
+
+    ranks: Ranks
+
+    def draw_noise(self, rows: int, length: int) -> Noise:
+        whole = super().draw_noise(rows * self.ranks.size, length)
+        dims = {"filter": 0, "action": 1, "state": 1}
+        return {key: x.chunk(self.ranks.size, dims[key])[self.ranks.rank] for key, x in whole.items()}
+
+
 class DataParallel:
     """The agent of rank 0. It scatters every batch to all ranks, and leaves everything else to the wrapped agent."""
 
@@ -95,7 +106,7 @@ class DataParallel:
         """Take one gradient step, each rank on its own rows; see `Agent.update`."""
         self._ranks.broadcast(("update", phase, self._ranks.layout(batch)))
         self._updates += 1
-        return _update(self._agent, self._ranks, self._ranks.scatter(batch), phase, self._updates)
+        return update(self._agent, self._ranks, self._ranks.scatter(batch), phase, self._updates)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load the state in every rank; see `Agent.load_state_dict`."""
@@ -141,19 +152,20 @@ def run_other_rank(config: Config, ranks: Ranks) -> None:
                 agent.load_state_dict(state)
             case "update", phase, layout:
                 updates += 1
-                _update(agent, ranks, ranks.receive(layout, agent.device), phase, updates)
+                update(agent, ranks, ranks.receive(layout, agent.device), phase, updates)
 
 
 def make_rank(spec: EnvSpec, config: Config, ranks: Ranks) -> Agent:
     """Make the agent of one rank, whose gradients and free nats are those of the whole batch."""
-    agent = make_agent(spec, config, ranks.rank, ranks.size)
+    agent = make_agent(spec, config)
+    agent.__class__, agent.ranks = RankAgent, ranks  # pyright: ignore[reportAttributeAccessIssue]
     if not isinstance(agent.algorithm, Random):
         agent.algorithm.optimizers.average = ranks.all_reduce_mean
         agent.algorithm.world_model.batch_mean = lambda x: ranks.all_reduce_mean((x.mean(),))[0]
     return agent
 
 
-def _update(agent: Agent, ranks: Ranks, rows: Batch, phase: Phase, number: int) -> Metrics:
+def update(agent: Agent, ranks: Ranks, rows: Batch, phase: Phase, number: int) -> Metrics:
     """Take update `number` on this rank's rows, and return the metrics of the whole batch.
 
     Every `CHECK_EVERY` updates, raise `RuntimeError` if the ranks no longer have the same weights.

@@ -21,7 +21,7 @@ _UNLIMITED = 1e10
 class ControlSuiteEnv(gym.Env):
     """One task of the suite, a frame at a time.
 
-    Observations are the task's own, flattened to one float32 vector; `render()` gives the picture. The
+    Observations are the task's own, flattened to one float32 vector; `render()` gives the image. The
     suite's time limit is taken away (1000 frames in nearly all tasks): the caller sets one.
     """
 
@@ -64,7 +64,7 @@ class ControlSuiteEnv(gym.Env):
         return _flat(step.observation), float(step.reward), terminated, truncated, {}
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the picture, uint8 `(image_size, image_size, 3)`."""
+        """Return the image, uint8 `(image_size, image_size, 3)`."""
         return self._camera.draw(self._physics.data.ptr)
 
     def close(self) -> None:

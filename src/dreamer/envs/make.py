@@ -36,13 +36,13 @@ def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
     env = _load(config)
     try:
         wrapped = _wrap(env, config, seed)
-    except gym.error.DependencyNotInstalled as error:  # Met when the first picture is drawn.
+    except gym.error.DependencyNotInstalled as error:  # Met when the first image is drawn.
         env.close()
         raise UserError(f"{config.env} cannot draw: {error}") from error
     except BaseException:
         env.close()
         raise
-    # Registered after the first picture and so called before the exit function of OpenGL, which takes the
+    # Registered after the first image and so called before the exit function of OpenGL, which takes the
     # display away from contexts that are still open.
     atexit.register(_close, weakref.ref(wrapped))
     return wrapped
@@ -60,7 +60,7 @@ def _wrap(env: gym.Env, config: EnvConfig, seed: int) -> gym.Env:
     env = FrameRepeat(env, config.repeat)
     env = unify_actions(env, config.env)
     env.reset(seed=seed)
-    # Outermost, so that one picture is drawn and resized per decision, however many frames it has.
+    # Outermost, so that one image is drawn and resized per agent step, however many frames it has.
     return unify_observations(env, config)
 
 

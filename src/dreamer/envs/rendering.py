@@ -1,8 +1,8 @@
-"""MuJoCo pictures without a display: finding an OpenGL backend, and drawing with it.
+"""MuJoCo images without a display: finding an OpenGL backend, and drawing with it.
 
-Pictures are drawn with MuJoCo's own functions and one context kept per environment, in the process that
-asks for the first one. `canonical` pictures equal those of dm_control's `physics.render` bit by bit;
-`fast` ones are without shadows, reflections and multisampling (docs/rendering.md has both side by side).
+Images are drawn with MuJoCo's own functions and one context kept per environment, in the process that
+asks for the first one. `canonical` images equal those of dm_control's `physics.render` bit by bit;
+`fast` ones are without shadows, reflections and multisampling (docs/rendering.md shows both).
 """
 
 import functools
@@ -80,7 +80,7 @@ def make_context(size: int) -> Any:
 
 
 def simplify(model: Any) -> None:
-    """Turn a MuJoCo model's pictures into `fast` ones; to be called before the first picture is drawn."""
+    """Make a MuJoCo model's images `fast` ones; to be called before the first is drawn."""
     model.vis.quality.shadowsize = 0
     model.vis.quality.offsamples = 0
     model.mat_reflectance[:] = 0
@@ -90,9 +90,9 @@ def simplify(model: Any) -> None:
 
 
 class Camera:
-    """One fixed camera of a MuJoCo model; draws `(size, size, 3)` uint8 pictures.
+    """One fixed camera of a MuJoCo model; draws `(size, size, 3)` uint8 images.
 
-    The OpenGL context is made with the first picture, in the process and thread that asks for it, and must be
+    The OpenGL context is made with the first image, in the process and thread that asks for it, and must be
     freed by `close` before the process ends.
     """
 
@@ -127,9 +127,9 @@ class Camera:
         return pixels[::-1].copy()  # OpenGL's first row is the bottom one.
 
     def upload_terrain(self) -> None:
-        """Show height fields that changed since the last picture (`quadruped_escape` grows new ones)."""
+        """Show height fields that changed since the last image (`quadruped_escape` grows new ones)."""
         if self._context is None:
-            return  # The first picture uploads them in any case.
+            return  # The first image uploads them in any case.
         self._make_current()
         for index in range(self._model.nhfield):
             self._mujoco.mjr_uploadHField(self._model, self._context, index)
@@ -146,7 +146,7 @@ class Camera:
         self._mujoco.mjr_setBuffer(self._mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
 
     def close(self) -> None:
-        """Free the OpenGL context; the next picture would make a new one."""
+        """Free the OpenGL context; the next image would make a new one."""
         if self._context is None:
             return
         self._gl.make_current()

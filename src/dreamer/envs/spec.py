@@ -42,7 +42,7 @@ def spec_from_space(observation_space: gym.Space, action: ActionSpec) -> EnvSpec
 
 
 def _require_free(key: object) -> None:
-    """Raise `UserError` for a key that would hide another part of a batch, or of the record."""
+    """Raise `UserError` for a key that would hide another part of a batch, or a metric."""
     if not isinstance(key, str) or key in RESERVED:
         problem = "has a name that means something else here" if key in RESERVED else "has no name"
         raise UserError(f"The observation {key!r} {problem}: rename it in the environment.")

@@ -14,7 +14,7 @@ from dreamer.errors import UserError
 
 
 class DotEnv(gym.Env):
-    """Push a bright disc to the centre of the picture (`toy:dot`).
+    """Push a bright disc to the center of the image (`toy:dot`).
 
     The action is a velocity in [-1, 1]^2. The reward of a frame is `max(0, 1 - distance)^2`, so it lies in
     [0, 1]; episodes are cut off after 100 frames. Moving straight to the centre gives about 0.95 per
@@ -22,7 +22,7 @@ class DotEnv(gym.Env):
     """
 
     SPEED = 0.1
-    """Way of the disc in one frame at full speed; the picture is 2 wide."""
+    """Way of the disc in one frame at full speed; the image is 2 wide."""
     RADIUS = 0.2
     LENGTH = 100
     """Frames of an episode."""
@@ -60,7 +60,7 @@ class DotEnv(gym.Env):
         return max(0.0, 1.0 - float(np.hypot(x, y))) ** 2
 
     def render(self) -> np.ndarray:
-        """Return the picture, uint8 `(image_size, image_size, 3)`: disc in yellow, target ring in blue."""
+        """Return the image, uint8 `(image_size, image_size, 3)`: disc in yellow, target ring in blue."""
         x, y = self._position
         image = self._background.copy()
         image[np.hypot(self._axis[:, None] - y, self._axis[None, :] - x) < self.RADIUS] = (255, 220, 60)
@@ -82,7 +82,7 @@ class CountingEnv(gym.Env):
     """Show which frame it is and which action led to it, to test the alignment of data.
 
     After the n-th frame of an episode the reward is `n`, the vector observation is `[n, action, episode]`
-    and the picture holds, over all its pixels, `n % 256` in red, `round(127.5 (action + 1))` in green and
+    and the image holds, over all its pixels, `n % 256` in red, `round(127.5 (action + 1))` in green and
     the number of the episode in blue; `info` has `count`, `action` and `episode`. A reset shows 0, action 0.
     Episodes are counted from 0, without those in which nothing was done.
 
@@ -124,9 +124,9 @@ class CountingEnv(gym.Env):
         return {"count": self._count, "action": self._action, "episode": self._episode}
 
     def render(self) -> np.ndarray:
-        """Return the picture, uint8 `(image_size, image_size, 3)`, in one colour."""
-        colour = (self._count % 256, round(127.5 * (self._action + 1)), self._episode % 256)
-        return np.broadcast_to(np.array(colour, np.uint8), (self._image_size, self._image_size, 3)).copy()
+        """Return the image, uint8 `(image_size, image_size, 3)`, in one color."""
+        color = (self._count % 256, round(127.5 * (self._action + 1)), self._episode % 256)
+        return np.broadcast_to(np.array(color, np.uint8), (self._image_size, self._image_size, 3)).copy()
 
 
 TOYS = ("dot", "slope", "counting", "terminating")

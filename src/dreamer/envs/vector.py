@@ -1,4 +1,4 @@
-"""Environments side by side: one in this process, or any number in worker processes."""
+"""Environments in parallel: one in this process, or any number in worker processes."""
 
 import time
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class VectorEnv:
         if self._env is not None:
             self.spec: EnvSpec = spec_of(self._env)
             return
-        several = f", {num_envs} side by side" if num_envs > 1 else ""
+        several = f", {num_envs} in parallel" if num_envs > 1 else ""
         try:
             for index in range(num_envs):
                 self._workers.append(Worker(config, seed + index, f"{index} ({config.env}{several})"))
@@ -51,7 +51,7 @@ class VectorEnv:
         return self._ask([self._workers[index]], "reset", [seed])[0]
 
     def step(self, actions: np.ndarray) -> list[StepResult]:
-        """Take one decision in every environment; `actions` is `(num_envs, A)` float32 in [-1, 1].
+        """Take one agent step in every environment; `actions` is `(num_envs, A)` float32 in [-1, 1].
 
         An environment whose last result was terminated or truncated must be reset first.
         """
@@ -61,7 +61,7 @@ class VectorEnv:
         return self._ask(self._workers, "step", actions)
 
     def step_one(self, index: int, action: np.ndarray) -> StepResult:
-        """Take one decision in one environment; `action` is `(A,)`."""
+        """Take one agent step in one environment; `action` is `(A,)`."""
         if self._env is not None:
             return take_step(self._env, action)
         return self._ask([self._workers[index]], "step", [action])[0]

@@ -40,11 +40,11 @@ class StepResult:
 
     observation: dict[str, np.ndarray]
     reward: float
-    """Sum over the frames of this decision."""
+    """Sum over the frames of this agent step."""
     terminated: bool
     truncated: bool
     frames: int
-    """Simulator frames this decision took."""
+    """Simulator frames this agent step took."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Worker:
             return WorkerError(f"Environment {self._name} closed its connection in {self._doing}.")
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
-            how += " (perhaps for want of memory)" if -code == signal.SIGKILL else ""
+            how += " (perhaps because memory ran out)" if -code == signal.SIGKILL else ""
         else:
             how = f"ended with exit code {code}"
         return WorkerError(f"The process of environment {self._name} {how} in {self._doing}.")

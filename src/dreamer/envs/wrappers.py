@@ -14,8 +14,8 @@ Step = tuple[Any, float, bool, bool, dict[str, Any]]
 class FrameRepeat(gym.Wrapper):
     """Take each action for several frames and add up their rewards; stop early where an episode ends.
 
-    `info["frames"]` says how many frames were taken. Pictures are drawn by a wrapper around this one, so
-    once per decision.
+    `info["frames"]` says how many frames were taken. Images are drawn by a wrapper around this one, so
+    once per agent step.
     """
 
     def __init__(self, env: gym.Env, repeat: int) -> None:
@@ -90,7 +90,7 @@ def _box_misfit(space: spaces.Box, value: np.ndarray, name: str) -> str | None:
     if not np.can_cast(value.dtype, space.dtype, "same_kind"):
         return f"{name} has type {value.dtype} where {space.dtype} is declared"
     if value.dtype == space.dtype == np.uint8 and space.low.max() == 0 and space.high.min() == 255:
-        return None  # Every such value fits, and a picture has many.
+        return None  # Every such value fits, and an image has many.
     if not np.isfinite(value).all():
         return f"{name} holds NaN or infinity"
     slack = 1e-4 * np.maximum(1, np.abs(value))

@@ -22,17 +22,6 @@ WARM_UP = 3
 """Updates taken one kernel at a time before recording, so that libraries have chosen theirs."""
 
 
-def make_update(agent: Agent, fast: bool) -> Update:
-    """Return how `agent` takes updates: on a GPU that learns alone, and if it is to be fast, by a CUDA graph.
-
-    Several processes that learn together take updates eagerly, since a graph holds what one process does alone.
-    """
-    if not fast or agent.ranks > 1 or agent.device.type != "cuda":
-        return agent.update
-    torch.backends.cudnn.benchmark = True  # every update has the same shapes: let cuDNN try out its kernels
-    return GraphedUpdate(agent, CudaGraph)
-
-
 def warm_up(update: Update, batch: Batch) -> None:
     """Take the updates that come before the first replay, if there is to be one. Each is an update."""
     if isinstance(update, GraphedUpdate):

@@ -55,7 +55,7 @@ def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
 
 
 class FastOptimizers(Optimizers):
-    """Optimisers whose `backward` goes on in a thread beside what follows it.
+    """Optimisers that may `begin` with the world model's gradient, in a thread, while behaviour learning goes on.
 
     A gradient step is thousands of operations, most of them too small to share between cores. The world model's
     gradient and all of behaviour learning start from the same posterior states and need nothing of each other. On half
@@ -64,35 +64,33 @@ class FastOptimizers(Optimizers):
     """
 
     _thread: ThreadPoolExecutor | None = None
-    _running: Future[None] | None = None
+    _begun: Future[dict[str, Gradients]] | None = None
+    _names: frozenset[str] = frozenset()
     _cores = 1
 
-    def backward(self, losses: Mapping[str, Tensor]) -> None:
-        self._cores = torch.get_num_threads()
+    def begin(self, losses: Mapping[str, Tensor]) -> None:
+        """Take the gradients of losses that `step` will be given, too."""
+        self._names, self._cores = frozenset(losses), torch.get_num_threads()
         if self._cores < 2 or not torch.is_autocast_enabled("cpu"):
-            self._differentiate(losses)
+            self._begun = Future()
+            self._begun.set_result(self._gradients(losses))
             return
         # PyTorch takes a new thread's number of cores over from the last one set anywhere: have that done first.
         self._thread = self._thread or ThreadPoolExecutor(1, "backward", initializer=torch.get_num_threads)
-        self._running = self._thread.submit(self._on_cores, self._cores // 2, losses)
+        self._begun = self._thread.submit(self._on_cores, self._cores // 2, dict(losses))
         torch.set_num_threads(self._cores - self._cores // 2)
 
-    def _on_cores(self, cores: int, losses: Mapping[str, Tensor]) -> None:
+    def _on_cores(self, cores: int, losses: Mapping[str, Tensor]) -> dict[str, Gradients]:
         torch.set_num_threads(cores)  # of this thread alone
-        self._differentiate(losses)
+        return self._gradients(losses)
 
     def step(self, losses: Mapping[str, Tensor]) -> Metrics:
+        if self._begun is None:
+            return super().step(losses)
         try:
-            self._differentiate(losses)
+            gradients = self._gradients({name: losses[name] for name in losses if name not in self._names})
+            return self._apply(losses, self._begun.result() | gradients)
         finally:
-            self._wait()
-        return self._update()
-
-    def _wait(self) -> None:
-        if self._running is None:
-            return
-        running, self._running = self._running, None
-        try:
-            running.result()
-        finally:
+            self._begun.exception()  # wait: nothing may go on behind an error of this thread
+            self._begun = None
             torch.set_num_threads(self._cores)

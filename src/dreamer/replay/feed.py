@@ -1,4 +1,4 @@
-"""Batches on their way to the device, where possible drawn while the one before is trained on."""
+"""Batches on the device. Where nothing speaks against it, one is drawn while the learner uses another."""
 
 import copy
 from collections.abc import Generator
@@ -26,7 +26,7 @@ class Feed(Protocol):
         ...
 
     def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
-        """Yield `n` batches; `rng` always stands where the batch handed out last has left it."""
+        """Yield `n` batches. After each, `rng` is as if only the batches yielded so far had been drawn."""
         ...
 
 
@@ -47,7 +47,7 @@ class DiskFeed:
 
 
 class Prefetcher:
-    """Hands out batches of `sampler` on `device`, each drawn by a thread during the update before it."""
+    """Draws batches of `sampler` for `device`, each in a thread during the update before it."""
 
     def __init__(self, sampler: SequenceSampler, device: torch.device | str) -> None:
         self.sampler = sampler
@@ -56,9 +56,10 @@ class Prefetcher:
     def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
         """Yield the batches that `n` calls of `sampler.sample(rng)` would give.
 
-        `rng` always stands where the batch handed out last has left it: whoever stops between two batches
-        and goes on later gets the same ones. Nothing is drawn beyond the `n`, since an episode appended after
-        them may be in the next draw; none may be appended before. Errors of the thread are raised here.
+        After each batch `rng` is as if only the batches yielded so far had been drawn, so that a run that stops
+        between two of them goes on with the same ones. Nothing is drawn beyond the `n`, because an episode that is
+        appended after them may be in the next draw; none may be appended before. Errors of the thread are raised
+        here.
         """
         if not n:
             return

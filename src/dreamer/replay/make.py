@@ -32,7 +32,7 @@ def make_feed(
     """
     sampler = make_sampler(config.replay, store, transitions)
     elements = planned_elements(config)
-    needed, free = elements * bytes_per_decision(spec), free_gpu_memory(device)
+    needed, free = elements * bytes_per_agent_step(spec), free_gpu_memory(device)
     where = config.replay.replay_device
     if where == "device" and free is not None and needed > free:
         raise UserError(
@@ -56,14 +56,14 @@ def make_sampler(
 def planned_elements(config: Config) -> int:
     """Elements that the replay will hold at most, if episodes last to the time limit."""
     repeat = config.environment.repeat
-    decisions = math.ceil(config.training.steps / repeat)
-    decisions = min(decisions, config.replay.replay_size or decisions)
+    steps = math.ceil(config.training.steps / repeat)
+    steps = min(steps, config.replay.replay_size or steps)
     episode = max(1, config.environment.time_limit // repeat)
-    return decisions + decisions // episode + 1  # every episode has an element before its first decision
+    return steps + steps // episode + 1  # every episode has an element before its first agent step
 
 
-def bytes_per_decision(spec: EnvSpec) -> int:
-    """Return what the replay keeps of one decision: uint8 images, and float32 of everything else."""
+def bytes_per_agent_step(spec: EnvSpec) -> int:
+    """Return what the replay keeps of one agent step: uint8 images, and float32 of everything else."""
     images = sum(height * width * channels for height, width, channels in spec.images.values())
     floats = sum(spec.vectors.values()) + spec.action.size + 2  # reward and discount
     return images + 4 * floats

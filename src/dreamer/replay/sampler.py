@@ -1,12 +1,11 @@
-"""Sequences drawn from past episodes (paper, Algorithm 1, line 4: "Draw B data sequences").
+"""Sequences drawn from past episodes (paper, Algorithm 1, line 5: "draw B data sequences").
 
-A row is a window of an episode: the episode uniform over all, then its start uniform over 0..n-L, so that the
-last element is reached too.
-# TF2: the official code draws the start below n-L-1 and never trains on an episode's last element.
+A row is a window of L elements of an episode with n elements. The episode is drawn uniformly, then the start of the
+window uniformly from 0 to n - L, so that the last element is reached, too. (TF2 draws the start below n - L - 1 and
+never trains on an episode's last element.)
 
-An episode shorter than the row is taken whole, and the row goes on with further uniformly drawn episodes from
-their start until it is full (the last one cut); `is_first` marks where each begins. The official code leaves
-short episodes out.
+An episode shorter than the row is taken whole. The row then goes on with other uniformly drawn episodes from their
+start until it is full (the last one is cut); `is_first` marks where each begins. TF2 leaves short episodes out.
 """
 
 from typing import Any, NamedTuple

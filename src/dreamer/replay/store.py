@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 
 from dreamer.errors import UserError
-from dreamer.storage.atomic_file import remove_leftovers
 from dreamer.replay.episode_file import (
     DamagedEpisodeError,
     Episode,
@@ -27,6 +26,7 @@ from dreamer.replay.episode_file import (
     signature_of,
     write_episode,
 )
+from dreamer.storage.atomic_file import remove_leftovers
 
 _FILE_NAME = re.compile(r"episode-(\d{8,})-(\d+)\.npz(\.corrupt)?")
 _logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 class EpisodeStore:
     """Episodes by ascending id, in a directory that one process writes.
 
-    With a `capacity` (in decisions) the oldest episodes are evicted: at once no longer live, but deleted only
+    With a `capacity` (in agent steps) the oldest episodes are evicted: at once no longer live, but deleted only
     when no checkpoint needs them any more (see `commit`). Mode `"r"` changes nothing on disk.
     """
 
@@ -71,11 +71,6 @@ class EpisodeStore:
     def lengths(self) -> np.ndarray:
         """Elements of each live episode, the reset included, in the order of `ids`: int64 (N,)."""
         return self._lengths
-
-    @property
-    def num_steps(self) -> int:
-        """Decisions in the live episodes: n elements are n - 1 decisions."""
-        return int(self._lengths.sum()) - len(self._lengths)
 
     def __len__(self) -> int:
         return len(self._ids)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dreamer.errors import UserError, writing
-from dreamer.storage.atomic_file import atomic_file
 from dreamer.results.curves import Run, by_task, over_seeds
 from dreamer.results.published import OFFICIAL, Curve, published_curve, published_curves
 from dreamer.results.scores import read_curves
+from dreamer.storage.atomic_file import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

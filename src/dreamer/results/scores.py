@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from dreamer.errors import UserError, writing
-from dreamer.storage.atomic_file import atomic_file
 from dreamer.results.curves import Run, read_config, read_run
+from dreamer.storage.atomic_file import atomic_file
 
 COLUMNS = ("task", "seed", "env_step", "return")
 BY_TASK = ("env", "action_repeat")

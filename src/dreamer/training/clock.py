@@ -1,6 +1,6 @@
 """How far a run is, and what is due when. Everything here is saved in checkpoints.
 
-What is due follows from the counters alone, so there is no position inside a round to remember.
+What is due follows from the counters alone: a resumed run computes anew how many updates it still has to take.
 """
 
 import time

@@ -36,11 +36,10 @@ import numpy as np
 import torch
 
 from dreamer.agents.agent import Agent
-from dreamer.agents.make import make_agent
+from dreamer.agents.make import make_agent, make_update
 from dreamer.config import Config, EnvConfig, evaluated
 from dreamer.envs.vector import VectorEnv
 from dreamer.errors import writing
-from dreamer.fast.cuda_graph import make_update
 from dreamer.logs import open_loop
 from dreamer.logs.logger import Logger
 from dreamer.logs.video import comparison

@@ -2,9 +2,9 @@
 
     J_S = ln q(s_t | o_t) - ln sum_o' q(s_t | o')
 
-The observations o' of the whole batch are the contrast (InfoNCE, Eq. 15), the own one among them: how well
-does a state tell which observation it belongs to? So J_S is never above 0. The original code contrasts states
-instead of observations, those a few sequences and steps away: `window_info_nce`.
+The observations o' are those of the whole batch, including the state's own (InfoNCE, Eq. 15): how well does a state
+tell which observation it belongs to? So J_S is never above 0. The original code contrasts states instead of
+observations, those a few sequences and steps away: `window_info_nce`.
 """
 
 import math

@@ -4,8 +4,8 @@
     prior                 q(s_t | s_{t-1}, a_{t-1})       = N(mean, std),  from ELU(W h_t)
     posterior             p(s_t | s_{t-1}, a_{t-1}, o_t)  = N(mean, std),  from ELU(W [h_t, e_t])
 
-with std = softplus(raw) + 0.1. Noise is an argument: a sample is mean + std * noise, with noise of its own in
-every row. Shapes are those of `dreamer.types`.
+with std = softplus(raw) + 0.1. Noise is an argument: a sample is mean + std * noise, with independent noise for every
+sequence. Shapes are those of `dreamer.types`.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamer.world_model.mlp import linear
-
-MIN_STD = 0.1
 
 MIN_STD = 0.1
 """Smallest standard deviation of prior and posterior."""
@@ -83,10 +81,10 @@ class RSSM(nn.Module):
     def observe(
         self, embed: Tensor, action: Tensor, is_first: Tensor, noise: Tensor, state: State | None = None
     ) -> tuple[State, State]:
-        """Filter a batch: posteriors and priors `(B, T, .)`, from `state` `(B, .)`, or zeros, and again from zeros
-        wherever an episode begins.
+        """Filter a batch: posteriors and priors `(B, T, .)`. The state is reset to zeros where `is_first` `(B, T)`.
 
-        Embeddings are `(B, T, E)`, the actions that led to them `(B, T, A)`, `is_first` `(B, T)`, noise `(B, T, S)`.
+        Embeddings are `(B, T, E)`, the actions that led to them `(B, T, A)`, noise is `(B, T, S)`. The filter starts
+        from `state` `(B, .)`, by default zeros.
         """
         state = self.initial(len(embed)) if state is None else state
         keep = (~is_first).unsqueeze(-1)  # (B, T, 1)
@@ -108,8 +106,8 @@ class RSSM(nn.Module):
         """Follow a policy `(feat, noise) -> action` for H steps from `start` `(N, .)` (paper, Section 3).
 
         Noise is `(H, N, A)` and `(H, N, S)`. Returns the states AFTER each action, `(H, N, .)`, without the start
-        (TF2 dreamer.py:270-281). Gradients reach the policy through its actions and the dynamics. They do not
-        reach earlier states through what the policy reads (TF2 dreamer.py:274 stops them there, too).
+        (TF2 dreamer.py:270-281). Gradients flow from later states through the dynamics into the actions, and so into
+        the policy. What the policy reads is detached (TF2 dreamer.py:274).
         """
         state, states = start, []
         for noise_a, noise_s in zip(action_noise, state_noise, strict=True):

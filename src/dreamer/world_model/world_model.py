@@ -4,8 +4,9 @@
            - mean ln q(o_t | s_t) - reward_scale * mean ln q(r_t | s_t)
            [- pcont_scale * mean ln q(discount_t | s_t)]
 
-Means are over batch and time, densities are summed over their own elements. Of the other objectives (paper,
-Figure 8), `contrastive` has J_S of `contrastive.py` in place of ln q(o_t | s_t), and `reward-only` has nothing.
+Means are over batch and time, densities are summed over their own elements. In the preset `paper` the scales are 1 (10
+for the discount), and there are 3 free nats. Objective `contrastive` (Figure 8) replaces ln q(o_t | s_t) by J_S of
+`contrastive.py`; `reward-only` drops it.
 """
 
 from collections.abc import Callable
@@ -48,7 +49,7 @@ class WorldModel(nn.Module):
         self.rssm = RSSM(spec.action.size, self.encoder.size, m.stoch, m.deter, m.hidden)
         self.feat_size = m.stoch + m.deter
         self.reconstructs = m.objective == "reconstruction"
-        # Without reconstruction there is a decoder to look at, if videos are wanted; nothing else learns from it.
+        # The other objectives train a decoder for videos only, and none if no videos are wanted.
         decoded = spec if self.reconstructs or config.training.video_every else EnvSpec({}, {}, spec.action)
         self.decoder = Decoder(self.feat_size, decoded, m.cnn_depth, m.units)
         self.reward = ScalarMLP(self.feat_size, REWARD_LAYERS, m.units)
@@ -56,38 +57,36 @@ class WorldModel(nn.Module):
         self.contrast = CONTRASTS.get(m.objective)
         self.state_model = StateModel(self.encoder.size, self.feat_size, m.units) if self.contrast else None
         self.batch_mean: Callable[[Tensor], Tensor] = Tensor.mean
-        """The mean over the whole batch, also where this process has only a part of it."""
+        """The mean over the batch: over all processes of a data-parallel run."""
 
     def trained_by(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by the loss that trains them: `model`, and `decoder` where the decoder is trained apart."""
-        apart = [] if self.reconstructs else list(self.decoder.parameters())
-        rest = set(self.parameters()) - set(apart)
-        model = [parameter for parameter in self.parameters() if parameter in rest]
-        return {"model": model, "decoder": apart} if apart else {"model": model}
+        """Parameters by the loss that trains them: `model`, and `decoder` if it is trained for videos only."""
+        videos = [] if self.reconstructs else list(self.decoder.parameters())
+        model = [parameter for parameter in self.parameters() if all(parameter is not x for x in videos)]
+        return {"model": model, "decoder": videos} if videos else {"model": model}
 
     def losses(self, batch: Batch, noise: Tensor) -> tuple[dict[str, Tensor], State, Metrics]:
         """Loss of the model on a batch `(B, T, ...)` under filter noise `(B, T, S)` (Eq. 10).
 
-        Returns the losses by optimiser (`model`, and `decoder` where the decoder is trained apart), the posterior
-        states `(B, T, .)`, from which imagination starts, and metrics.
+        Returns losses by optimiser (`model`, and `decoder` if it is trained for videos only), the posterior states
+        `(B, T, .)`, from which imagination starts, and metrics.
         """
         embed = self.encoder(batch)  # (B, T, E)
         posterior, prior = self.rssm.observe(embed, batch["action"], batch["is_first"], noise)  # (B, T, .)
-        log_probs = self.log_probs(posterior.feat, batch)  # each (B, T)
-        if self.contrast and self.state_model:
-            log_probs["contrast"] = self.contrast(posterior.feat, *self.state_model(embed))  # (B, T)
-        kl = self.kl(posterior, prior)  # (B, T)
+        log_probs = self.observation_log_probs(posterior.feat, embed, batch)  # each (B, T)
+        log_probs |= self.scalar_log_probs(posterior.feat, batch)  # each (B, T)
+        kl, kl_loss = self.kl(posterior, prior)  # (B, T), scalar
 
         scales = {"reward": self.config.reward_scale, "pcont": self.config.pcont_scale}
-        loss = self.config.kl_scale * self.above_free_nats(kl)
+        loss = self.config.kl_scale * kl_loss
         for key, log_prob in log_probs.items():
             loss = loss - scales.get(key, 1.0) * log_prob.mean()
         losses = {"model": loss}
-
         if not self.reconstructs and self.decoder.keys:
-            seen = self.decoder.log_probs(posterior.feat.detach(), batch)
-            losses["decoder"] = -sum(log_prob.mean() for log_prob in seen.values())
-            log_probs = log_probs | seen
+            videos = self.decoder.log_probs(posterior.feat.detach(), batch)
+            losses["decoder"] = -torch.stack([log_prob.mean() for log_prob in videos.values()]).sum()
+            log_probs |= videos
+
         metrics = {f"model/{key}_loss": -log_prob.mean().detach() for key, log_prob in log_probs.items()} | {
             "model/kl": kl.mean().detach(),
             "model/prior_entropy": gaussian.mean_entropy(prior.std),
@@ -96,32 +95,39 @@ class WorldModel(nn.Module):
         }
         return losses, posterior, metrics
 
-    def log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """ln q of observations (if reconstructed), reward and discount at features `(B, T, F)`: each `(B, T)`."""
-        result = self.decoder.log_probs(feat, batch) if self.reconstructs else {}
-        result["reward"] = unit_log_prob(self.reward(feat), squash(batch["reward"], self.config.clip_rewards))
+    def observation_log_probs(self, feat: Tensor, embed: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """ln q(o_t | s_t) of each observation, or what the objective has in its place: each `(B, T)`."""
+        if self.reconstructs:
+            return self.decoder.log_probs(feat, batch)
+        if self.contrast and self.state_model:
+            return {"contrast": self.contrast(feat, *self.state_model(embed))}
+        return {}
+
+    def scalar_log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """ln q(r_t | s_t) and, with a discount head, ln q(discount_t | s_t) at `(B, T, F)`: each `(B, T)`."""
+        result = {
+            "reward": unit_log_prob(self.reward(feat), squash(batch["reward"], self.config.clip_rewards))
+        }
         if self.pcont is not None:
             label = self.gamma * batch["discount"]  # soft labels, 0 and gamma (paper, Section 3)
             result["pcont"] = -F.binary_cross_entropy_with_logits(self.pcont(feat), label, reduction="none")
         return result
 
-    def kl(self, posterior: State, prior: State) -> Tensor:
-        """KL(posterior || prior) of states `(B, T, .)`: `(B, T)`.
+    def kl(self, posterior: State, prior: State) -> tuple[Tensor, Tensor]:
+        """KL(posterior || prior) of states `(B, T, .)`: of each step `(B, T)`, and the loss, a scalar.
 
-        With `rep_scale` the gradient that reaches the posterior is scaled, and the prior's is not (the
-        representation and dynamics losses of DreamerV3, with weights `rep_scale` and 1).
+        The loss is at least the free nats. Below them the KL has no gradient (paper), or, with `rep_scale`, the whole
+        gradient for the prior and `rep_scale` times the posterior's (as DreamerV3 weights its dynamics and
+        representation losses).
         """
-        mean = scale_gradient(posterior.mean, self.config.rep_scale)
-        std = scale_gradient(posterior.std, self.config.rep_scale)
-        return gaussian.kl_divergence(mean, std, prior.mean, prior.std)
-
-    def above_free_nats(self, kl: Tensor) -> Tensor:
-        """Mean of a KL `(B, T)`, without gradient below the free nats."""
-        free_nats = self.config.free_nats
-        if not self.config.free_avg:  # each step by itself, as the paper has it
-            return kl.clamp(min=free_nats).mean()
-        # TF2: the mean over the batch is taken before the free nats, so that steps may share them.
-        return torch.where(self.batch_mean(kl.detach()) < free_nats, free_nats, kl.mean())
+        kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
+        # TF2: the mean of the batch is compared with the free nats; paper and TF1: each step by itself.
+        compared = self.batch_mean(kl.detach()) if self.config.free_avg else kl.detach()
+        below = torch.full_like(kl, self.config.free_nats)
+        if scale := self.config.rep_scale:
+            mean, std = scale_gradient(posterior.mean, scale), scale_gradient(posterior.std, scale)
+            below = gaussian.kl_divergence(mean, std, prior.mean, prior.std)
+        return kl, torch.where(compared < self.config.free_nats, below, kl).mean()
 
     def discount(self, feat: Tensor) -> Tensor:
         """The discount of each state `(..., F)` -> `(...)`: predicted if there is a head, else gamma."""
