@@ -20,9 +20,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dreamer.agents.agent import Agent
+from dreamer.agents.dreamer import Dreamer
 from dreamer.agents.make import make_agent
+from dreamer.agents.no_value import NoValue
+from dreamer.agents.planet import PlaNet
 from dreamer.agents.precision import pick_device
-from dreamer.agents.random import Random
 from dreamer.config import Config
 from dreamer.distributed.ranks import PeerError, Ranks
 from dreamer.errors import UserError
@@ -131,6 +133,8 @@ def make_parallel_agent(spec: EnvSpec, config: Config, ranks: Ranks) -> Agent:
             f"--objective {config.model.objective} compares all rows of a batch with each other, so"
             " they cannot be shared: start one process."
         )
+    if config.baseline is not None:
+        raise UserError(f"--agent {config.behavior.agent} learns in one process: start it without torchrun.")
     agent = make_rank(spec, config, ranks)
     ranks.broadcast(("start", spec))
     return cast(Agent, DataParallel(agent, ranks))
@@ -159,7 +163,7 @@ def make_rank(spec: EnvSpec, config: Config, ranks: Ranks) -> Agent:
     """Make the agent of one rank, whose gradients and free nats are those of the whole batch."""
     agent = make_agent(spec, config)
     agent.__class__, agent.ranks = RankAgent, ranks  # pyright: ignore[reportAttributeAccessIssue]
-    if not isinstance(agent.algorithm, Random):
+    if isinstance(agent.algorithm, Dreamer | NoValue | PlaNet):
         agent.algorithm.optimizers.average = ranks.all_reduce_mean
         agent.algorithm.world_model.batch_mean = lambda x: ranks.all_reduce_mean((x.mean(),))[0]
     return agent
