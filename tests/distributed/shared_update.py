@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from dreamer.agents.make import make_agent
-from dreamer.distributed.launch import make_rank, update
+from dreamer.distributed.launch import RankAgent
 from dreamer.distributed.ranks import Ranks
 from dreamer.types import ActionSpec, EnvSpec, Metrics
 from helpers import IMAGE, first_gradients, learner, random_batch, small_config, small_dreamer
@@ -54,14 +54,14 @@ def options_of(case: str) -> dict[str, Any]:
 def updates(case: str, ranks: Ranks | None = None) -> dict[str, Any]:
     """Metrics and gradients of a first update, and the weights after two more; alone without `ranks`."""
     spec, config = CASES[case][0], small_config(**options_of(case))
-    agent = make_agent(spec, config) if ranks is None else make_rank(spec, config, ranks)
+    agent = make_agent(spec, config) if ranks is None else RankAgent(spec, config, ranks)
 
     def take(number: int) -> Metrics:
         batch = random_batch(spec, rows=ROWS, seed=number)
         if ranks is None:
             return agent.update(batch)
         rows = {key: x.chunk(ranks.size)[ranks.rank] for key, x in batch.items()}
-        return update(agent, ranks, rows, "all", number)
+        return agent.update(rows)
 
     metrics = take(1)
     gradients = first_gradients(learner(agent), metrics)

@@ -22,7 +22,7 @@ from dreamer.distributed.ranks import Ranks
 from dreamer.errors import UserError
 from dreamer.presets import debug
 from dreamer.types import Batch
-from helpers import IMAGE, small_agent
+from helpers import IMAGE, small_agent, small_config
 from training.runs import config, metrics, run
 
 pytestmark = pytest.mark.timeout(600)
@@ -185,15 +185,12 @@ def test_a_process_alone_has_an_ordinary_agent(monkeypatch: pytest.MonkeyPatch) 
         assert type(_parallel(ranks)) is Agent
 
 
-def test_data_parallel_delegates_to_its_agent() -> None:
+def test_rank_0_tells_the_others_what_to_do() -> None:
     ranks = _TwoRanks()
     agent = _parallel(ranks)
     assert agent.trainable
-    assert agent.spec is IMAGE
     agent.load_state_dict(agent.state_dict())
     assert [message[0] for message in ranks.messages] == ["start", "load"]
-    with pytest.raises(AttributeError):
-        _ = agent._nothing  # type: ignore[attr-defined]
 
 
 def test_weights_that_have_come_apart_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,7 +211,7 @@ def test_rows_that_cannot_be_shared_equally_are_refused() -> None:
 
 def test_updates_of_several_ranks_are_no_cuda_graph() -> None:
     agent = _parallel(_TwoRanks())
-    vars(agent)["_agent"].device = torch.device("cuda")
+    agent.device = torch.device("cuda")
     assert make_update(agent, fast=True) == make_update(agent, fast=False) == agent.update
 
 
@@ -236,8 +233,6 @@ def test_ranks_together_draw_the_noise_of_one_process() -> None:
     alone = small_agent(pcont=True).draw_noise(4, 7)
     drawn = []
     for rank in range(2):
-        agent = small_agent(pcont=True)
-        agent.__class__, agent.ranks = RankAgent, Ranks(rank, 2)  # pyright: ignore[reportAttributeAccessIssue]
-        drawn.append(agent.draw_noise(2, 7))
+        drawn.append(RankAgent(IMAGE, small_config(pcont=True), Ranks(rank, 2)).draw_noise(2, 7))
     for key, dim in {"filter": 0, "action": 1, "state": 1}.items():
         assert torch.equal(torch.cat([noise[key] for noise in drawn], dim), alone[key])

@@ -12,7 +12,8 @@ from dreamer.replay import Episode, EpisodeStore
 from dreamer.replay.device_replay import DeviceReplay
 from dreamer.replay.feed import DiskFeed
 from dreamer.replay.sampler import Batch
-from dreamer.replay.transitions import SMALLEST, Transitions, TransitionSampler
+from dreamer.replay.transitions import SMALLEST, TransitionSampler
+from dreamer.types import Transitions
 
 BEFORE, AFTER = 2, 3
 MakeEpisode = Callable[[int, int], Episode]

@@ -10,21 +10,19 @@ import torch
 from torch import Tensor
 
 from dreamer.agents.dreamer import Dreamer
+from dreamer.agents.model_free import ModelFree
 from dreamer.agents.no_value import NoValue
 from dreamer.agents.planet import PlaNet
 from dreamer.agents.policy_state import PolicyState
 from dreamer.agents.precision import autocast, pick_device, pick_dtype, set_float32_precision
 from dreamer.agents.random import Random
-from dreamer.baselines.a3c import A3C
-from dreamer.baselines.d4pg import D4PG
 from dreamer.config import Config
 from dreamer.errors import UserError
-from dreamer.replay.transitions import Transitions
-from dreamer.types import Batch, Metrics, Noise, Observation, Phase
+from dreamer.types import Batch, Metrics, Noise, Observation, Phase, Transitions
 from dreamer.world_model.rssm import State
 from dreamer.world_model.world_model import WorldModel
 
-Algorithm = Dreamer | NoValue | PlaNet | D4PG | A3C | Random
+Algorithm = Dreamer | NoValue | PlaNet | ModelFree | Random
 
 
 class Agent:
@@ -40,8 +38,10 @@ class Agent:
 
     @property
     def trainable(self) -> bool:
-        """Whether `update` can be called: A3C's workers update the weights themselves."""
-        return not isinstance(self.algorithm, Random | A3C)
+        """Whether `update` can be called."""
+        if isinstance(self.algorithm, ModelFree):
+            return self.algorithm.transitions is not None
+        return not isinstance(self.algorithm, Random)
 
     @property
     def has_decoder(self) -> bool:
@@ -52,20 +52,20 @@ class Agent:
     @property
     def transitions(self) -> Transitions | None:
         """What a batch holds if the algorithm learns from transitions, not from sequences."""
-        return self.algorithm.transitions if isinstance(self.algorithm, D4PG) else None
+        return self.algorithm.transitions if isinstance(self.algorithm, ModelFree) else None
 
     # -- learning ----------------------------------------------------------------------------------------
 
     def update(self, batch: Batch, phase: Phase = "all") -> Metrics:
         """Take one gradient step on a batch `(B, T, ...)`; nothing here waits for the device."""
-        assert not isinstance(self.algorithm, Random | A3C)
+        assert not isinstance(self.algorithm, Random)
         noise = self.draw_noise(*batch["reward"].shape)
         with autocast(self.device, self.dtype):
             return self.algorithm.update(batch, noise, phase)
 
     def draw_noise(self, rows: int, length: int) -> Noise:
         """Draw the noise of one update on `rows` sequences of `length` steps."""
-        assert not isinstance(self.algorithm, Random | A3C)
+        assert not isinstance(self.algorithm, Random)
         return self.algorithm.draw_noise(rows, length, self.generator)
 
     def open_loop(self, batch: Batch, context: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -73,7 +73,7 @@ class Agent:
 
         Raises `UserError` if there is no decoder.
         """
-        if isinstance(self.algorithm, Random | D4PG | A3C) or not self.has_decoder:
+        if isinstance(self.algorithm, Random | ModelFree) or not self.has_decoder:
             raise UserError("This agent has no decoder to show what it predicts: train another --agent.")
         shape = (*batch["reward"].shape, self.algorithm.world_model.rssm.stoch)
         noise = torch.randn(shape, generator=generator, device=self.device)
@@ -83,7 +83,7 @@ class Agent:
 
     def initial_state(self, n: int) -> PolicyState:
         """Return what `policy` begins the episodes of `n` environments with: zeros."""
-        if isinstance(self.algorithm, D4PG | A3C):
+        if isinstance(self.algorithm, ModelFree):
             return self.algorithm.initial_state(n)
         action = torch.zeros(n, self.spec.action.size, device=self.device)
         if isinstance(self.algorithm, Random):

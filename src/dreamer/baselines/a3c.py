@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal, OneHotCategorical
 from torch.nn import functional as F
 
+from dreamer.agents.model_free import ModelFree
 from dreamer.agents.policy_state import PolicyState
 from dreamer.baselines.options import A3CConfig
 from dreamer.config import Config
@@ -38,7 +39,7 @@ DECAY, EPSILON = 0.99, 0.1
 MIN_STD, RANGE = 0.01, 2.0
 
 
-class A3C(nn.Module):
+class A3C(ModelFree):
     """Policy and value, two heads upon the same two layers."""
 
     def __init__(self, spec: EnvSpec, config: Config):

@@ -24,21 +24,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dreamer.agents.model_free import ModelFree
 from dreamer.agents.optimizers import Optimizers
 from dreamer.agents.policy_state import PolicyState
 from dreamer.baselines.options import D4PGConfig
 from dreamer.behavior.exploration import add_noise
 from dreamer.config import Config
 from dreamer.errors import UserError
-from dreamer.replay.transitions import Transitions
-from dreamer.types import Batch, EnvSpec, Metrics, Noise, Phase
+from dreamer.types import Batch, EnvSpec, Metrics, Noise, Phase, Transitions
 
 ACTOR_UNITS, CRITIC_UNITS = (300, 200), (400, 300)
 CHANNELS, NARROW = 32, 50
 """Of both convolutions, and the width between them and the dense layers (T18, Section 5)."""
 
 
-class D4PG(nn.Module):
+class D4PG(ModelFree):
     """Actor, critic, and a copy of both that the targets are computed with."""
 
     def __init__(self, spec: EnvSpec, config: Config):
@@ -57,15 +57,13 @@ class D4PG(nn.Module):
         critic = [*self.networks.encoder.parameters(), *self.networks.critic.parameters()]
         actor = [*self.networks.actor.parameters()]
         self.optimizers = Optimizers({"value": critic, "actor": actor}, config.optimizer)
+        # A batch holds transitions, the images before them, and the N steps after them.
+        before = self.options.frame_stack - 1 if spec.images else 0
+        priority, correction = self.options.priority, self.options.priority_correction
+        self.transitions = Transitions(before, self.options.n_step, priority, correction)
 
     atoms: Tensor
-
-    @property
-    def transitions(self) -> Transitions:
-        """What a batch holds: a transition, the images before it, and the N steps after it."""
-        stacked = self.options.frame_stack if self.spec.images else 1
-        correction = self.options.priority_correction
-        return Transitions(stacked - 1, self.options.n_step, self.options.priority, correction)
+    transitions: Transitions
 
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
         """One gradient step of critic and actor on transitions, rows `(B, before + 1 + N, ...)`.
@@ -121,11 +119,6 @@ class D4PG(nn.Module):
         vectors = {key: batch[key][rows, t] for key in self.spec.vectors}
         stack = self.options.frame_stack
         return vectors | {key: stacked(batch[key], batch["is_first"], t, stack) for key in self.spec.images}
-
-    def draw_noise(self, rows: int, length: int, generator: torch.Generator) -> Noise:
-        """Return the noise of one update: there is none."""
-        del rows, length, generator
-        return {}
 
     def initial_state(self, n: int) -> PolicyState:
         """Return what `act` begins the episodes of `n` environments with: no images."""

@@ -2,10 +2,10 @@
 
 Experimental: tested with two processes on a CPU, and not yet run on two GPUs.
 
-Rank 0 runs the `Trainer` as it would alone, with an agent wrapped in `DataParallel`, which scatters the rows
-of every batch. The other ranks have no environments and no replay (`run_other_rank`); they take part in the
-updates. All ranks hold the same weights and take the same steps. Each draws the noise of the whole batch and
-takes its share, so a run does on two GPUs what it does on one, up to rounding.
+Rank 0 runs the `Trainer` as it would alone, with a `MainAgent`, which scatters the rows of every batch. The other
+ranks have no environments and no replay (`run_other_rank`); they take part in the updates. All ranks hold the same
+weights and take the same steps. Each draws the noise of the whole batch and takes its share, so a run does on two
+GPUs what it does on one, up to rounding.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import datetime
 import os
 import signal
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -82,62 +82,79 @@ def _backend(config: Config) -> str:
 
 
 class RankAgent(Agent):
-    """An agent of one rank: it draws the noise of the whole batch and takes its share, as its rows are a share."""
+    """The agent of one rank, which has its own rows of every batch.
 
-    ranks: Ranks
+    It takes its share of noise that every rank draws for the whole batch. Gradients, and the mean KL that the
+    free nats look at, are those of the whole batch.
+    """
+
+    def __init__(self, spec: EnvSpec, config: Config, ranks: Ranks):
+        super().__init__(make_agent(spec, config).algorithm, config)
+        self.ranks, self.updates = ranks, 0
+        if isinstance(self.algorithm, Dreamer | NoValue | PlaNet):
+            self.algorithm.optimizers.average = ranks.all_reduce_mean
+            self.algorithm.world_model.batch_mean = lambda x: ranks.all_reduce_mean((x.mean(),))[0]
 
     def draw_noise(self, rows: int, length: int) -> Noise:
         whole = super().draw_noise(rows * self.ranks.size, length)
         dims = {"filter": 0, "action": 1, "state": 1}
         return {key: x.chunk(self.ranks.size, dims[key])[self.ranks.rank] for key, x in whole.items()}
 
+    def update(self, batch: Batch, phase: Phase = "all") -> Metrics:
+        """Take one gradient step on this rank's rows, and return the metrics of the whole batch.
 
-class DataParallel:
-    """The agent of rank 0. It scatters every batch to all ranks, and leaves everything else to the wrapped agent."""
+        Every `CHECK_EVERY` updates, raise `RuntimeError` if the ranks no longer have the same weights.
+        """
+        metrics = super().update(batch, phase)
+        self.updates += 1
+        if self.updates % CHECK_EVERY == 1 and not self.ranks.all_equal(self._checksums()):
+            raise RuntimeError(f"After {self.updates} updates the processes no longer have the same weights.")
+        return dict(zip(metrics, self.ranks.all_reduce_mean(tuple(metrics.values())), strict=True))
 
-    def __init__(self, agent: Agent, ranks: Ranks):
-        self._agent, self._ranks = agent, ranks
-        self._updates = 0
+    def _checksums(self) -> Tensor:
+        """Return one number for each network."""
+        weights = [torch.nn.utils.parameters_to_vector(x.parameters()) for x in self.algorithm.children()]
+        return torch.stack([vector.detach().double().sum() for vector in weights])
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # nothing private, and nothing that Python asks a copy or a pickle for
-            raise AttributeError(name)
-        return getattr(self._agent, name)
+
+class MainAgent(RankAgent):
+    """The agent of rank 0, which its trainer uses like any other: it scatters every batch to all ranks.
+
+    Raises `UserError` if the rows of a batch cannot be shared by so many ranks.
+    """
+
+    def __init__(self, spec: EnvSpec, config: Config, ranks: Ranks):
+        if config.replay.batch_size % ranks.size:
+            raise UserError(
+                f"--batch-size {config.replay.batch_size} cannot be shared equally by {ranks.size} processes:"
+                " take a multiple of their number."
+            )
+        if config.model.objective in ("contrastive", "contrastive-tf1"):
+            raise UserError(
+                f"--objective {config.model.objective} compares all rows of a batch with each other, so"
+                " they cannot be shared: start one process."
+            )
+        if config.baseline is not None:
+            raise UserError(
+                f"--agent {config.behavior.agent} learns in one process: start it without torchrun."
+            )
+        super().__init__(spec, config, ranks)
+        ranks.broadcast(("start", spec))
 
     def update(self, batch: Batch, phase: Phase = "all") -> Metrics:
-        """Take one gradient step, each rank on its own rows; see `Agent.update`."""
-        self._ranks.broadcast(("update", phase, self._ranks.layout(batch)))
-        self._updates += 1
-        return update(self._agent, self._ranks, self._ranks.scatter(batch), phase, self._updates)
+        """Take one gradient step on a batch `(B, T, ...)`, each rank on its own rows."""
+        self.ranks.broadcast(("update", phase, self.ranks.layout(batch)))
+        return super().update(self.ranks.scatter(batch), phase)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load the state in every rank; see `Agent.load_state_dict`."""
-        self._ranks.broadcast(("load", state))
-        self._agent.load_state_dict(state)
+        self.ranks.broadcast(("load", state))
+        super().load_state_dict(state)
 
 
 def make_parallel_agent(spec: EnvSpec, config: Config, ranks: Ranks) -> Agent:
-    """Make the agent that the trainer of rank 0 uses; with a single rank it is an ordinary one.
-
-    Raises `UserError` if the batch cannot be shared by so many ranks.
-    """
-    if ranks.size == 1:
-        return make_agent(spec, config)
-    if config.replay.batch_size % ranks.size:
-        raise UserError(
-            f"--batch-size {config.replay.batch_size} cannot be shared equally by {ranks.size} processes:"
-            " take a multiple of their number."
-        )
-    if config.model.objective in ("contrastive", "contrastive-tf1"):
-        raise UserError(
-            f"--objective {config.model.objective} compares all rows of a batch with each other, so"
-            " they cannot be shared: start one process."
-        )
-    if config.baseline is not None:
-        raise UserError(f"--agent {config.behavior.agent} learns in one process: start it without torchrun.")
-    agent = make_rank(spec, config, ranks)
-    ranks.broadcast(("start", spec))
-    return cast(Agent, DataParallel(agent, ranks))
+    """Make the agent of rank 0 for its trainer; with a single rank it is an ordinary one."""
+    return make_agent(spec, config) if ranks.size == 1 else MainAgent(spec, config, ranks)
 
 
 def run_other_rank(config: Config, ranks: Ranks) -> None:
@@ -149,41 +166,10 @@ def run_other_rank(config: Config, ranks: Ranks) -> None:
     order, *content = ranks.broadcast()
     if order == "stop":
         return
-    agent, updates = make_rank(content[0], config, ranks), 0
+    agent = RankAgent(content[0], config, ranks)
     while (order := ranks.broadcast())[0] != "stop":
         match order:
             case "load", state:
                 agent.load_state_dict(state)
             case "update", phase, layout:
-                updates += 1
-                update(agent, ranks, ranks.receive(layout, agent.device), phase, updates)
-
-
-def make_rank(spec: EnvSpec, config: Config, ranks: Ranks) -> Agent:
-    """Make the agent of one rank, whose gradients and free nats are those of the whole batch."""
-    agent = make_agent(spec, config)
-    agent.__class__, agent.ranks = RankAgent, ranks  # pyright: ignore[reportAttributeAccessIssue]
-    if isinstance(agent.algorithm, Dreamer | NoValue | PlaNet):
-        agent.algorithm.optimizers.average = ranks.all_reduce_mean
-        agent.algorithm.world_model.batch_mean = lambda x: ranks.all_reduce_mean((x.mean(),))[0]
-    return agent
-
-
-def update(agent: Agent, ranks: Ranks, rows: Batch, phase: Phase, number: int) -> Metrics:
-    """Take update `number` on this rank's rows, and return the metrics of the whole batch.
-
-    Every `CHECK_EVERY` updates, raise `RuntimeError` if the ranks no longer have the same weights.
-    """
-    metrics = agent.update(rows, phase)
-    if number % CHECK_EVERY == 1 and not ranks.all_equal(_checksums(agent)):
-        raise RuntimeError(f"After {number} updates the processes no longer have the same weights.")
-    return dict(zip(metrics, ranks.all_reduce_mean(tuple(metrics.values())), strict=True))
-
-
-def _checksums(agent: Agent) -> Tensor:
-    """Return one number for each network."""
-    networks = list(agent.algorithm.children())
-    sums = [
-        torch.stack([p.detach().double().sum() for p in network.parameters()]).sum() for network in networks
-    ]
-    return torch.stack(sums)
+                agent.update(ranks.receive(layout, agent.device), phase)

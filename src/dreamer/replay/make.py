@@ -10,8 +10,8 @@ from dreamer.replay.device_replay import DeviceReplay
 from dreamer.replay.feed import DiskFeed, Feed, Prefetcher
 from dreamer.replay.sampler import SequenceSampler
 from dreamer.replay.store import EpisodeStore
-from dreamer.replay.transitions import Transitions, TransitionSampler
-from dreamer.types import EnvSpec
+from dreamer.replay.transitions import TransitionSampler
+from dreamer.types import EnvSpec, Transitions
 
 LARGEST_SHARE = 1 / 3
 """Of the GPU memory that is free at the start; `auto` takes no more, as networks and other runs need it."""

@@ -14,7 +14,6 @@ Probabilities are P(i) = p_i^a / sum_j p_j^a of the priorities p that the learne
 3.4). What was never drawn has the largest priority so far.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,23 +22,10 @@ import torch
 from dreamer.replay.sampler import Batch, SequenceSampler, Window
 from dreamer.replay.store import EpisodeStore
 from dreamer.replay.sum_tree import SumTree
+from dreamer.types import Transitions
 
 SMALLEST = 1e-6
 """Added to every priority, so that no transition is lost for good."""
-
-
-@dataclass(frozen=True)
-class Transitions:
-    """Which rows an algorithm learns from."""
-
-    before: int
-    """Elements of context before the transition begins."""
-    after: int
-    """Elements that follow it."""
-    exponent: float
-    """How much priorities count, `a`: 0 draws uniformly."""
-    correction: float
-    """How much of that the weights make up for, `b`: 1 all of it."""
 
 
 class TransitionSampler(SequenceSampler):
