@@ -33,11 +33,12 @@ ROWS = 4
 def kl_of_halves_and_whole() -> tuple[float, float, float]:
     """The mean KL at the first update, of both halves of the batch and of all of it."""
     fresh, batch = small_dreamer(), random_batch(rows=ROWS)
-    noise = fresh.draw_noise(*batch["reward"].shape, torch.Generator().manual_seed(0))["filter"]
+    rows, length = batch["reward"].shape
+    noise = fresh.draw_noise(rows, length, torch.Generator().manual_seed(0))["filter"]
     parts = [slice(0, ROWS // 2), slice(ROWS // 2, ROWS), slice(0, ROWS)]
     first, second, whole = (
-        float(fresh.world_model.losses({k: x[rows] for k, x in batch.items()}, noise[rows])[2]["model/kl"])
-        for rows in parts
+        float(fresh.world_model.losses({k: x[part] for k, x in batch.items()}, noise[part])[2]["model/kl"])
+        for part in parts
     )
     return first, second, whole
 

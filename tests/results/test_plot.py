@@ -94,3 +94,12 @@ def test_refusal_writes_nothing(make_run, tmp_path):
 def test_plot_of_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="Nothing to plot"):
         plot_runs([], tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("agent", "published"), [("d4pg", True), ("a3c", False)])
+def test_baselines_are_drawn_over_what_is_published_of_them(agent, published, make_run, tmp_path):
+    run = make_run("a", "dmc:cartpole_balance", {0: 0.0, 50_000: 100.0, 100_000: 300.0}, agent=agent)
+    plot_runs([run], tmp_path / "a.png")
+    colors = {color for _, color in read(tmp_path / "a.png").getcolors(1 << 20) or []}
+    assert {(200, 64, 47), (63, 111, 159)} <= colors  # ours, and the score after 1e8 frames
+    assert ((138, 138, 138) in colors) == published  # the curve from state vectors

@@ -113,8 +113,8 @@ class RankAgent(Agent):
 
     def _checksums(self) -> Tensor:
         """Return one number for each network."""
-        weights = [torch.nn.utils.parameters_to_vector(x.parameters()) for x in self.algorithm.children()]
-        return torch.stack([vector.detach().double().sum() for vector in weights])
+        networks = [[p.detach().flatten() for p in x.parameters()] for x in self.algorithm.children()]
+        return torch.stack([torch.cat(weights).double().sum() for weights in networks])
 
 
 class MainAgent(RankAgent):
