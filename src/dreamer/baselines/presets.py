@@ -89,15 +89,15 @@ def a3c_paper() -> Config:
 
 
 def a3c_laptop() -> Config:
-    """A3C for two CPU cores: fewer workers, and a higher learning rate for fewer frames."""
-    options = {
-        "steps": 5_000_000,
-        "anneal": 10_000_000,
-        "workers": 4,
-        "lr": 1e-3,
-        "checkpoint_every": 500_000,
-    }
-    return with_options(a3c_paper(), options)
+    """A3C for two CPU cores: fewer workers, and a higher learning rate for fewer frames.
+
+    At a rate of 1e-3 the policy of `cartpole_balance` saturated within 50,000 frames, at a return of 136. Whether 1e-4
+    is a good one has not been measured yet.
+    """
+    return with_options(
+        a3c_paper(),
+        {"steps": 5_000_000, "anneal": 10_000_000, "workers": 2, "lr": 1e-4, "checkpoint_every": 500_000},
+    )
 
 
 def a3c_debug() -> Config:
