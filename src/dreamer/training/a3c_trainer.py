@@ -134,6 +134,7 @@ class A3CTrainer:
         self.evaluation_clock = Every(self.schedule.eval_every)
         self.checkpoint_clock = Every(self.schedule.checkpoint_every)
         self.starts = 0  # of workers: each has random numbers of its own
+        self.reported = [0, 0, 0]  # the counts of the last episode
         with contextlib.ExitStack() as opened:  # it closes what was opened if anything after it is refused
             self.envs = opened.enter_context(
                 contextlib.closing(VectorEnv(evaluated(config.environment), 1, self.schedule.seed))
@@ -231,7 +232,9 @@ class A3CTrainer:
             if message.sentence is not None:
                 raise UserError(message.sentence)
             raise RuntimeError(f"Worker {number} failed:\n{message.trace}")
-        self._count(message.counts)
+        # Of two workers, the one that reports later may have counted earlier; the record goes forward.
+        self.reported = [max(pair) for pair in zip(self.reported, message.counts, strict=True)]
+        self._count(self.reported)
         self.counters.episodes += 1
         self.logger.episode(message.total_return, message.length)
         self.logger.scalars(message.metrics)
