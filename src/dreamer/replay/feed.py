@@ -1,4 +1,4 @@
-"""Batches on the device. The next one is drawn from disk in a thread while the learner uses the present one."""
+"""Batches on the device. Where nothing speaks against it, one is drawn while the learner uses another."""
 
 import copy
 from collections.abc import Generator
@@ -20,9 +20,30 @@ def to_device(batch: Batch, device: torch.device | str) -> dict[str, Tensor]:
 class Feed(Protocol):
     """Where the learner gets its batches from."""
 
+    @property
+    def sampler(self) -> SequenceSampler:
+        """What chooses the rows."""
+        ...
+
     def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
         """Yield `n` batches. After each, `rng` is as if only the batches yielded so far had been drawn."""
         ...
+
+
+class DiskFeed:
+    """Hands out batches of `sampler` on `device`, each drawn when it is asked for.
+
+    So the priorities that the learner has found in one batch count in the next.
+    """
+
+    def __init__(self, sampler: SequenceSampler, device: torch.device | str) -> None:
+        self.sampler = sampler
+        self.device = torch.device(device)
+
+    def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
+        """Yield the batches that `n` calls of `sampler.sample(rng)` give; see `Feed.iterate`."""
+        for _ in range(n):
+            yield to_device(self.sampler.sample(rng), self.device)
 
 
 class Prefetcher:

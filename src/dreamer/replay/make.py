@@ -7,21 +7,30 @@ import torch
 from dreamer.config import Config, ReplayConfig
 from dreamer.errors import UserError
 from dreamer.replay.device_replay import DeviceReplay
-from dreamer.replay.feed import Feed, Prefetcher
+from dreamer.replay.feed import DiskFeed, Feed, Prefetcher
 from dreamer.replay.sampler import SequenceSampler
 from dreamer.replay.store import EpisodeStore
-from dreamer.types import EnvSpec
+from dreamer.replay.transitions import TransitionSampler
+from dreamer.types import EnvSpec, Transitions
 
 LARGEST_SHARE = 1 / 3
 """Of the GPU memory that is free at the start; `auto` takes no more, as networks and other runs need it."""
 
 
-def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.device) -> Feed:
-    """Batches of `store` on `device`: gathered there, or prefetched from disk (`--replay-device`).
+def make_feed(
+    config: Config,
+    spec: EnvSpec,
+    store: EpisodeStore,
+    device: torch.device,
+    transitions: Transitions | None = None,
+) -> Feed:
+    """Batches of `store` on `device`: gathered there, or read from disk (`--replay-device`).
+
+    Rows are sequences, or `transitions` if the algorithm learns from those.
 
     Raises `UserError` if the replay is to be in the memory of a GPU that is too small for it.
     """
-    sampler = make_sampler(config.replay, store)
+    sampler = make_sampler(config.replay, store, transitions)
     elements = planned_elements(config)
     needed, free = elements * bytes_per_agent_step(spec), free_gpu_memory(device)
     where = config.replay.replay_device
@@ -32,11 +41,15 @@ def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.
         )
     if where == "device" or (where == "auto" and free is not None and needed <= LARGEST_SHARE * free):
         return DeviceReplay(sampler, device, elements)
-    return Prefetcher(sampler, device)
+    return (DiskFeed if sampler.by_priority else Prefetcher)(sampler, device)
 
 
-def make_sampler(config: ReplayConfig, store: EpisodeStore) -> SequenceSampler:
+def make_sampler(
+    config: ReplayConfig, store: EpisodeStore, transitions: Transitions | None = None
+) -> SequenceSampler:
     """Batches of `store` as a run draws them."""
+    if transitions is not None:
+        return TransitionSampler(store, config.batch_size, transitions)
     return SequenceSampler(store, config.batch_size, config.batch_length, config.prioritize_ends)
 
 
