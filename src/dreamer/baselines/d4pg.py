@@ -60,10 +60,10 @@ class D4PG(ModelFree):
         # A batch holds transitions, the images before them, and the N steps after them.
         before = self.options.frame_stack - 1 if spec.images else 0
         priority, correction = self.options.priority, self.options.priority_correction
-        self.transitions = Transitions(before, self.options.n_step, priority, correction)
+        transitions = Transitions(before, self.options.n_step, priority, correction)
+        self.transitions: Transitions = transitions  # pyright: ignore[reportIncompatibleVariableOverride]
 
     atoms: Tensor
-    transitions: Transitions
 
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
         """One gradient step of critic and actor on transitions, rows `(B, before + 1 + N, ...)`.
