@@ -1,5 +1,6 @@
 """Wrappers that Gymnasium does not have: the frame repeat, and a check of what an environment returns."""
 
+import textwrap
 from typing import Any
 
 import gymnasium as gym
@@ -53,9 +54,7 @@ class CheckedEnv(gym.Wrapper):
     def step(self, action: Any) -> Step:
         observation, reward, terminated, truncated, info = self.env.step(action)
         self._check(observation)
-        if not _is_finite_number(reward):
-            raise UserError(f"{self._name} returned the reward {reward!r}: it must be a finite number.")
-        return observation, float(reward), bool(terminated), bool(truncated), info
+        return observation, reward_of(reward, self._name), bool(terminated), bool(truncated), info
 
     def _check(self, observation: Any) -> None:
         problem = misfit(self.env.observation_space, observation)
@@ -63,9 +62,24 @@ class CheckedEnv(gym.Wrapper):
             raise UserError(f"{self._name} returned an observation outside its space: {problem}.")
 
 
-def _is_finite_number(reward: Any) -> bool:
-    array = np.asarray(reward)
-    return array.size == 1 and array.dtype.kind in "fiub" and bool(np.isfinite(array).all())
+def reward_of(reward: Any, name: str) -> float:
+    """Convert a reward: a number of any type, or an array or list that holds exactly one, `(1,)` or `(1, 1)`.
+
+    Raises:
+        UserError: it is not one finite number; the message says what `name` returned.
+    """
+    try:
+        array = np.asarray(reward)
+    except (TypeError, ValueError):  # lists of unequal lengths
+        array = np.asarray(None)
+    if array.size != 1 or array.dtype.kind not in "fiub" or not np.isfinite(array).all():
+        raise UserError(f"{name} returned the reward {_brief(reward)}: it must be one finite number.")
+    return float(array.item())
+
+
+def _brief(value: Any) -> str:
+    """Show a value in one short line."""
+    return textwrap.shorten(repr(value), 80, placeholder=" ...")
 
 
 def misfit(space: gym.Space, value: Any, name: str = "it") -> str | None:
