@@ -175,6 +175,20 @@ class NanReward(SampleEnv):
         return float("nan") if self._frames == 2 else 0.0
 
 
+class Seeded(SampleEnv):
+    """Hands its seed to a C library, as simulators do."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.seeds: list[int] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        if seed is not None:
+            struct.pack("i", seed)
+            self.seeds.append(seed)
+        return super().reset(seed=seed)
+
+
 class Raises(SampleEnv):
     def reward(self) -> float:
         return 1 / (2 - self._frames)

@@ -86,6 +86,13 @@ def test_a_seed_decides_all_that_follows(name: str) -> None:
     assert any(episode(seed) != first for seed in (2, 3, 4))
 
 
+@pytest.mark.parametrize("seed", [2**31 - 1, 2**31 + 5, 2**32 - 1, 2**40])
+def test_seeds_that_reach_an_environment_fit_32_bits_with_a_sign(seed: int) -> None:
+    env = make_env(sample("Seeded"), seed)
+    env.reset(seed=seed)
+    assert env.unwrapped.seeds == [seed % 2**31] * 2  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
     def start(seed: int) -> list:
         env = make_env(EnvConfig(env="toy:dot", obs="state"), seed)

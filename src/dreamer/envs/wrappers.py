@@ -9,6 +9,9 @@ from gymnasium import spaces
 
 from dreamer.errors import UserError
 
+SEEDS = 2**31
+"""Seeds of episodes lie below: C libraries keep them in 32 bits with a sign."""
+
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 
 
@@ -47,6 +50,7 @@ class CheckedEnv(gym.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
+        seed = None if seed is None else seed % SEEDS
         observation, info = self.env.reset(seed=seed, options=options)
         self._check(observation)
         return observation, info
