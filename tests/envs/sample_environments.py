@@ -189,6 +189,72 @@ class Seeded(SampleEnv):
         return super().reset(seed=seed)
 
 
+class OldStep(SampleEnv):
+    def step(self, action: Any):
+        return (*super().step(action)[:3], {})  # pyright: ignore[reportIncompatibleMethodOverride]
+
+
+class OldReset(SampleEnv):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        return super().reset(seed=seed)[0]
+
+
+class ResetWithoutSeed(SampleEnv):
+    def reset(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().reset()
+
+
+class RaisesInReset(SampleEnv):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        raise KeyError("the arm")
+
+
+class RaisesInRender(Drawn):
+    def render(self):
+        raise OSError("no display")
+
+
+class RaisesInClose(SampleEnv):
+    def close(self):
+        raise RuntimeError("already closed")
+
+
+class RaisesInInit(SampleEnv):
+    def __init__(self, render_mode: str | None = None) -> None:
+        raise ValueError("no robot\nfound")
+
+
+class LeavesInInit(SampleEnv):
+    def __init__(self, render_mode: str | None = None) -> None:
+        sys.exit(3)
+
+
+class NeedsArgument(SampleEnv):
+    def __init__(self, robot: str, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+
+
+class NoRenderMode(Drawn):
+    def __init__(self) -> None:
+        super().__init__(None)
+
+
+class ForgetsRenderMode(Drawn):
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(None)
+
+    def render(self):
+        return super().render() if self.render_mode == "rgb_array" else None
+
+
+class NoSpaces(gym.Env):
+    pass
+
+
+class NoEnv:
+    pass
+
+
 class Raises(SampleEnv):
     def reward(self) -> float:
         return 1 / (2 - self._frames)
@@ -216,7 +282,8 @@ class Stalls(SampleEnv):
         return 0.0
 
 
-for sample in [*SampleEnv.__subclasses__(), ReusedPicture]:
+for sample in [*SampleEnv.__subclasses__(), *Drawn.__subclasses__(), NoSpaces, NoEnv]:
     gym.register(f"{sample.__name__}-v0", f"{__name__}:{sample.__name__}")
 gym.register("Sample-v0", f"{__name__}:SampleEnv")
+gym.register("OldStepLimited-v0", f"{__name__}:OldStep", max_episode_steps=3)
 gym.register("Short-v0", f"{__name__}:SampleEnv", max_episode_steps=3)

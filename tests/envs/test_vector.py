@@ -86,12 +86,12 @@ def fail(config: EnvConfig) -> str:
     return str(caught.value)
 
 
-def test_an_exception_in_a_worker_is_told_with_its_cause(capfd: pytest.CaptureFixture) -> None:
+def test_an_exception_in_a_worker_is_told_with_its_cause() -> None:
     message = fail(sample("Raises"))
     assert message.startswith(("Environment 0", "Environment 1"))  # whichever was heard first
     assert "Raises-v0" in message
-    assert "failed in step: ZeroDivisionError" in message
-    assert "sample_environments.py" in capfd.readouterr().err  # The traceback.
+    assert "raised ZeroDivisionError in step: division by zero" in message
+    assert "sample_environments.py, line" in message
 
 
 def test_a_users_mistake_keeps_its_sentence() -> None:

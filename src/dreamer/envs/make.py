@@ -10,6 +10,7 @@ from dreamer.config import EnvConfig, flag
 from dreamer.envs.actions import unify_actions
 from dreamer.envs.atari import known_games, load_atari
 from dreamer.envs.dmc import ALIASES, import_suite, load_dmc
+from dreamer.envs.failures import calling
 from dreamer.envs.gymnasium_env import load_gym
 from dreamer.envs.observations import unify_observations
 from dreamer.envs.toy import TOYS, load_toy
@@ -33,12 +34,9 @@ def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
             and `step`: the environment returned something outside its declared space, or a reward of NaN.
     """
     _validate(config)
-    env = _load(config)
+    env = CheckedEnv(_load(config), config.env)
     try:
         wrapped = _wrap(env, config, seed)
-    except gym.error.DependencyNotInstalled as error:  # Met when the first image is drawn.
-        env.close()
-        raise UserError(f"{config.env} cannot draw: {error}") from error
     except BaseException:
         env.close()
         raise
@@ -55,7 +53,6 @@ def _close(env: "weakref.ref[gym.Env]") -> None:
 
 
 def _wrap(env: gym.Env, config: EnvConfig, seed: int) -> gym.Env:
-    env = CheckedEnv(env, config.env)
     env = TimeLimit(env, config.time_limit)  # Inside the repeat, because it counts frames.
     env = FrameRepeat(env, config.repeat)
     env = unify_actions(env, config.env)
@@ -70,7 +67,8 @@ def _load(config: EnvConfig) -> gym.Env:
         kinds = ", ".join(f"{kind}:NAME" for kind in LOADERS)
         hint = did_you_mean(config.env, known_names())
         raise UserError(f"The environment {config.env!r} is none of {kinds}{hint}.")
-    return LOADERS[kind](name, config)
+    with calling(config.env, "make"):
+        return LOADERS[kind](name, config)
 
 
 def known_names() -> list[str]:

@@ -7,10 +7,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.spaces.utils import flatten, flatten_space
-from gymnasium.wrappers import AddRenderObservation
 from PIL import Image
 
 from dreamer.config import EnvConfig
+from dreamer.envs.failures import definition
 from dreamer.errors import UserError
 
 MIN_IMAGE = 16
@@ -30,21 +30,43 @@ def unify_observations(env: gym.Env, config: EnvConfig) -> gym.Env:
     """
     space = env.observation_space
     if config.obs == "image" and not shows_image(space):
-        return DictObservation(AddRenderObservation(env), "image", config)
+        return DictObservation(RenderedEnv(env, config.env), "image", config)
     if isinstance(space, spaces.Dict):
         return DictObservation(env, None, config)
     return DictObservation(env, config.obs, config)
 
 
-def is_image(space: gym.Space) -> bool:
+def is_image(space: gym.Space | None) -> bool:
     """Whether this is a uint8 `Box` of two or three axes."""
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3)
 
 
-def shows_image(space: gym.Space) -> bool:
+def shows_image(space: gym.Space | None) -> bool:
     """Whether the environment shows an image by itself."""
     leaves = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
     return any(is_image(leaf) for leaf in leaves)
+
+
+class RenderedEnv(gym.ObservationWrapper):
+    """Show what `render()` returns, in place of the environment's own observation.
+
+    Raises:
+        UserError: it returns no image.
+    """
+
+    def __init__(self, env: gym.Env, name: str) -> None:
+        super().__init__(env)
+        self._name = name
+        self.observation_space = spaces.Box(0, 255, self.observation(None).shape, np.uint8)
+
+    def observation(self, observation: Any) -> np.ndarray:
+        image: Any = self.env.render()
+        if image is None:
+            place = definition(self.env, "render")
+            raise UserError(
+                f"{self._name} returned no image from render{place}: keep render_mode in __init__."
+            )
+        return image
 
 
 class DictObservation(gym.ObservationWrapper):

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from dreamer.envs.failures import OLD_STEP, calling, close, definition
 from dreamer.errors import UserError
 
 SEEDS = 2**31
@@ -40,25 +41,55 @@ class CheckedEnv(gym.Wrapper):
     """Stop at the first observation outside the declared space, or reward that is not a finite number.
 
     Raises:
-        UserError: says which environment, which part, and what is wrong with it.
+        UserError: says which environment, which part, and what is wrong with it; or which call has failed,
+            why, and where that stands.
     """
 
     def __init__(self, env: gym.Env, name: str) -> None:
         super().__init__(env)
         self._name = name
+        for space in ("observation_space", "action_space"):
+            if not isinstance(getattr(env, space, None), gym.Space):
+                place = definition(env, "__init__")
+                raise UserError(f"{name} has no {space}: set it to a Gymnasium space in __init__{place}.")
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         seed = None if seed is None else seed % SEEDS
-        observation, info = self.env.reset(seed=seed, options=options)
+        with calling(self._name, "reset", self.env):
+            returned = self.env.reset(seed=seed, options=options)
+        if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], dict):
+            place = definition(self.env, "reset")
+            raise UserError(f"{self._name} must return observation, info from reset (info a dict){place}.")
+        observation, info = returned
         self._check(observation)
         return observation, info
 
     def step(self, action: Any) -> Step:
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        with calling(self._name, "step", self.env):
+            returned = self.env.step(action)
+        observation, reward, terminated, truncated, info = self._five(returned)
         self._check(observation)
         return observation, reward_of(reward, self._name), bool(terminated), bool(truncated), info
+
+    def render(self) -> Any:
+        with calling(self._name, "render", self.env):
+            return self.env.render()
+
+    def close(self) -> None:
+        close(self.env, self._name)
+
+    def _five(self, returned: Any) -> Step:
+        """Unpack what `step` returned."""
+        if isinstance(returned, tuple) and len(returned) == 5 and isinstance(returned[4], dict):
+            return returned  # pyright: ignore[reportReturnType]
+        place = definition(self.env, "step")
+        if isinstance(returned, tuple) and len(returned) == 4:
+            raise UserError(OLD_STEP.format(name=self._name, place=place))
+        raise UserError(
+            f"{self._name} must return observation, reward, terminated, truncated, info (a dict) from step{place}."
+        )
 
     def _check(self, observation: Any) -> None:
         problem = misfit(self.env.observation_space, observation)
