@@ -46,8 +46,28 @@ class SampleEnv(gym.Env):
 class Drawn(SampleEnv):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (as Gymnasium has it)
 
-    def render(self):
+    def render(self) -> Any:
         return np.full((100, 60, 3), 40 * self._frames, np.uint8)
+
+
+class DrawnBesideNonsense(Drawn):
+    def observation(self) -> Any:
+        return [None, np.full(3, np.nan), np.full(3, 7), "words"][self._frames]
+
+
+class DrawnFloats(Drawn):
+    def render(self) -> Any:
+        return np.full((64, 64, 3), self._frames / 4)
+
+
+class DrawnDepth(Drawn):
+    def render(self) -> Any:
+        return np.full((64, 64), 3000, np.uint16)
+
+
+class DrawnShrinking(Drawn):
+    def render(self) -> Any:
+        return np.zeros((64 - (self._frames > 1), 64, 3), np.uint8)
 
 
 class Image(SampleEnv):
@@ -155,14 +175,13 @@ class FloatImage(SampleEnv):
     observation_space = spaces.Box(0, 1, (64, 64, 3), np.float32)
 
 
+class UnboundedImage(SampleEnv):
+    observation_space = spaces.Box(-np.inf, np.inf, (64, 64, 3), np.float32)
+
+
 class WrongShape(SampleEnv):
     def observation(self) -> Any:
         return np.zeros(3 if self._frames < 2 else 4, np.float32)
-
-
-class BeyondBounds(SampleEnv):
-    def observation(self) -> Any:
-        return np.full(3, 0.9 * self._frames, np.float32)
 
 
 class NanObservation(SampleEnv):
@@ -190,8 +209,8 @@ class Seeded(SampleEnv):
 
 
 class OldStep(SampleEnv):
-    def step(self, action: Any):
-        return (*super().step(action)[:3], {})  # pyright: ignore[reportIncompatibleMethodOverride]
+    def step(self, action: Any) -> Any:
+        return (*super().step(action)[:3], {})
 
 
 class OldReset(SampleEnv):

@@ -119,7 +119,8 @@ def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
         (sample("TupleObservation"), "neither image nor vector"),
         (sample("Tiny", obs="image"), "at least 16"),
         (sample("ChannelsFirst", obs="image"), "channels come last"),
-        (sample("FloatImage"), "images must be uint8"),
+        (sample("UnboundedImage"), "images must be uint8"),
+        (sample("FloatImage"), "use --obs image"),
         (sample("Image"), "use --obs image"),
         (sample("Sample", obs="image"), "use --obs state"),
     ],
@@ -136,7 +137,6 @@ def test_what_does_not_fit_is_refused_in_one_sentence(config: EnvConfig, words: 
     ("name", "words"),
     [
         ("WrongShape", "has shape (4,) where (3,) is declared"),
-        ("BeyondBounds", "beyond its declared bounds"),
         ("NanObservation", "NaN or infinity"),
         ("NanReward", "the reward nan"),
     ],

@@ -31,7 +31,7 @@ def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
 
     Raises:
         UserError: there is no such environment, or what it shows or takes does not fit; later, from `reset`
-            and `step`: the environment returned something outside its declared space, or a reward of NaN.
+            and `step`: the environment raised, or returned what has another shape or is not finite.
     """
     _validate(config)
     env = CheckedEnv(_load(config), config.env)

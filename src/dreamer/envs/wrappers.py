@@ -1,12 +1,10 @@
-"""Wrappers that Gymnasium does not have: the frame repeat, and a check of what an environment returns."""
+"""Wrappers that Gymnasium does not have: the frame repeat, and a check of every call."""
 
-import textwrap
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
-from gymnasium import spaces
 
+from dreamer.envs.conversion import reward_of
 from dreamer.envs.failures import OLD_STEP, calling, close, definition
 from dreamer.errors import UserError
 
@@ -38,11 +36,13 @@ class FrameRepeat(gym.Wrapper):
 
 
 class CheckedEnv(gym.Wrapper):
-    """Stop at the first observation outside the declared space, or reward that is not a finite number.
+    """Turn whatever goes wrong in an environment into one sentence, and rewards into floats.
+
+    Observations are checked where they are converted (`conversion.py`), so only those that the agent uses.
 
     Raises:
-        UserError: says which environment, which part, and what is wrong with it; or which call has failed,
-            why, and where that stands.
+        UserError: says which environment and call has failed, why, and where that stands; or what the call should
+            have returned.
     """
 
     def __init__(self, env: gym.Env, name: str) -> None:
@@ -62,15 +62,12 @@ class CheckedEnv(gym.Wrapper):
         if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], dict):
             place = definition(self.env, "reset")
             raise UserError(f"{self._name} must return observation, info from reset (info a dict){place}.")
-        observation, info = returned
-        self._check(observation)
-        return observation, info
+        return returned
 
     def step(self, action: Any) -> Step:
         with calling(self._name, "step", self.env):
             returned = self.env.step(action)
         observation, reward, terminated, truncated, info = self._five(returned)
-        self._check(observation)
         return observation, reward_of(reward, self._name), bool(terminated), bool(truncated), info
 
     def render(self) -> Any:
@@ -90,59 +87,3 @@ class CheckedEnv(gym.Wrapper):
         raise UserError(
             f"{self._name} must return observation, reward, terminated, truncated, info (a dict) from step{place}."
         )
-
-    def _check(self, observation: Any) -> None:
-        problem = misfit(self.env.observation_space, observation)
-        if problem:
-            raise UserError(f"{self._name} returned an observation outside its space: {problem}.")
-
-
-def reward_of(reward: Any, name: str) -> float:
-    """Convert a reward: a number of any type, or an array or list that holds exactly one, `(1,)` or `(1, 1)`.
-
-    Raises:
-        UserError: it is not one finite number; the message says what `name` returned.
-    """
-    try:
-        array = np.asarray(reward)
-    except (TypeError, ValueError):  # lists of unequal lengths
-        array = np.asarray(None)
-    if array.size != 1 or array.dtype.kind not in "fiub" or not np.isfinite(array).all():
-        raise UserError(f"{name} returned the reward {_brief(reward)}: it must be one finite number.")
-    return float(array.item())
-
-
-def _brief(value: Any) -> str:
-    """Show a value in one short line."""
-    return textwrap.shorten(repr(value), 80, placeholder=" ...")
-
-
-def misfit(space: gym.Space, value: Any, name: str = "it") -> str | None:
-    """Say what is wrong with `value` as an element of `space`, or return None.
-
-    Other float types than the declared one are let pass, and so is rounding at the bounds.
-    """
-    if isinstance(space, spaces.Dict):
-        if not isinstance(value, dict) or value.keys() != space.spaces.keys():
-            keys = list(value) if isinstance(value, dict) else type(value).__name__
-            return f"{name} has {keys} where {list(space.spaces)} are declared"
-        problems = (misfit(part, value[key], repr(key)) for key, part in space.spaces.items())
-        return next((problem for problem in problems if problem), None)
-    if isinstance(space, spaces.Box):
-        return _box_misfit(space, np.asarray(value), name)
-    return None if space.contains(value) else f"{name} is {value!r}, which is not in {space}"
-
-
-def _box_misfit(space: spaces.Box, value: np.ndarray, name: str) -> str | None:
-    if value.shape != space.shape:
-        return f"{name} has shape {value.shape} where {space.shape} is declared"
-    if not np.can_cast(value.dtype, space.dtype, "same_kind"):
-        return f"{name} has type {value.dtype} where {space.dtype} is declared"
-    if value.dtype == space.dtype == np.uint8 and space.low.max() == 0 and space.high.min() == 255:
-        return None  # Every such value fits, and an image has many.
-    if not np.isfinite(value).all():
-        return f"{name} holds NaN or infinity"
-    slack = 1e-4 * np.maximum(1, np.abs(value))
-    if np.any(value < space.low - slack) or np.any(value > space.high + slack):
-        return f"{name} reaches from {value.min():.6g} to {value.max():.6g}, beyond its declared bounds"
-    return None
