@@ -89,7 +89,7 @@ def _hint(call: str, error: BaseException) -> str:
     hints = [hint for (of, part), hint in _HINTS.items() if of == call and part in str(error)]
     chosen = os.environ.get("MUJOCO_GL")
     if chosen and _raised_in(error, *(package / name for package in _PACKAGES for name in _DRAWING)):
-        hints.append(f"MUJOCO_GL={chosen} may not work here: unset it, or learn without images (--obs state)")
+        hints.append(f"MUJOCO_GL={chosen} may not work here: unset it to have a backend chosen")
     return f"; {hints[0]}" if hints else ""
 
 
