@@ -1,6 +1,7 @@
 """Where imagination starts, and its randomness (paper, Section 3, Algorithm 1)."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dreamer.behavior.actor import Actor
@@ -9,7 +10,7 @@ from dreamer.world_model.rssm import State
 from dreamer.world_model.world_model import WorldModel
 
 
-def imagination_starts(model: WorldModel, posterior: State, batch: Batch) -> tuple[State, Tensor]:
+def imagination_starts(model: WorldModel, posterior: State, batch: Batch) -> tuple[State, Float[Tensor, "N"]]:
     """Start a trajectory at every posterior state `(B, T, .)`, detached: `(N, .)`, N = B T; `alive` `(N,)` is 1.
 
     Only with a discount head (`--pcont`) two things differ. The last step of a sequence starts no trajectory, as it may

@@ -1,12 +1,17 @@
 """Value estimates of imagined states (paper, Section 3, Eq. 4-6; TF2 tools.py:316-338)."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
 def lambda_return(
-    reward: Tensor, value: Tensor, discount: Tensor, bootstrap: Tensor, lambda_: float
-) -> Tensor:
+    reward: Float[Tensor, "K *N"],
+    value: Float[Tensor, "K *N"],
+    discount: Float[Tensor, "K *N"],
+    bootstrap: Float[Tensor, "*N"],
+    lambda_: float,
+) -> Float[Tensor, "K *N"]:
     """Value estimates V_lambda (Eq. 6), by one backward scan over imagined states 1 .. K:
 
         R_k = r_k + gamma_k ((1 - lambda) v_{k+1} + lambda R_{k+1}),    R_{K+1} = v_{K+1} = bootstrap
@@ -27,7 +32,7 @@ def lambda_return(
     return torch.stack(returns[:0:-1])
 
 
-def discount_weights(discount: Tensor) -> Tensor:
+def discount_weights(discount: Float[Tensor, "K *N"]) -> Float[Tensor, "K *N"]:
     """Cumulative discount before each imagined state: 1, gamma_1, gamma_1 gamma_2, ... `(K, ...)`.
 
     With a discount head it is the probability that the state is reached. The gradient is stopped: the weights say how

@@ -12,6 +12,7 @@ for the discount), and there are 3 free nats. Objective `contrastive` (Figure 8)
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -65,7 +66,7 @@ class WorldModel(nn.Module):
         model = [parameter for parameter in self.parameters() if all(parameter is not x for x in videos)]
         return {"model": model, "decoder": videos} if videos else {"model": model}
 
-    def losses(self, batch: Batch, noise: Tensor) -> tuple[dict[str, Tensor], State, Metrics]:
+    def losses(self, batch: Batch, noise: Float[Tensor, "B T S"]) -> tuple[dict[str, Tensor], State, Metrics]:
         """Loss of the model on a batch `(B, T, ...)` under filter noise `(B, T, S)` (Eq. 10).
 
         Returns losses by optimiser (`model`, and `decoder` if it is trained for videos only), the posterior states
@@ -95,7 +96,9 @@ class WorldModel(nn.Module):
         }
         return losses, posterior, metrics
 
-    def observation_log_probs(self, feat: Tensor, embed: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def observation_log_probs(
+        self, feat: Float[Tensor, "B T F"], embed: Float[Tensor, "B T E"], batch: Batch
+    ) -> dict[str, Tensor]:
         """ln q(o_t | s_t) of each observation, or what the objective has in its place: each `(B, T)`."""
         if self.reconstructs:
             return self.decoder.log_probs(feat, batch)
@@ -103,7 +106,7 @@ class WorldModel(nn.Module):
             return {"contrast": self.contrast(feat, *self.state_model(embed))}
         return {}
 
-    def scalar_log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def scalar_log_probs(self, feat: Float[Tensor, "B T F"], batch: Batch) -> dict[str, Tensor]:
         """ln q(r_t | s_t) and, with a discount head, ln q(discount_t | s_t) at `(B, T, F)`: each `(B, T)`."""
         result = {
             "reward": unit_log_prob(self.reward(feat), squash(batch["reward"], self.config.clip_rewards))
@@ -113,7 +116,7 @@ class WorldModel(nn.Module):
             result["pcont"] = -F.binary_cross_entropy_with_logits(self.pcont(feat), label, reduction="none")
         return result
 
-    def kl(self, posterior: State, prior: State) -> tuple[Tensor, Tensor]:
+    def kl(self, posterior: State, prior: State) -> tuple[Float[Tensor, "B T"], Float[Tensor, ""]]:
         """KL(posterior || prior) of states `(B, T, .)`: of each step `(B, T)`, and the loss, a scalar.
 
         The loss is at least the free nats. Below them the KL has no gradient (paper), or, with `rep_scale`, the whole
@@ -129,14 +132,14 @@ class WorldModel(nn.Module):
             below = gaussian.kl_divergence(mean, std, prior.mean, prior.std)
         return kl, torch.where(compared < self.config.free_nats, below, kl).mean()
 
-    def discount(self, feat: Tensor) -> Tensor:
+    def discount(self, feat: Float[Tensor, "*N F"]) -> Float[Tensor, "*N"]:
         """The discount of each state `(..., F)` -> `(...)`: predicted if there is a head, else gamma."""
         if self.pcont is None:
             return torch.full(feat.shape[:-1], self.gamma, device=feat.device)
         return torch.sigmoid(self.pcont(feat))
 
     def filter(
-        self, obs: dict[str, Tensor], latent: State, action: Tensor, generator: torch.Generator
+        self, obs: dict[str, Tensor], latent: State, action: Float[Tensor, "N A"], generator: torch.Generator
     ) -> State:
         """The posterior `(N, .)` after observations `(N, ...)`, given the state and action `(N, A)` before them."""
         noise = torch.randn(latent.stoch.shape, generator=generator, device=generator.device)
@@ -144,7 +147,7 @@ class WorldModel(nn.Module):
         return posterior
 
     @torch.no_grad()
-    def open_loop(self, batch: Batch, context: int, noise: Tensor) -> dict[str, Tensor]:
+    def open_loop(self, batch: Batch, context: int, noise: Float[Tensor, "B T S"]) -> dict[str, Tensor]:
         """See the first `context` steps of `(B, T, ...)`, then predict the rest from the recorded actions alone.
 
         `noise` is `(B, T, S)`. Returns the decoded observations `(B, T, ...)`, images in [0, 1] (Figure 5).
