@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import io
 import re
+import subprocess
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -138,6 +139,17 @@ def test_layout_names_every_folder() -> None:
     named = set(re.findall(r"^  (\w+)/", layout, re.M))
     assert named == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert all((PACKAGE / name).exists() for name in re.findall(r"\w+\.py", layout))
+
+
+def test_size_of_an_update_is_what_the_command_counts() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    said = re.search(r"one reads (\d+) files with ([\d,]+) lines:\n\n```sh\n(.*?)\n```", text, re.S)
+    assert said
+    counted = subprocess.run(["bash", "-c", said[3]], cwd=ROOT, capture_output=True, text=True, check=True)
+    *files, total = counted.stdout.splitlines()
+    assert len(files) == int(said[1])
+    # Within 5 %: not every commit has to change the page.
+    assert int(total.split()[0]) == pytest.approx(int(said[2].replace(",", "")), rel=0.05)
 
 
 def test_help_of_train_names_every_option(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from dreamer.behavior.returns import lambda_return
+from dreamer.behavior.imagination import lambda_return
 from dreamer.world_model.gaussian import unit_log_prob
 from dreamer.world_model.rssm import RSSM, State
 from helpers import random_batch, small_dreamer

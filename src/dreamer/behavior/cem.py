@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dreamer.behavior.returns import discount_weights
+from dreamer.behavior.imagination import discount_weights
 from dreamer.world_model.rssm import State, given
 from dreamer.world_model.world_model import WorldModel
 

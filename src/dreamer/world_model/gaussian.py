@@ -17,12 +17,7 @@ def unit_log_prob(mean: Float[Tensor, "*N"], target: Float[Tensor, "*N"]) -> Flo
     return -0.5 * (target.float() - mean.float()).square() - HALF_LOG_TWO_PI
 
 
-def kl_divergence(
-    p_mean: Float[Tensor, "*N S"],
-    p_std: Float[Tensor, "*N S"],
-    q_mean: Float[Tensor, "*N S"],
-    q_std: Float[Tensor, "*N S"],
-) -> Float[Tensor, "*N"]:
+def kl_divergence(p_mean: Tensor, p_std: Tensor, q_mean: Tensor, q_std: Tensor) -> Tensor:
     """KL(p || q) of diagonal Gaussians `(..., S)`, summed over the last dimension: `(...)`, in nats."""
     ratio = p_std / q_std
     distance = (p_mean - q_mean) / q_std

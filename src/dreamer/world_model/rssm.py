@@ -95,10 +95,9 @@ class RSSM(nn.Module):
         noise: Float[Tensor, "B T S"],
         state: State | None = None,
     ) -> tuple[State, State]:
-        """Filter a batch: posteriors and priors `(B, T, .)`. The state is reset to zeros where `is_first` `(B, T)`.
+        """Filter a batch: posteriors and priors `(B, T, .)` of embeddings and the actions that led to them.
 
-        Embeddings are `(B, T, E)`, the actions that led to them `(B, T, A)`, noise is `(B, T, S)`. The filter starts
-        from `state` `(B, .)`, by default zeros.
+        The state is reset to zeros where `is_first`. The filter starts from `state` `(B, .)`, by default zeros.
         """
         state = self.initial(len(embed)) if state is None else state
         keep = (~is_first).unsqueeze(-1)  # (B, T, 1)
