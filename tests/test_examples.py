@@ -36,19 +36,19 @@ def example() -> ModuleType:
     return module
 
 
-def test_it_trains_and_plays(example: ModuleType, tmp_path: Path) -> None:
+def test_example_trains_and_evaluates(example: ModuleType, tmp_path: Path) -> None:
     assert 0 <= example.main(tmp_path / "run", **SHORT) <= 40
     assert (tmp_path / "run" / "checkpoint").is_dir()
 
 
-def test_its_pictures_are_what_the_agent_sees(example: ModuleType) -> None:
+def test_example_has_images_of_the_right_size(example: ModuleType) -> None:
     env = make_env(example.config().environment)
     assert spec_of(env).images == {"image": (32, 32, 3)}
     assert len(env.reset(seed=0)[0]["image"].reshape(-1, 3).tolist()) == 32 * 32
     env.close()
 
 
-def test_its_scores_are_what_it_says(example: ModuleType) -> None:
+def test_example_states_the_scores_of_random_and_best_actions(example: ModuleType) -> None:
     """Of random actions, and of going straight to the ball: what the learned score is to be seen between."""
     rng = np.random.default_rng(0)
 
@@ -85,7 +85,7 @@ gym.register("Own-v0", Own)
 """
 
 
-def test_a_module_beside_the_user_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_module.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])

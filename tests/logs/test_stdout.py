@@ -5,7 +5,7 @@ import os
 from dreamer.logs.stdout import Stdout
 
 
-def test_what_is_written_arrives(tmp_path) -> None:
+def test_written_text_arrives(tmp_path) -> None:
     with (tmp_path / "file").open("w") as file:
         output = Stdout(file)
         assert output.write("text") == 4
@@ -15,7 +15,7 @@ def test_what_is_written_arrives(tmp_path) -> None:
     assert (tmp_path / "file").read_text() == "text"
 
 
-def test_a_reader_that_left_is_noticed_once() -> None:
+def test_reader_that_left_is_noticed_once() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as file:

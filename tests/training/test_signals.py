@@ -18,7 +18,7 @@ def test_the_first_signal_only_asks_and_is_confirmed(number: signal.Signals, cap
             signal.raise_signal(number)
 
 
-def test_what_signals_did_before_comes_back() -> None:
+def test_signal_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with Interrupt():
         assert all(signal.getsignal(number) not in before for number in SIGNALS)

@@ -36,7 +36,7 @@ def test_updates_follow_the_frames(tmp_path: Path) -> None:
     assert [(line["env_step"], line["grad_step"]) for line in rounds] == [(200, 3), (300, 6), (400, 9)]
 
 
-def test_the_record_counts_what_it_says(tmp_path: Path) -> None:
+def test_metrics_and_episodes_count_frames_and_rewards(tmp_path: Path) -> None:
     trainer = run(config(env="toy:counting", steps=250), tmp_path)
     lines = metrics(tmp_path)
     episodes = [line for line in lines if "train/return" in line]
@@ -51,7 +51,7 @@ def test_the_record_counts_what_it_says(tmp_path: Path) -> None:
     assert (final["eval/return"], final["eval/episodes"], final["env_step"]) == (50 * 51 / 2, 2, 250)
 
 
-def test_a_film_is_due_before_the_first_episode_ends(tmp_path: Path) -> None:
+def test_open_loop_video_waits_for_the_first_episode(tmp_path: Path) -> None:
     trainer = run(config(steps=40, eval_every=20, video_every=20), tmp_path)
     assert not len(trainer.store)
     assert trainer.counters.finished_at == 40
@@ -61,22 +61,20 @@ FILMED = {"steps": 400, "eval_every": 100, "video_every": 200}
 
 
 @pytest.mark.parametrize("options", [{}, {"agent": "random"}], ids=str)
-def test_a_film_is_made_once_a_period_also_where_nothing_can_be_dreamt(
-    options: dict[str, Any], tmp_path: Path
-) -> None:
+def test_videos_are_made_once_a_period(options: dict[str, Any], tmp_path: Path) -> None:
     run(config(**FILMED, **options), tmp_path)
     films = sorted(path.stem for path in (tmp_path / "videos").iterdir())
     dreams = [] if options else ["open_loop-000000200", "open_loop-000000400"]
     assert films == ["evaluation-000000200", "evaluation-000000400", *dreams]
 
 
-def test_short_episodes_are_not_dreamt_across(tmp_path: Path) -> None:
+def test_open_loop_video_is_left_out_where_episodes_are_short(tmp_path: Path) -> None:
     run(config(**FILMED, time_limit=8, prefill=50), tmp_path)
     films = sorted(path.stem for path in (tmp_path / "videos").iterdir())
     assert films == ["evaluation-000000200", "evaluation-000000400"]
 
 
-def test_without_an_encoder_films_are_gifs_and_the_run_goes_on(
+def test_videos_are_gifs_without_an_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
@@ -89,7 +87,7 @@ def test_without_an_encoder_films_are_gifs_and_the_run_goes_on(
     assert caplog.text.count("ffmpeg is missing") == 1
 
 
-def test_several_environments_evaluate_in_a_process_too(tmp_path: Path) -> None:
+def test_evaluation_with_several_environments_has_a_process_of_its_own(tmp_path: Path) -> None:
     """So that `--worker-timeout` holds for the evaluation as well; nothing else changes."""
     trainer = run(config(num_envs=2, steps=300), tmp_path)
     assert trainer.eval_envs._env is None
@@ -107,7 +105,7 @@ def test_learning_starts_after_the_prefill_and_a_whole_episode(tmp_path: Path) -
     assert many.rounds.start == 120
 
 
-def test_first_the_world_model_then_its_value_then_all(tmp_path: Path) -> None:
+def test_pretraining_goes_from_world_model_to_value_to_all(tmp_path: Path) -> None:
     trainer = Trainer(config(pretrain_model=5, pretrain_value=3, steps=200), tmp_path)
     seen: list[Phase] = []
     whole = trainer.update
@@ -122,7 +120,7 @@ def test_first_the_world_model_then_its_value_then_all(tmp_path: Path) -> None:
     assert seen == ["model"] * 5 + ["model and value"] * 3 + ["all"] * 4
 
 
-def test_two_environments_share_one_run(tmp_path: Path) -> None:
+def test_run_with_two_environments(tmp_path: Path) -> None:
     trainer = run(config(num_envs=2, steps=300), tmp_path)
     assert trainer.counters.env_step == 300
     assert trainer.counters.agent_step == 150
@@ -144,7 +142,7 @@ def _poison(trainer: Trainer, when: Callable[[int], bool]) -> None:
     trainer.update = poisoned
 
 
-def test_an_update_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_update_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> None:
     trainer = Trainer(config(steps=300), tmp_path)
     _poison(trainer, lambda n: n in (1, 5, 6))
     trainer.run()
@@ -157,7 +155,7 @@ def test_an_update_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) ->
     assert torch.isfinite(flat).all()
 
 
-def test_a_run_gives_up_after_several_and_keeps_its_checkpoint(
+def test_run_stops_after_several_updates_that_are_not_finite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dreamer.training.skipped.MAX_SKIPPED", 3)
@@ -174,7 +172,9 @@ def test_a_run_gives_up_after_several_and_keeps_its_checkpoint(
     assert run(settings, tmp_path).counters.env_step == 600
 
 
-def test_what_the_message_advises_can_be_done(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_run_that_stopped_for_updates_goes_on_with_the_advised_options(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Another precision and smaller rates, from the last checkpoint on."""
     settings = config()
     run(settings, tmp_path, ("_interact", 160))
