@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamer.behavior.returns import discount_weights, lambda_return
+from dreamer.behavior.imagination import discount_weights, lambda_return
 
 T, N = 5, 3
 

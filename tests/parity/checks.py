@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from dreamer.agents.dreamer import Dreamer
-from dreamer.behavior.imagination import imagination_starts
-from dreamer.behavior.returns import discount_weights, lambda_return
+from dreamer.behavior.imagination import discount_weights, imagination_starts, lambda_return
 from dreamer.types import Batch, Metrics, Noise
 from dreamer.world_model.rssm import State
 from helpers import trial_update

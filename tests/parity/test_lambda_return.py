@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dreamer.behavior.returns import lambda_return
+from dreamer.behavior.imagination import lambda_return
 from parity.recorded import assert_near, record
 
 OFFICIAL = record("g_lambda_return")

@@ -61,7 +61,9 @@ def test_a_run_of_an_earlier_version_is_refused_by_its_options(tmp_path: Path) -
     directory = _made(tmp_path, config())
     options = json.loads(directory.config_file.read_text())
     directory.config_file.write_text(json.dumps(options | {"capacity": 0, "edges": "rare"}))
-    message = r"earlier version, .* .capacity is now replay_size, edges is now prioritize_ends.: use that version"
+    message = (
+        r"earlier version, .* .capacity is now replay_size, edges is now prioritize_ends.: use that version"
+    )
     with pytest.raises(UserError, match=message):
         directory.check(config())
     with pytest.raises(UserError, match=message):

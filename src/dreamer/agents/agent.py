@@ -83,7 +83,7 @@ class Agent:
     ) -> tuple[np.ndarray, PolicyState]:
         """Return actions `(N, A)` for observations `(N, ...)`, and the next state."""
         tensors = {key: torch.as_tensor(x, device=self.device) for key, x in obs.items()}
-        # Single steps are float32; a search of thousands of plans is as precise as an update.
+        # PlaNet's search of thousands of plans has the precision of updates; everything else acts in float32.
         dtype = self.dtype if isinstance(self.algorithm, PlaNet) else torch.float32
         with autocast(self.device, dtype):
             state = self.algorithm.act(tensors, state, explore, generator)

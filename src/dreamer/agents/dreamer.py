@@ -10,8 +10,7 @@ from dreamer.agents.optimizers import Optimizers
 from dreamer.agents.policy_state import PolicyState
 from dreamer.behavior.actor import Actor
 from dreamer.behavior.exploration import explored
-from dreamer.behavior.imagination import draw_noise, imagination_starts
-from dreamer.behavior.returns import discount_weights, lambda_return
+from dreamer.behavior.imagination import discount_weights, draw_noise, imagination_starts, lambda_return
 from dreamer.config import Config
 from dreamer.types import Batch, EnvSpec, Metrics, Noise, Phase
 from dreamer.world_model.gaussian import unit_log_prob
@@ -47,9 +46,7 @@ class Dreamer(nn.Module):
             return metrics | self.optimizers.step(losses)
 
         # Imagination: from every posterior state, follow the actor for H steps (Eq. 2)
-        start, alive = imagination_starts(
-            self.world_model, posterior, batch
-        )  # (N, .); (N,), 1 unless an episode ended
+        start, alive = imagination_starts(self.world_model, posterior, batch)  # (N, .), (N,)
         rssm = self.world_model.rssm
         feat = rssm.imagine(self.actor.sample, start, noise["action"], noise["state"]).feat  # (H, N, F)
         reward = self.world_model.reward(feat)  # (H, N)
@@ -61,7 +58,7 @@ class Dreamer(nn.Module):
         returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], lambda_)  # (H - 1, N)
 
         # Actor loss (Eq. 7) and value loss (Eq. 8)
-        # TF2: both are weighted by the discounts so far; in the paper only where episodes end early.
+        # As in TF2, both are always weighted by the discounts so far (paper: only where episodes end early).
         weight = alive * discount_weights(discount[:-1])  # (H - 1, N)
         actor_loss = -(weight * returns).mean()
         value_loss = -(weight * unit_log_prob(value[:-1], returns.detach())).mean()

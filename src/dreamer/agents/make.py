@@ -44,7 +44,7 @@ def make_agent(spec: EnvSpec, config: Config) -> Agent:
 def make_update(agent: Agent, fast: bool) -> Update:
     """Return how `agent` takes updates: by a CUDA graph if it is to be fast, on one GPU; else by `agent.update`.
 
-    Several processes that learn together do without, since a graph holds what one process does alone.
+    Data-parallel runs use no graph, since it would have to hold the communication.
     """
     if not fast or agent.device.type != "cuda" or type(agent) is not Agent:
         return agent.update

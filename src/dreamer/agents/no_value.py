@@ -3,7 +3,7 @@
 The actor maximises the rewards up to the horizon alone: for every imagined step the discounted sum of what is still
 to come, without a bootstrap, all steps weighted alike.
 
-    actor   max  E 1/H sum_t R_t,    R_t = r_t + gamma_t R_{t+1},    R_H = r_H
+    actor   max  E 1/H sum_i R_i,    R_i = r_i + gamma_i R_{i+1},    R_H = r_H
 """
 
 import torch
@@ -13,8 +13,7 @@ from dreamer.agents.optimizers import Optimizers
 from dreamer.agents.policy_state import PolicyState
 from dreamer.behavior.actor import Actor
 from dreamer.behavior.exploration import explored
-from dreamer.behavior.imagination import draw_noise, imagination_starts
-from dreamer.behavior.returns import lambda_return
+from dreamer.behavior.imagination import draw_noise, imagination_starts, lambda_return
 from dreamer.config import Config
 from dreamer.types import Batch, EnvSpec, Metrics, Noise, Phase
 from dreamer.world_model.world_model import WorldModel
@@ -39,14 +38,12 @@ class NoValue(nn.Module):
             return metrics | self.optimizers.step(losses)
 
         # Imagination: from every posterior state, follow the actor for H steps (Eq. 2)
-        start, alive = imagination_starts(
-            self.world_model, posterior, batch
-        )  # (N, .); (N,), 1 unless an episode ended
+        start, alive = imagination_starts(self.world_model, posterior, batch)  # (N, .), (N,)
         rssm = self.world_model.rssm
         feat = rssm.imagine(self.actor.sample, start, noise["action"], noise["state"]).feat  # (H, N, F)
         reward, discount = self.world_model.reward(feat), self.world_model.discount(feat)  # (H, N)
 
-        # Returns without a value (Eq. 4): with lambda 1 and a bootstrap of zero the lambda-return is the plain one
+        # Returns without a value (Eq. 4, with a discount)
         zeros = torch.zeros_like(reward)
         returns = lambda_return(reward, zeros, discount, zeros[0], lambda_=1.0)  # (H, N)
         actor_loss = -(alive * returns).mean()

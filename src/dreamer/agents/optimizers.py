@@ -48,7 +48,7 @@ class Adam:
         return self.lr * (1 - BETA2**self.steps).sqrt() / (1 - BETA1**self.steps)
 
     def step(self, gradients: Gradients, scale: Tensor, finite: Tensor) -> None:
-        """Take one step along `scale * gradients`, unless they are not `finite`."""
+        """Take one step along `scale * gradients` if they are `finite`."""
         if not finite:
             return
         self.steps += 1
@@ -109,7 +109,7 @@ class Optimizers:
 
     @torch.no_grad()
     def apply(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Gradients]) -> Metrics:
-        """Clip and step with gradients that are taken already; see `step`."""
+        """Clip and step: the second half of `step`, for gradients that were taken before (`fast/`)."""
         gradients = {name: self.average(gradient) for name, gradient in gradients.items()}
         norms = {name: torch.nn.utils.get_total_norm(gradient) for name, gradient in gradients.items()}
         scalars = self.average(tuple(loss.detach() for loss in losses.values()))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dreamer.behavior.returns import discount_weights
+from dreamer.behavior.imagination import discount_weights
 from dreamer.world_model.rssm import State, given
 from dreamer.world_model.world_model import WorldModel
 

@@ -42,11 +42,11 @@ class TanhNormal:
     def mode(self, noise: Tensor) -> Tensor:
         """The most likely of the samples for `noise` `(K, ..., A)`, for each row by itself: `(..., A)`.
 
-        TF2 tools.py:239 takes for every row the sample that is best for row 0, which is right for one row only.
+        Unlike TF2 tools.py:239, which takes for every row the sample that is best for row 0.
         """
         action = self.sample(noise)
-        # TF2: it compares densities of actions as float32 holds them. Those of the values before the tanh keep growing
-        # where all actions have become +-1, and the most extreme sample would always win.
+        # As TF2, compare the densities of actions as float32 holds them. The density of the value before the tanh keeps
+        # growing where all actions have become +-1, and the most extreme sample would always win.
         best = self.log_prob(torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))).argmax(0)
         index = best.unsqueeze(-1).expand(self.mean.shape).unsqueeze(0)
         return action.gather(0, index).squeeze(0)

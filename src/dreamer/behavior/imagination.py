@@ -1,4 +1,4 @@
-"""Where imagination starts, and its randomness (paper, Section 3, Algorithm 1)."""
+"""Behaviour learning in imagination: where trajectories start, their noise, and value estimates (paper, Section 3)."""
 
 import torch
 from torch import Tensor
@@ -10,11 +10,12 @@ from dreamer.world_model.world_model import WorldModel
 
 
 def imagination_starts(model: WorldModel, posterior: State, batch: Batch) -> tuple[State, Tensor]:
-    """Start a trajectory at every posterior state `(B, T, .)`, detached: `(N, .)`, N = B T; `alive` `(N,)` is 1.
+    """Start states `(N, .)`, every posterior `(B, T, .)` detached, N = B T, and `alive` `(N,)`, which is 1.
 
-    Only with a discount head (`--pcont`) two things differ. The last step of a sequence starts no trajectory, as it may
-    be terminal, and N = B (T - 1) (TF2 dreamer.py:180-181). And `alive` is 0 where the environment terminated inside a
-    row: a row may hold several episodes, and where the next one begins, the state before has ended its own.
+    With `--pcont` two things differ:
+
+    - The last step of a sequence starts no trajectory, as it may be terminal; N = B (T - 1) (TF2 dreamer.py:180-181).
+    - A sequence may hold several episodes. `alive` is 0 at the last state of one that terminated.
     """
     alive = torch.ones_like(batch["discount"])  # (B, T)
     if model.pcont is not None:
@@ -34,3 +35,35 @@ def draw_noise(
         "action": actor.draw_noise(horizon, starts, generator=generator),
         "state": torch.randn(horizon, starts, stoch, generator=generator, device=generator.device),
     }
+
+
+def lambda_return(
+    reward: Tensor, value: Tensor, discount: Tensor, bootstrap: Tensor, lambda_: float
+) -> Tensor:
+    """Value estimates V_lambda (Eq. 6) of the imagined states 1 .. H-1, as a recursion from the last to the first:
+
+        R_i = r_i + gamma_i ((1 - lambda) v_{i+1} + lambda R_{i+1}),    R_H = v_H = bootstrap
+
+    With V_k(i) = r_i + gamma r_{i+1} + ... + gamma^k v_{i+k}, which is Eq. 5, it is the sum of Eq. 6:
+
+        R_i = (1 - lambda) sum_{k=1}^{H-i-1} lambda^{k-1} V_k(i) + lambda^{H-i-1} V_{H-i}(i)
+
+    Row i of `reward`, `value` and `discount` `(H - 1, ...)` belongs to imagined state i; `bootstrap` `(...)` is the
+    value of state H. Returns `(H - 1, ...)`. With lambda = 1 and a bootstrap of zero it is the discounted sum of
+    rewards (Eq. 4 has no discount).
+    """
+    next_value = torch.cat([value[1:], bootstrap.unsqueeze(0)])
+    returns = [bootstrap]
+    for i in reversed(range(len(reward))):
+        returns.append(reward[i] + discount[i] * ((1 - lambda_) * next_value[i] + lambda_ * returns[-1]))
+    return torch.stack(returns[:0:-1])  # from the first state on, without the bootstrap
+
+
+def discount_weights(discount: Tensor) -> Tensor:
+    """Cumulative discount before each imagined state: 1, gamma_1, gamma_1 gamma_2, ... `(H - 1, ...)`.
+
+    The gradient is stopped: the weights say how much a state counts, and the actor cannot gain by changing them (as TF2
+    dreamer.py:190).
+    """
+    discount = discount.detach()
+    return torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0)

@@ -59,8 +59,7 @@ class FastOptimizers(Optimizers):
 
     A gradient step is thousands of operations, most of them too small to share between cores. The world model's
     gradient and all of behaviour learning start from the same posterior states and need nothing of each other. On half
-    of the cores each they take less time, and every number stays as it is. That holds in bfloat16; in float32 the
-    operations take longer, and both cores at one of them are quicker than one core each.
+    of the cores each they take less time, and every number stays as it is.
     """
 
     _thread: ThreadPoolExecutor | None = None
@@ -71,7 +70,7 @@ class FastOptimizers(Optimizers):
     def begin(self, losses: Mapping[str, Tensor]) -> None:
         """Take the gradients of losses that `step` will be given, too."""
         self._names, self._cores = frozenset(losses), torch.get_num_threads()
-        if self._cores < 2 or not torch.is_autocast_enabled("cpu"):
+        if self._cores < 2 or any(loss.is_cuda for loss in losses.values()):
             self._begun = Future()
             self._begun.set_result(self._gradients(losses))
             return

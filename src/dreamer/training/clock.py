@@ -97,7 +97,7 @@ class Rounds:
         return pretraining + self.begun(env_step) * self.schedule.train_steps
 
     def phase(self, grad_step: int) -> Phase:
-        """Return what the update after `grad_step` others trains."""
+        """Return which networks update number `grad_step`, counted from 0, trains."""
         if grad_step < self.schedule.pretrain_model:
             return "model"
         if grad_step < self.schedule.pretrain_model + self.schedule.pretrain_value:

@@ -27,7 +27,7 @@ class EpisodeBuilder:
             self._steps[key].append(value)
         self._steps["action"].append(np.asarray(action, np.float32))
         self._steps["reward"].append(np.array(result.reward, np.float32))
-        # A time limit does not terminate: what would have come after it is worth as much as before.
+        # A time limit is not an end: its discount stays 1.
         self._steps["discount"].append(np.array(0 if result.terminated else 1, np.float32))
         self.total_return += result.reward
 

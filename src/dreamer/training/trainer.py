@@ -149,14 +149,11 @@ class Trainer:
         return self.interrupt.requested or self.logger.stdout_lost
 
     def _batches_due(self) -> Iterator[Batch]:
-        """Yield a batch for every update that is due, and log the round when all were taken."""
+        """Yield a batch for each update that is due: C of them every `--train-every` frames, else none."""
         due = self.rounds.updates_due(self.counters.env_step) if self.agent.trainable else 0
         if self.counters.grad_step >= due:
             return
-        if (
-            self.rounds.begun(self.counters.env_step) > 1
-        ):  # before the first, the policy has not learned anything
-            self.collector.begin_round(self.rounds.end(self.counters.env_step))
+        self._collect_ahead()
         for batch in self.feed.iterate(self.replay_rng, due - self.counters.grad_step):
             yield batch
             self.collector.check()
@@ -164,6 +161,11 @@ class Trainer:
                 break
         if self.counters.grad_step == due:
             self.logger.round()
+
+    def _collect_ahead(self) -> None:
+        """Let an asynchronous collector collect the next round, once there is a policy that has learned."""
+        if self.rounds.begun(self.counters.env_step) > 1:
+            self.collector.begin_round(self.rounds.end(self.counters.env_step))
 
     def _update(self, batch: Batch) -> None:
         """Take one gradient step."""

@@ -21,7 +21,7 @@ LAYERS = 3
 RAW_UNIT_STD = math.log(math.e - 1)
 MIN_STD = 0.01
 BATCH_SHIFTS, TIME_SHIFTS = (-5, 5), (-15, 15)
-"""The first shift, and the one after the last."""
+"""Bounds of the shifts, as for `range`."""
 
 
 class StateModel(nn.Module):
@@ -37,9 +37,9 @@ class StateModel(nn.Module):
 
 
 def log_densities(feat: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """ln N(s_i; mean_j, std_j) of every state under every observation: three times `(N, F)` -> `(N, N)`.
+    """ln N(s_i; mean_j, std_j) of every state under every observation: each `(N, F)` -> `(N, N)`, N = B T.
 
-    The square is multiplied out, so that three matrix products do it; in float32, as its parts are large.
+    The square is multiplied out, so that two matrix products do it; in float32, as its parts are large.
     """
     with torch.autocast(feat.device.type, enabled=False):
         centre = mean.detach().mean(0)  # nearer to zero, less is lost when the large parts cancel
@@ -58,7 +58,7 @@ def info_nce(feat: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def window_info_nce(feat: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """The original code's form: for every observation, its own state against 300: `(B, T, F)` -> `(B, T)`.
 
-    Those of 10 sequences and 30 steps around it, counted cyclically (TF1 utility.py:366-407).
+    The 300 are the states of 10 sequences and 30 steps around it, counted cyclically (TF1 utility.py:366-407).
     """
     batch, time = feat.shape[:2]
     density = log_densities(feat.flatten(0, 1), mean.flatten(0, 1), std.flatten(0, 1))

@@ -28,11 +28,6 @@ from dreamer.world_model.rssm import RSSM, State, given
 REWARD_LAYERS, PCONT_LAYERS = 2, 3
 
 
-def squash(reward: Tensor, how: str) -> Tensor:
-    """Return what the reward head learns: rewards as they are (`none`) or their `tanh` (TF2 dreamer.py:329-341)."""
-    return torch.tanh(reward) if how == "tanh" else reward
-
-
 def scale_gradient(x: Tensor, scale: float) -> Tensor:
     """Return `x`, with its gradient multiplied by `scale` on the way back."""
     return x.detach() + scale * (x - x.detach())
@@ -56,8 +51,8 @@ class WorldModel(nn.Module):
         self.pcont = ScalarMLP(self.feat_size, PCONT_LAYERS, m.units) if m.pcont else None
         self.contrast = CONTRASTS.get(m.objective)
         self.state_model = StateModel(self.encoder.size, self.feat_size, m.units) if self.contrast else None
-        self.batch_mean: Callable[[Tensor], Tensor] = Tensor.mean
-        """The mean over the batch: over all processes of a data-parallel run."""
+        self.batch_mean: Callable[[Tensor], Tensor] | None = None
+        """In a data-parallel run: the mean over the batches of all processes."""
 
     def trained_by(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by the loss that trains them: `model`, and `decoder` if it is trained for videos only."""
@@ -105,29 +100,42 @@ class WorldModel(nn.Module):
 
     def scalar_log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
         """ln q(r_t | s_t) and, with a discount head, ln q(discount_t | s_t) at `(B, T, F)`: each `(B, T)`."""
-        result = {
-            "reward": unit_log_prob(self.reward(feat), squash(batch["reward"], self.config.clip_rewards))
-        }
+        result = {"reward": unit_log_prob(self.reward(feat), self.reward_target(batch["reward"]))}
         if self.pcont is not None:
             label = self.gamma * batch["discount"]  # soft labels, 0 and gamma (paper, Section 3)
             result["pcont"] = -F.binary_cross_entropy_with_logits(self.pcont(feat), label, reduction="none")
         return result
 
-    def kl(self, posterior: State, prior: State) -> tuple[Tensor, Tensor]:
-        """KL(posterior || prior) of states `(B, T, .)`: of each step `(B, T)`, and the loss, a scalar.
+    def reward_target(self, reward: Tensor) -> Tensor:
+        """What the reward head learns: rewards as they are, or their tanh (TF2 dreamer.py:329-341)."""
+        return torch.tanh(reward) if self.config.clip_rewards == "tanh" else reward
 
-        The loss is at least the free nats. Below them the KL has no gradient (paper), or, with `rep_scale`, the whole
-        gradient for the prior and `rep_scale` times the posterior's (as DreamerV3 weights its dynamics and
-        representation losses).
+    def kl(self, posterior: State, prior: State) -> tuple[Tensor, Tensor]:
+        """KL(posterior || prior) of states `(B, T, .)`: of each step `(B, T)`, and its loss, a scalar.
+
+        The loss is max(mean KL, free nats), so that below the free nats the KL has no gradient (as TF2).
         """
         kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
-        # TF2: the mean of the batch is compared with the free nats; paper and TF1: each step by itself.
-        compared = self.batch_mean(kl.detach()) if self.config.free_avg else kl.detach()
+        if self.batch_mean or self.config.rep_scale or not self.config.free_avg:
+            return kl, self._kl_loss_with_options(kl, posterior, prior)
+        return kl, kl.mean().clamp(min=self.config.free_nats)
+
+    def _kl_loss_with_options(self, kl: Tensor, posterior: State, prior: State) -> Tensor:
+        """The same loss under the options that change it.
+
+        - Without `free_avg`, each step is compared with the free nats by itself (paper, TF1).
+        - With `rep_scale`, the KL keeps a gradient below the free nats: all of it for the prior, and `rep_scale` times
+          the posterior's. The weights are those of DreamerV3's dynamics and representation losses.
+        - In a data-parallel run the mean over all processes is compared.
+        """
+        compared = kl.detach()
+        if self.config.free_avg:
+            compared = self.batch_mean(compared) if self.batch_mean else compared.mean()
         below = torch.full_like(kl, self.config.free_nats)
         if scale := self.config.rep_scale:
             mean, std = scale_gradient(posterior.mean, scale), scale_gradient(posterior.std, scale)
             below = gaussian.kl_divergence(mean, std, prior.mean, prior.std)
-        return kl, torch.where(compared < self.config.free_nats, below, kl).mean()
+        return torch.where(compared < self.config.free_nats, below, kl).mean()
 
     def discount(self, feat: Tensor) -> Tensor:
         """The discount of each state `(..., F)` -> `(...)`: predicted if there is a head, else gamma."""
