@@ -1,4 +1,4 @@
-"""From a configuration to a feed: where batches are gathered."""
+"""Choose where batches are gathered (`--replay-device`)."""
 
 import math
 
@@ -13,13 +13,13 @@ from dreamer.replay.store import EpisodeStore
 from dreamer.types import EnvSpec
 
 LARGEST_SHARE = 1 / 3
-"""Of the GPU memory that is free at the start; `auto` takes no more, as networks and other runs need it."""
+"""Largest share of the free GPU memory that `auto` takes, because networks and other runs need memory, too."""
 
 
 def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.device) -> Feed:
-    """Batches of `store` on `device`: gathered there, or prefetched from disk (`--replay-device`).
+    """Return the feed of batches of `store` on `device`: gathered there, or prefetched from disk.
 
-    Raises `UserError` if the replay is to be in the memory of a GPU that is too small for it.
+    Raises `UserError` if `--replay-device device` was chosen and the GPU is too small for the replay.
     """
     sampler = make_sampler(config.replay, store)
     elements = planned_elements(config)
@@ -36,12 +36,12 @@ def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.
 
 
 def make_sampler(config: ReplayConfig, store: EpisodeStore) -> SequenceSampler:
-    """Batches of `store` as a run draws them."""
+    """Return the sampler of a run."""
     return SequenceSampler(store, config.batch_size, config.batch_length, config.prioritize_ends)
 
 
 def planned_elements(config: Config) -> int:
-    """Elements that the replay will hold at most, if episodes last to the time limit."""
+    """Return how many elements the replay will hold at most, if episodes last to the time limit."""
     repeat = config.environment.repeat
     steps = math.ceil(config.training.steps / repeat)
     steps = min(steps, config.replay.replay_size or steps)
@@ -50,12 +50,12 @@ def planned_elements(config: Config) -> int:
 
 
 def bytes_per_agent_step(spec: EnvSpec) -> int:
-    """Return what the replay keeps of one agent step: uint8 images, and float32 of everything else."""
+    """Return the bytes that the replay keeps of one agent step: images are uint8, everything else is float32."""
     images = sum(height * width * channels for height, width, channels in spec.images.values())
     floats = sum(spec.vectors.values()) + spec.action.size + 2  # reward and discount
     return images + 4 * floats
 
 
 def free_gpu_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a GPU; None for a CPU."""
+    """Return the bytes that are free on a GPU, or None for a CPU."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
