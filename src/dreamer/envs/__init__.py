@@ -1,6 +1,6 @@
-"""Part 1 of the algorithm: environments that show camera images and take actions (paper, Section 6).
+"""Environments that show camera images and take actions (paper, Section 6).
 
-Importing this package loads neither MuJoCo nor OpenGL: both wait until an environment is made.
+Importing this package does not load MuJoCo or OpenGL. Both are loaded when an environment is made.
 """
 
 from dreamer.envs.make import make_env

@@ -1,9 +1,8 @@
-"""How many simulator frames `--action-repeat auto` stands for.
+"""Replace `--action-repeat auto` by a number of simulator frames.
 
-Simulators count time differently: a frame of the Control Suite is 10 ms for the cartpole and 25 ms for the
-walker. PlaNet's authors chose the repeat for each task (Hafner et al. 2019: cartpole 8, cheetah 4, walker 2);
-here agent steps are as near as possible to 40 ms apart, whatever the task. Elsewhere the published numbers
-hold.
+A frame of the Control Suite lasts 10 ms in the cartpole and 25 ms in the walker. PlaNet's authors chose the
+repeat for each task (Hafner et al. 2019: cartpole 8, cheetah 4, walker 2). Here agent steps are as close as
+possible to 40 ms apart in every task of the Control Suite. Other environments use the published numbers.
 """
 
 from dataclasses import replace
@@ -12,10 +11,11 @@ from dreamer.config import Config, EnvConfig
 from dreamer.envs.dmc import ControlSuiteEnv, load_dmc
 
 STEP_SECONDS = 0.04
+"""Simulated time of an agent step in the Control Suite."""
 ATARI = 4
-"""Frames of an Atari game (paper, Appendix A)."""
+"""Frames per agent step in Atari games (paper, Appendix A)."""
 ELSEWHERE = 2
-"""Frames where the simulated time is not known."""
+"""Frames per agent step in environments whose simulated time is not known."""
 
 
 def resolve(config: Config) -> Config:

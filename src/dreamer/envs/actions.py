@@ -1,7 +1,7 @@
-"""One float32 vector for every kind of action space (paper, Section 6 and Appendix A).
+"""Turn every kind of action space into one float32 vector (paper, Section 6 and Appendix A).
 
-`Box`: [-1, 1], rescaled to the environment's bounds. `Discrete` and `MultiDiscrete`: one-hot vectors, one
-after the other.
+Actions of a `Box` are in [-1, 1] and rescaled to the environment's bounds. Actions of `Discrete` and
+`MultiDiscrete` are one-hot vectors, concatenated.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ def _require_bounded_box(space: gym.Space, name: str) -> None:
 
 
 class VectorAction(gym.ActionWrapper):
-    """Take actions in [-1, 1]^A, refuse any that is not finite, and clip what lies outside."""
+    """Take actions in [-1, 1]^A: values outside are clipped, and values that are not finite raise `ValueError`."""
 
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
@@ -74,7 +74,7 @@ class OneHotAction(gym.ActionWrapper):
 
 
 def size_of(space: gym.Space) -> int:
-    """Length A of a `Box` of one axis."""
+    """Return the length A of a `Box` of one axis."""
     assert space.shape is not None
     return space.shape[0]
 

@@ -1,7 +1,8 @@
 """Atari games behind Gymnasium's interface: `atari:pong` (paper, Appendix C; Machado et al., 2018).
 
-A frame at a time, so that `FrameRepeat` around it takes the paper's four; what is shown is the larger of the
-last two frames, since the console draws some sprites in every other one only. `ale-py` brings the games.
+The environment takes one frame at a time; `FrameRepeat` around it takes the paper's four. An image is the pixel-wise
+maximum of the last two frames, because the console draws some sprites in every other frame only. `ale-py` contains the
+games.
 """
 
 import re
@@ -41,7 +42,7 @@ class AtariEnv(gym.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start a game; all that follows depends on the seed and the actions."""
+        """Start a game. Everything after it is a function of the seed and the actions."""
         super().reset(seed=seed)
         if seed is None:
             seed = int(self.np_random.integers(2**31))
@@ -55,7 +56,7 @@ class AtariEnv(gym.Env):
         return self._screen, {"lives": self._lives}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Advance one frame; `reward` is the game's own score."""
+        """Advance one frame. The reward is the change of the game's own score."""
         before, lives = self._screen, self._lives
         self._screen, reward, terminated, truncated, info = self._game.step(action)
         self._lives = info["lives"]
@@ -64,7 +65,7 @@ class AtariEnv(gym.Env):
         return shown, float(reward), bool(terminated or lost), truncated, {"lives": self._lives}
 
     def close(self) -> None:
-        """Switch the console off."""
+        """Close the emulator."""
         self._game.close()
 
 
@@ -78,7 +79,7 @@ def load_atari(name: str, config: EnvConfig) -> AtariEnv:
 
 
 def known_games() -> list[str]:
-    """The names of all games; none if ale-py is missing."""
+    """Return the names of all games, or none if ale-py is missing."""
     try:
         from ale_py import roms
     except ImportError:
@@ -93,7 +94,7 @@ def game_of(gym_id: str) -> str | None:
 
 
 def _ale() -> Any:
-    """The module of ale-py's environment, told not to print its name."""
+    """Return ale-py's module of the environment, with its start-up message switched off."""
     try:
         from ale_py import ALEInterface, LoggerMode, env
     except ImportError as error:

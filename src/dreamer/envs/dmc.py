@@ -15,21 +15,21 @@ ALIASES = {"cup_catch": "ball_in_cup_catch"}
 """Names the literature uses besides the suite's own."""
 
 _UNLIMITED = 1e10
-"""What dm_control gives as the bound of an actuator without limits (MuJoCo's mjMAXVAL)."""
+"""Bound that dm_control reports for an actuator without limits (MuJoCo's mjMAXVAL)."""
 
 
 class ControlSuiteEnv(gym.Env):
-    """One task of the suite, a frame at a time.
+    """One task of the suite; a step is one frame.
 
-    Observations are the task's own, flattened to one float32 vector; `render()` gives the image. The
-    suite's time limit is taken away (1000 frames in nearly all tasks): the caller sets one.
+    Observations are those of the task, flattened to one float32 vector. `render()` returns the image. The
+    suite's time limit (1000 frames in nearly all tasks) is removed; the caller sets one.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}  # pyright: ignore[reportIncompatibleVariableOverride]
     render_mode = "rgb_array"
 
     def __init__(self, domain: str, task: str, config: EnvConfig) -> None:
-        # Some domains draw their model at random (lqr): a fixed seed makes it the same in every process.
+        # Some domains (lqr) build their model at random: a fixed seed makes it the same in every process.
         settings = {"time_limit": float("inf"), "random": np.random.RandomState(0)}
         self._env = import_suite().load(domain, task, settings)
         self._physics = _without_own_rendering(self._env.physics)
@@ -43,21 +43,21 @@ class ControlSuiteEnv(gym.Env):
 
     @property
     def frame_seconds(self) -> float:
-        """Simulated time between two frames."""
+        """Simulated seconds between two frames."""
         return float(self._env.control_timestep())
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Draw a starting state as the suite does; all that follows depends on the seed and the actions."""
+        """Draw a start state as the suite does. Everything after it is a function of the seed and the actions."""
         if seed is not None:
-            self._env.task.random.seed(seed % 2**32)  # The most that this old generator takes.
+            self._env.task.random.seed(seed % 2**32)  # This old generator takes 32 bits.
         observation = _flat(self._env.reset().observation)
         self._camera.upload_terrain()
         return observation, {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Advance one frame. `terminated` is an end with discount 0; the suite has few of them (lqr)."""
+        """Advance one frame. `terminated` means that the discount is 0, which happens in few tasks (lqr)."""
         step = self._env.step(action)
         terminated = step.last() and step.discount == 0
         truncated = step.last() and not terminated
@@ -86,8 +86,8 @@ def load_dmc(name: str, config: EnvConfig) -> ControlSuiteEnv:
 def import_suite() -> Any:
     """Import dm_control's suite with its own rendering switched off: `Camera` draws in its place.
 
-    dm_control would otherwise choose an OpenGL backend for the whole process as soon as it is imported,
-    also where nothing is to be drawn, and fail where there is none.
+    dm_control would otherwise choose an OpenGL backend for the whole process when it is imported, even if nothing
+    is to be drawn, and fail if there is none.
     """
     before = os.environ.get("MUJOCO_GL")
     os.environ["MUJOCO_GL"] = "disabled"
@@ -101,13 +101,13 @@ def import_suite() -> Any:
 
 
 def _without_own_rendering(physics: Any) -> Any:
-    """Tell the physics that nothing is drawn by dm_control, so that a task does not ask it for a context."""
+    """Give the physics no OpenGL contexts, so that no task tries to use dm_control's rendering."""
     physics.__class__ = type(physics.__class__.__name__, (physics.__class__,), {"contexts": None})
     return physics
 
 
 def _camera_number(domain: str, config: EnvConfig, cameras: int) -> int:
-    """The camera asked for, by default the paper's. Raises `UserError` if the task has no such camera."""
+    """Return the camera asked for, by default the paper's. Raises `UserError` if the task has no such camera."""
     camera = config.camera
     if camera == -1:
         camera = 2 if domain == "quadruped" else 0
@@ -117,7 +117,7 @@ def _camera_number(domain: str, config: EnvConfig, cameras: int) -> int:
 
 
 def _action_space(spec: Any) -> spaces.Box:
-    """The suite's bounds; actuators without limits (lqr) get [-1, 1], in which the paper's agents act."""
+    """Return the suite's bounds. Actuators without limits (lqr) get [-1, 1], as for the paper's agents."""
     low, high = (np.asarray(bound, np.float32) for bound in (spec.minimum, spec.maximum))
     unlimited = (low <= -_UNLIMITED) | (high >= _UNLIMITED)
     return spaces.Box(np.where(unlimited, -1, low), np.where(unlimited, 1, high), dtype=np.float32)

@@ -1,8 +1,8 @@
 """MuJoCo images without a display: finding an OpenGL backend, and drawing with it.
 
-Images are drawn with MuJoCo's own functions and one context kept per environment, in the process that
-asks for the first one. `canonical` images equal those of dm_control's `physics.render` bit by bit;
-`fast` ones are without shadows, reflections and multisampling (docs/rendering.md shows both).
+Images are drawn with MuJoCo's own functions and one OpenGL context per environment, in the process that asks for
+the first image. `canonical` images equal those of dm_control's `physics.render` bit by bit. `fast` images have no
+shadows, reflections and multisampling (docs/rendering.md shows both).
 """
 
 import functools
@@ -72,7 +72,7 @@ def find_backend() -> str:
 
 
 def _works(backend: str) -> bool:
-    """Whether a child process can make a context with this backend; one that hangs counts as failed."""
+    """Whether a child process can make a context with this backend. A child that hangs counts as failed."""
     environment = os.environ | {"MUJOCO_GL": "disabled", "PYOPENGL_PLATFORM": backend}
     command = [sys.executable, "-P", "-c", _PROBE, backend]  # -P: nothing is imported from the current folder
     try:
@@ -83,7 +83,7 @@ def _works(backend: str) -> bool:
 
 
 def make_context(size: int) -> Any:
-    """Return a current OpenGL context of MuJoCo's. Raises `UserError` if that fails."""
+    """Make an OpenGL context of MuJoCo and make it current. Raises `UserError` if that fails."""
     backend = find_backend()
     # Mesa's software rasteriser starts a thread per core, which costs more than it gives at this size.
     os.environ.setdefault("LP_NUM_THREADS", "0")
@@ -99,24 +99,24 @@ def make_context(size: int) -> Any:
 
 
 def simplify(model: Any) -> None:
-    """Make a MuJoCo model's images `fast` ones; to be called before the first is drawn."""
+    """Change a MuJoCo model so that its images are `fast`. Call this before the first image is drawn."""
     model.vis.quality.shadowsize = 0
     model.vis.quality.offsamples = 0
     model.mat_reflectance[:] = 0
-    # Spheres and cylinders of fewer faces: at 64 x 64 pixels the difference is 0.15 of 255 on average.
+    # Fewer faces of spheres and cylinders change an image of 64 x 64 pixels by 0.15 of 255 on average.
     model.vis.quality.numslices = 16
     model.vis.quality.numstacks = 8
 
 
 class Camera:
-    """One fixed camera of a MuJoCo model; draws `(size, size, 3)` uint8 images.
+    """Draw uint8 images `(size, size, 3)` with one fixed camera of a MuJoCo model.
 
-    The OpenGL context is made with the first image, in the process and thread that asks for it, and must be
-    freed by `close` before the process ends.
+    The OpenGL context is made for the first image, in the process and thread that asks for it. `close` must free it
+    before the process ends.
     """
 
     MAX_GEOMS = 10_000
-    """Room for geoms in the scene, as in MuJoCo's own renderer."""
+    """Largest number of geoms in the scene, as in MuJoCo's own renderer."""
 
     def __init__(self, model: Any, camera: int, size: int) -> None:
         mujoco: Any = importlib.import_module("mujoco")
@@ -165,7 +165,7 @@ class Camera:
         self._mujoco.mjr_setBuffer(self._mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
 
     def close(self) -> None:
-        """Free the OpenGL context; the next image would make a new one."""
+        """Free the OpenGL context. The next image makes a new one."""
         if self._context is None:
             return
         self._gl.make_current()

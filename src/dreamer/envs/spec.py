@@ -1,4 +1,4 @@
-"""From an environment's spaces to its `EnvSpec`."""
+"""Describe an environment's spaces as an `EnvSpec`."""
 
 import gymnasium as gym
 from gymnasium import spaces
@@ -7,15 +7,15 @@ from dreamer.errors import UserError
 from dreamer.types import ActionSpec, EnvSpec
 
 RESERVED = ("action", "reward", "discount", "is_first", "pcont", "contrast")
-"""What else a batch holds, and the losses that stand beside those of the observations."""
+"""Names that no observation may have: other keys of a batch, and other losses."""
 
 
 def spec_of(env: gym.Env) -> EnvSpec:
     """Describe an environment made by `make_env`.
 
     Raises:
-        UserError: an observation is neither a uint8 image `(H, W, C)` nor a float32 vector `(n,)`, or has a
-            name that means something else here.
+        UserError: an observation is neither a uint8 image `(H, W, C)` nor a float32 vector `(n,)`, or its name is
+            one of `RESERVED`.
     """
     action_space = env.action_space
     assert isinstance(action_space, spaces.Box)
@@ -42,7 +42,7 @@ def spec_from_space(observation_space: gym.Space, action: ActionSpec) -> EnvSpec
 
 
 def _require_free(key: object) -> None:
-    """Raise `UserError` for a key that would hide another part of a batch, or a metric."""
+    """Raise `UserError` for a key that would replace another part of a batch, or a metric."""
     if not isinstance(key, str) or key in RESERVED:
         problem = "has a name that means something else here" if key in RESERVED else "has no name"
         raise UserError(f"The observation {key!r} {problem}: rename it in the environment.")

@@ -1,6 +1,6 @@
 """Small environments for tests and first trials: `toy:dot`, `toy:slope`, `toy:counting`, `toy:terminating`.
 
-They are plain Gymnasium environments drawn with numpy, so they need no simulator and no OpenGL.
+They are plain Gymnasium environments. Numpy draws their images, so they need no simulator and no OpenGL.
 """
 
 from typing import Any, ClassVar
@@ -17,12 +17,12 @@ class DotEnv(gym.Env):
     """Push a bright disc to the center of the image (`toy:dot`).
 
     The action is a velocity in [-1, 1]^2. The reward of a frame is `max(0, 1 - distance)^2`, so it lies in
-    [0, 1]; episodes are cut off after 100 frames. Moving straight to the centre gives about 0.95 per
-    frame, random actions about 0.2.
+    [0, 1]. Episodes are cut off after 100 frames. Moving straight to the center gives about 0.95 per frame,
+    random actions about 0.2.
     """
 
     SPEED = 0.1
-    """Way of the disc in one frame at full speed; the image is 2 wide."""
+    """Distance that the disc moves in one frame at full speed; the image is 2 wide."""
     RADIUS = 0.2
     LENGTH = 100
     """Frames of an episode."""
@@ -43,7 +43,7 @@ class DotEnv(gym.Env):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         super().reset(seed=seed)
-        # Start on the circle of radius 0.8, so that every episode needs some way to go.
+        # Every episode starts at the same distance from the center.
         angle = self.np_random.uniform(0, 2 * np.pi)
         self._position = 0.8 * np.array([np.cos(angle), np.sin(angle)], np.float32)
         self._frames = 0
@@ -70,8 +70,8 @@ class DotEnv(gym.Env):
 class SlopeEnv(DotEnv):
     """Push the disc to the right (`toy:slope`): the reward of a frame is `((1 + x) / 2)^2`, in [0, 1].
 
-    Here the reward tells where the disc is, along the one axis that matters; in `toy:dot` it does not tell
-    on which side of the centre. So this one can be learned from rewards alone.
+    The reward shows where the disc is along the only axis that matters, so this task can be learned from rewards
+    alone. In `toy:dot` the reward does not show on which side of the center the disc is.
     """
 
     def _reward(self) -> float:
@@ -79,15 +79,15 @@ class SlopeEnv(DotEnv):
 
 
 class CountingEnv(gym.Env):
-    """Show which frame it is and which action led to it, to test the alignment of data.
+    """Show the number of the frame and the action that led to it, to test the alignment of data.
 
     After the n-th frame of an episode the reward is `n`, the vector observation is `[n, action, episode]`
     and the image holds, over all its pixels, `n % 256` in red, `round(127.5 (action + 1))` in green and
-    the number of the episode in blue; `info` has `count`, `action` and `episode`. A reset shows 0, action 0.
-    Episodes are counted from 0, without those in which nothing was done.
+    the number of the episode in blue; `info` has `count`, `action` and `episode`. A reset shows frame 0 and action 0.
+    Episodes are counted from 0; an episode without a frame does not count.
 
-    `toy:counting` goes on until the time limit; `toy:terminating` ends by itself (terminated) after
-    3 to 12 frames, the number drawn from the seed.
+    `toy:counting` goes on until the time limit. `toy:terminating` terminates after 3 to 12 frames, a number drawn
+    from the seed.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}  # pyright: ignore[reportIncompatibleVariableOverride]

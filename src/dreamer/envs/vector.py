@@ -1,4 +1,4 @@
-"""Environments in parallel: one in this process, or any number in worker processes."""
+"""Step several environments together, one in this process or any number in worker processes."""
 
 import time
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ from dreamer.errors import UserError
 
 
 class VectorEnv:
-    """`num_envs` environments, stepped together and reset one by one; environment i has the seed `seed + i`.
+    """`num_envs` environments that are stepped together and reset one by one; environment i has the seed `seed + i`.
 
-    More than one, or one with `workers`, live in processes of their own.
-    `spec` describes each of them. Every method but `close` can raise:
+    Several environments, or a single one with `workers`, run in processes of their own. `spec` describes each
+    of them. Every method except `close` can raise:
 
     Raises:
-        UserError: as `make_env`.
-        WorkerError: a worker process raised, died, or was silent for `config.worker_timeout` seconds. All
-            others have been stopped.
+        UserError: see `make_env`.
+        WorkerError: a worker process raised, died, or was silent for `config.worker_timeout` seconds. All other
+            workers have been stopped.
     """
 
     def __init__(self, config: EnvConfig, num_envs: int = 1, seed: int = 0, workers: bool = False) -> None:
@@ -67,7 +67,7 @@ class VectorEnv:
         return self._ask([self._workers[index]], "step", [action])[0]
 
     def close(self) -> None:
-        """Stop every environment; may be called again."""
+        """Stop every environment. It may be called more than once."""
         if self._env is not None:
             self._env.close()
         for worker in self._workers:
@@ -86,7 +86,7 @@ class VectorEnv:
             raise
 
     def _collect(self, workers: list[Worker]) -> list[Any]:
-        """Gather one answer of each worker, whichever comes first, so that a death is seen at once."""
+        """Receive one answer from each worker, whichever comes first, so that a dead one is noticed at once."""
         waiting = {worker.connection: index for index, worker in enumerate(workers)}
         answers: list[Any] = [None] * len(workers)
         deadline = time.monotonic() + self._timeout

@@ -1,7 +1,7 @@
-"""One environment in a process of its own: `Worker` is the parent's end, `serve` the child's.
+"""Run one environment in a process of its own: the parent uses `Worker`, the child runs `serve`.
 
-The child is a program by itself, not a `multiprocessing.Process`, so that it loads neither the main program
-nor torch, needs no `if __name__ == "__main__"` in a user's script, and shares no OpenGL with its parent.
+The child is a program by itself, not a `multiprocessing.Process`. So it does not load the main program or torch,
+needs no `if __name__ == "__main__"` in a user's script, and shares no OpenGL with its parent.
 """
 
 import os
@@ -33,33 +33,33 @@ _GOODBYE_SECONDS = 5
 
 
 class WorkerError(UserError):
-    """An environment's process died, hung or raised; the message says which one and why."""
+    """An environment's process died, hung or raised. The message says which one and why."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What an environment answers to one action."""
+    """Result of one action in an environment."""
 
     observation: dict[str, np.ndarray]
     reward: float
-    """Sum over the frames of this agent step."""
+    """Sum of the rewards of all frames of this agent step."""
     terminated: bool
     truncated: bool
     frames: int
-    """Simulator frames this agent step took."""
+    """Simulator frames of this agent step."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The last answer of a worker that met an exception."""
+    """Last answer of a worker in which an exception was raised."""
 
     text: str
 
 
 class Worker:
-    """The parent's end: sends commands, and turns whatever goes wrong at the other end into `WorkerError`.
+    """Send commands to a child process, and raise `WorkerError` for whatever goes wrong there.
 
-    `name` is how messages call the environment; the first answer is its `EnvSpec`.
+    Messages call the environment `name`. The first answer is its `EnvSpec`.
     """
 
     def __init__(self, config: EnvConfig, seed: int, name: str) -> None:
@@ -89,7 +89,7 @@ class Worker:
         """Return the next answer, waiting for it."""
         try:
             answer = self.connection.recv()
-        except BlockingIOError:  # It has begun to answer, and stopped in the middle.
+        except BlockingIOError:  # The child stopped in the middle of an answer.
             raise self.hung(self._timeout) from None
         except (EOFError, ConnectionError):
             raise self._died() from None
@@ -110,7 +110,7 @@ class Worker:
         return WorkerError(f"The process of environment {self._name} {how} in {self._doing}.")
 
     def hung(self, seconds: float) -> WorkerError:
-        """Kill the process and return the error that says it has been silent for so long."""
+        """Kill the process, and return the error that says how long it was silent."""
         self._process.kill()
         return WorkerError(
             f"Environment {self._name} was silent for {seconds:g} s in {self._doing} and was stopped; "
@@ -119,7 +119,7 @@ class Worker:
         )
 
     def hang_up(self) -> None:
-        """Tell the process to end, without waiting for it."""
+        """Close the connection, so that the process ends, and do not wait for it."""
         self.connection.close()
 
     def join(self) -> None:
@@ -141,13 +141,13 @@ def give_up_reading_after(seconds: float, connected: socket.socket) -> None:
 def _start(descriptor: int) -> subprocess.Popen:
     search_path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     return subprocess.Popen(
-        # -P: the current folder has its place in the search path, and is not put before everything else.
+        # -P: the current folder keeps its place in the search path and does not come first.
         [sys.executable, "-P", "-X", "faulthandler", "-c", _PROGRAM, str(descriptor)],
         pass_fds=[descriptor],
         env=os.environ | _ONE_THREAD | {"PYTHONPATH": search_path},
         stdin=subprocess.DEVNULL,
-        stdout=2,  # What an environment prints must not end up in the results on stdout.
-        # Ctrl-C is for the parent, which saves its work first and then closes the connection.
+        stdout=2,  # What an environment prints must not mix with the results on stdout.
+        # The parent handles Ctrl-C: it saves its work first and then closes the connection.
         start_new_session=True,
     )
 
@@ -166,7 +166,7 @@ def serve(descriptor: int) -> None:
                 while True:
                     connection.send(_answer(env, *connection.recv()))
         except (EOFError, ConnectionError):
-            return  # The parent is done, or gone.
+            return  # The parent closed its end or has died.
         except UserError as error:
             _report(connection, str(error))
         except Exception as error:
@@ -206,7 +206,7 @@ def _register(env: str, registration: bytes | None) -> None:
 
 
 def _report(connection: Connection, failure: str) -> None:
-    """Say what went wrong, if anybody is still there to hear it: another worker may have failed before."""
+    """Send what went wrong, if the parent still listens: another worker may have failed before."""
     with suppress(ConnectionError):
         connection.send(Failure(failure))
 

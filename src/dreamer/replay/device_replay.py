@@ -1,6 +1,6 @@
-"""The replay in the memory of the device that learns: a batch is one indexed gather per key.
+"""Keep the replay in the memory of the device that learns, where a batch is one indexed gather per key.
 
-Images stay uint8 there; the encoder normalises them.
+Images stay uint8 there; the encoder normalizes them.
 """
 
 from collections.abc import Generator
@@ -15,17 +15,18 @@ from dreamer.replay.feed import to_device
 from dreamer.replay.sampler import SequenceSampler, Window
 
 GROWTH = 1.25
+"""Factor by which the tensors grow, at least."""
 
 
 class DeviceReplay:
-    """Hands out the batches of `sampler` from a copy of its store's episodes on `device`.
+    """Yield the batches of `sampler` from a copy of its store's episodes on `device`.
 
-    All elements lie end to end in one tensor per key, a ring: new episodes take the place of the oldest, once
-    the store has evicted those. Element `x`, counted since the ring was made, lies in slot `x % slots`.
+    Each key has one tensor, used as a ring buffer: new episodes overwrite the oldest when the store has evicted
+    them. Element `x`, counted since the ring was made, is in slot `x % slots`.
     """
 
     def __init__(self, sampler: SequenceSampler, device: torch.device | str, slots: int) -> None:
-        """Expect `slots` elements at a time; where more come, the tensors grow."""
+        """Make room for `slots` elements. If more come, the tensors grow."""
         self.sampler = sampler
         self.device = torch.device(device)
         self.slots = slots
@@ -37,14 +38,13 @@ class DeviceReplay:
     def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
         """Yield the batches that `n` calls of `sampler.sample(rng)` would give; see `Prefetcher.iterate`.
 
-        Nothing needs to be drawn ahead: on a GPU, this process draws while the GPU is busy with what it was
-        given before.
+        Nothing is drawn ahead, because a GPU still computes earlier operations while this process draws.
         """
         for _ in range(n):
             yield self.sample(rng)
 
     def sample(self, rng: np.random.Generator) -> dict[str, Tensor]:
-        """The batch that `sampler.sample(rng)` would give, as tensors on the device."""
+        """Return the batch that `sampler.sample(rng)` would give, as tensors on the device."""
         self._follow_store()
         slots = self._slots_of(self.sampler.draw(rng))
         leading = slots.shape
@@ -55,7 +55,7 @@ class DeviceReplay:
         }
 
     def _slots_of(self, windows: list[Window]) -> Tensor:
-        """Where every element of a batch lies: int64 (B, L), in page-locked memory if it goes to a GPU.
+        """Return the slot of every element of a batch: int64 `(B, L)`, in page-locked memory if it goes to a GPU.
 
         PyTorch keeps freed page-locked memory for the next batch and knows when the GPU has read it.
         """
@@ -71,7 +71,7 @@ class DeviceReplay:
     # -- following the store -----------------------------------------------------------------------------
 
     def _follow_store(self) -> None:
-        """Let go of what the store has evicted, and copy what is new in it; after a rewind, everything."""
+        """Drop episodes that the store has evicted, and copy its new ones. After a rewind, copy all of them."""
         store = self.sampler.store
         ids, rewinds = self._seen
         if store.ids is ids and store.rewinds == rewinds:
@@ -96,7 +96,7 @@ class DeviceReplay:
         self._end += length
 
     def _make_room(self, length: int, example: Episode) -> None:
-        """Make the tensors for episodes like `example`, or larger ones if `length` elements do not fit."""
+        """Allocate the tensors for episodes like `example`, or larger ones if `length` more elements do not fit."""
         oldest = next(iter(self._begins.values()), self._end)
         needed = self._end - oldest + length
         if self._tensors and needed <= self.slots:
@@ -129,7 +129,7 @@ def _with_is_first(episode: Episode) -> Episode:
 
 
 def _copy_ring(ring: Tensor, first: int, out: Tensor) -> None:
-    """Fill `out` from a ring, from slot `first` on and across its seam."""
+    """Copy elements of a ring to `out`, from slot `first` on, around its end."""
     until_seam = min(len(out), len(ring) - first)
     out[:until_seam].copy_(ring[first : first + until_seam])
     out[until_seam:].copy_(ring[: len(out) - until_seam])

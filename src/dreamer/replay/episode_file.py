@@ -1,7 +1,7 @@
-"""One episode as one uncompressed `.npz` file, read by memory map.
+"""Write one episode as an uncompressed `.npz` file, and read it by memory map.
 
-The file is an ordinary NumPy archive (`np.load` reads it, without pickles); its arrays begin at multiples of
-64 bytes, so that they can be used in place, without being read or copied.
+The file is an ordinary NumPy archive without pickles (`np.load` reads it). Its arrays begin at multiples of 64 bytes,
+so that they can be used in place, without being copied.
 """
 
 import io
@@ -25,7 +25,7 @@ _PADDING_ID = 0xD935  # registered for alignment
 
 
 class Member(NamedTuple):
-    """Where an array lies in its file."""
+    """Name, type, shape and position of an array in its file."""
 
     key: str
     dtype: str
@@ -37,11 +37,11 @@ Layout = tuple[Member, ...]
 
 
 class DamagedEpisodeError(Exception):
-    """The file is not a whole episode."""
+    """The file does not hold a complete episode."""
 
 
 def write_episode(path: Path, episode: Episode) -> None:
-    """Write `episode` under `path` atomically; raises `UserError` where the disk refuses."""
+    """Write `episode` to `path` atomically. Raises `UserError` if the disk refuses."""
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for key, array in episode.items():
             _write_member(archive, file.tell(), key, np.ascontiguousarray(array))
@@ -50,7 +50,7 @@ def write_episode(path: Path, episode: Episode) -> None:
 def read_layout(path: Path) -> Layout:
     """Find the arrays of an episode from the archive's directory, without reading the arrays.
 
-    Raises `DamagedEpisodeError` where the file is truncated or not of this format.
+    Raises `DamagedEpisodeError` if the file is truncated or has another format.
     """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
@@ -60,9 +60,9 @@ def read_layout(path: Path) -> Layout:
 
 
 def map_episode(path: Path, layout: Layout) -> Episode:
-    """Map the file into memory: read-only arrays whose pages are read when they are first touched.
+    """Map the file into memory: read-only arrays, whose pages are read at their first use.
 
-    The mapping, with its file descriptor, ends when the last of the arrays is gone.
+    The mapping and its file descriptor are freed with the last of the arrays.
     """
     with path.open("rb") as file:
         buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -70,12 +70,12 @@ def map_episode(path: Path, layout: Layout) -> Episode:
 
 
 def length_of(layout: Layout) -> int:
-    """Elements of the episode."""
+    """Return the number of elements of the episode."""
     return layout[0].shape[0]
 
 
 def signature_of(episode: Episode | Layout) -> dict[str, str]:
-    """What every element of an episode holds: key -> type and shape, such as `uint8[64, 64, 3]`."""
+    """Describe an element of an episode: key -> type and shape, such as `uint8[64, 64, 3]`."""
     if isinstance(episode, dict):
         members = [(key, array.dtype, array.shape) for key, array in episode.items()]
     else:

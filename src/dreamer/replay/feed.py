@@ -13,12 +13,12 @@ from dreamer.replay.sampler import Batch, SequenceSampler
 
 
 def to_device(batch: Batch, device: torch.device | str) -> dict[str, Tensor]:
-    """The batch as tensors of the same types and shapes; on the CPU they share its memory."""
+    """Return the batch as tensors of the same types and shapes. On the CPU they share its memory."""
     return {key: torch.from_numpy(array).to(device) for key, array in batch.items()}
 
 
 class Feed(Protocol):
-    """Where the learner gets its batches from."""
+    """Source of the learner's batches."""
 
     @property
     def sampler(self) -> SequenceSampler:
@@ -26,7 +26,7 @@ class Feed(Protocol):
         ...
 
     def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
-        """Yield `n` batches. After each, `rng` is as if only the batches yielded so far had been drawn."""
+        """Yield `n` batches. After each, `rng` has the state in which the batches yielded so far leave it."""
         ...
 
 
@@ -47,7 +47,7 @@ class DiskFeed:
 
 
 class Prefetcher:
-    """Draws batches of `sampler` for `device`, each in a thread during the update before it."""
+    """Draw each batch of `sampler` in a thread, during the update before it, and move it to `device`."""
 
     def __init__(self, sampler: SequenceSampler, device: torch.device | str) -> None:
         self.sampler = sampler
@@ -56,10 +56,10 @@ class Prefetcher:
     def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
         """Yield the batches that `n` calls of `sampler.sample(rng)` would give.
 
-        After each batch `rng` is as if only the batches yielded so far had been drawn, so that a run that stops
-        between two of them goes on with the same ones. Nothing is drawn beyond the `n`, because an episode that is
-        appended after them may be in the next draw; none may be appended before. Errors of the thread are raised
-        here.
+        After each batch, `rng` has the state in which the batches yielded so far leave it, so a run that stops between
+        two batches resumes with the same ones. No more than `n` are drawn, because the next one may contain an episode
+        that is appended later. The caller must not append episodes before the last one is yielded. Errors of the
+        thread are raised here.
         """
         if not n:
             return
@@ -74,7 +74,7 @@ class Prefetcher:
                 yield self._move(batch)
 
     def _buffers(self) -> dict[str, Tensor]:
-        """Memory for one batch: fresh on the CPU, where the batch stays in it; page-locked for a GPU.
+        """Allocate memory for one batch. On the CPU the batch stays in it; for a GPU it is page-locked.
 
         PyTorch keeps freed page-locked memory for the next batch and knows when the GPU has read it.
         """
@@ -84,7 +84,7 @@ class Prefetcher:
         return {key: torch.empty_like(buffer, pin_memory=True) for key, buffer in buffers.items()}
 
     def _draw(self, rng: np.random.Generator, buffers: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
-        """Fill the buffers; returns them and the state in which this leaves the generator."""
+        """Fill the buffers. Return them and the generator's state afterwards."""
         self.sampler.sample(rng, {key: buffer.numpy() for key, buffer in buffers.items()})
         return buffers, dict(rng.bit_generator.state)
 

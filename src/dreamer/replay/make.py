@@ -1,4 +1,4 @@
-"""From a configuration to a feed: where batches are gathered."""
+"""Choose where batches are gathered (`--replay-device`)."""
 
 import math
 
@@ -14,7 +14,7 @@ from dreamer.replay.transitions import TransitionSampler
 from dreamer.types import EnvSpec, Transitions
 
 LARGEST_SHARE = 1 / 3
-"""Of the GPU memory that is free at the start; `auto` takes no more, as networks and other runs need it."""
+"""Largest share of the free GPU memory that `auto` takes, because networks and other runs need memory, too."""
 
 
 def make_feed(
@@ -28,7 +28,7 @@ def make_feed(
 
     Rows are sequences, or `transitions` if the algorithm learns from those.
 
-    Raises `UserError` if the replay is to be in the memory of a GPU that is too small for it.
+    Raises `UserError` if `--replay-device device` was chosen and the GPU is too small for the replay.
     """
     sampler = make_sampler(config.replay, store, transitions)
     elements = planned_elements(config)
@@ -54,7 +54,7 @@ def make_sampler(
 
 
 def planned_elements(config: Config) -> int:
-    """Elements that the replay will hold at most, if episodes last to the time limit."""
+    """Return how many elements the replay will hold at most, if episodes last to the time limit."""
     repeat = config.environment.repeat
     steps = math.ceil(config.training.steps / repeat)
     steps = min(steps, config.replay.replay_size or steps)
@@ -63,12 +63,12 @@ def planned_elements(config: Config) -> int:
 
 
 def bytes_per_agent_step(spec: EnvSpec) -> int:
-    """Return what the replay keeps of one agent step: uint8 images, and float32 of everything else."""
+    """Return the bytes that the replay keeps of one agent step: images are uint8, everything else is float32."""
     images = sum(height * width * channels for height, width, channels in spec.images.values())
     floats = sum(spec.vectors.values()) + spec.action.size + 2  # reward and discount
     return images + 4 * floats
 
 
 def free_gpu_memory(device: torch.device) -> int | None:
-    """Bytes that are free on a GPU; None for a CPU."""
+    """Return the bytes that are free on a GPU, or None for a CPU."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None

@@ -1,13 +1,13 @@
-"""Sequences drawn from past episodes (paper, Algorithm 1, line 5: "draw B data sequences").
+"""Draw sequences from past episodes (paper, Algorithm 1, line 5: "draw B data sequences").
 
-A row is a window of L elements of an episode with n elements. The episode is drawn uniformly, then the start of the
-window uniformly from 0 to n - L, so that the last element is reached, too. (TF2 draws the start below n - L - 1 and
+A row is a window of L elements of an episode with n elements. The episode is drawn uniformly, and then the start of
+the window uniformly from 0 to n - L, so that windows reach the last element. (TF2 draws the start below n - L - 1 and
 never trains on an episode's last element.)
 
-Few windows hold an episode's first elements: one in n - L + 1 holds the very first, L of them one of the middle. With
-`prioritize_ends` starts are drawn from L - 1 elements before the episode up to its last one, and those outside 0..n - L
-are moved to the nearest inside, so that no element is drawn less often than one of the middle. (DreamerV2's option of
-this name does so for the end alone.)
+Of the n - L + 1 windows, only one holds the first element, and L hold an element of the middle. With
+`prioritize_ends`, starts are drawn from L - 1 elements before the episode up to its last one, and those outside
+0..n - L are clipped. So no element is drawn less often than one of the middle. (DreamerV2's option of this name does
+so only for the end.)
 
 An episode shorter than the row is taken whole. The row then goes on with other uniformly drawn episodes from their
 start until it is full (the last one is cut); `is_first` marks where each begins. TF2 leaves short episodes out.
@@ -24,7 +24,7 @@ Batch = dict[str, np.ndarray]
 
 
 class Window(NamedTuple):
-    """`length` elements of an episode from `start` on, and where they go: a row, from `offset` on."""
+    """`length` elements of an episode from `start` on, which go to a row of the batch from `offset` on."""
 
     row: int
     offset: int
@@ -34,7 +34,7 @@ class Window(NamedTuple):
 
 
 class SequenceSampler:
-    """Draws batches of B = `batch_size` sequences of L = `batch_length` elements from a store."""
+    """Draw batches of B = `batch_size` sequences of L = `batch_length` elements from a store."""
 
     def __init__(
         self, store: EpisodeStore, batch_size: int, batch_length: int, prioritize_ends: bool = False
@@ -68,9 +68,9 @@ class SequenceSampler:
         return rng.integers(latest, endpoint=True)
 
     def sample(self, rng: np.random.Generator, out: Batch | None = None) -> Batch:
-        """Draw a batch: the episodes' keys as (B, L, ...), and `is_first`, bool (B, L).
+        """Draw a batch: the episodes' keys as `(B, L, ...)`, and `is_first`, bool `(B, L)`.
 
-        Fills the arrays of `out` if given (see `allocate`). Raises `UserError` if there is no episode.
+        Fills the arrays of `out` if it is given (see `allocate`). Raises `UserError` if there is no episode.
         """
         out = self.allocate() if out is None else out
         out["is_first"][:] = False
@@ -82,7 +82,7 @@ class SequenceSampler:
         return out
 
     def allocate(self) -> Batch:
-        """Uninitialised arrays (B, L, ...) of a batch, for `sample` to fill."""
+        """Return uninitialized arrays `(B, L, ...)` of a batch, for `sample` to fill."""
         leading = (self.batch_size, self.batch_length)
         self._check_not_empty()
         example = self.store.episode(self.store.ids[0])

@@ -1,8 +1,8 @@
 """The episodes of a run on disk (paper, Algorithm 1: the dataset D).
 
-One file per episode, `episode-<id>-<length>.npz`, written once, whole or not at all, and read by memory map.
-Memory stays bounded however long the run: it holds a few hundred bytes per episode, and at most `max_mapped`
-open mappings, whose touched pages are the kernel's page cache and given back when it needs them.
+Each episode is one file, `episode-<id>-<length>.npz`. It is written once and atomically, and read by memory map.
+Memory stays bounded in long runs: the store keeps a few hundred bytes per episode, and at most `max_mapped` open
+mappings, whose pages belong to the kernel's page cache.
 """
 
 import logging
@@ -35,41 +35,41 @@ _logger = logging.getLogger(__name__)
 class EpisodeStore:
     """Episodes by ascending id, in a directory that one process writes.
 
-    With a `capacity` (in agent steps) the oldest episodes are evicted: at once no longer live, but deleted only
+    With a `capacity` (in agent steps) the oldest episodes are evicted: they are no longer drawn (live), and are deleted
     when no checkpoint needs them any more (see `commit`). Mode `"r"` changes nothing on disk.
     """
 
     def __init__(
         self, directory: Path | str, capacity: int = 0, mode: Literal["a", "r"] = "a", max_mapped: int = 512
     ) -> None:
-        """Open or make the store; damaged files are reported, renamed to `*.corrupt` and left out.
+        """Open or make the store. Damaged files are reported, renamed to `*.corrupt` and left out.
 
-        Raises `UserError` where the directory cannot be read or made.
+        Raises `UserError` if the directory cannot be read or made.
         """
         self.directory = Path(directory)
         self._capacity = capacity
         self._writable = mode == "a"
-        self._layouts: dict[int, Layout] = {}  # every whole file, live or not
+        self._layouts: dict[int, Layout] = {}  # of every sound file, live or not
         self._distinct_layouts: dict[Layout, Layout] = {}
         self._corrupt: set[int] = set()
         self._evicted: set[int] = set()  # since the last commit
-        self._expired: set[int] = set()  # before the last commit: the older of two checkpoints has them
+        self._expired: set[int] = set()  # before the last commit; the older of two checkpoints needs them
         self._next_id = 0
         self.rewinds = 0
-        """How often `rewind` was called: from then on an id may stand for another episode."""
-        # A mapping holds a file descriptor: leave half of them to the rest of the process.
+        """How often `rewind` was called. After it, an id may belong to another episode."""
+        # Each mapping holds a file descriptor. Half of them are left to the rest of the process.
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._map = lru_cache(max(1, min(max_mapped, descriptors // 2)))(self._map_file)
         self._open()
 
     @property
     def ids(self) -> np.ndarray:
-        """Ids of the live episodes, ascending: int64 (N,)."""
+        """Ids of the live episodes in ascending order, int64 `(N,)`."""
         return self._ids
 
     @property
     def lengths(self) -> np.ndarray:
-        """Elements of each live episode, the reset included, in the order of `ids`: int64 (N,)."""
+        """Number of elements of each live episode, including the reset, in the order of `ids`: int64 `(N,)`."""
         return self._lengths
 
     def __len__(self) -> int:
@@ -78,7 +78,7 @@ class EpisodeStore:
     def append(self, episode: Episode) -> int:
         """Write an episode and return its id.
 
-        Raises `UserError`, with nothing changed, where the disk refuses or the arrays do not fit the others.
+        Raises `UserError` and changes nothing if the disk refuses, or if the arrays do not match the other episodes.
         """
         self._check_writable()
         self._check_fits(episode)
@@ -92,20 +92,20 @@ class EpisodeStore:
         return episode_id
 
     def episode(self, episode_id: int | np.integer) -> Episode:
-        """Read-only arrays of an episode, memory-mapped; raises `UserError` if its file has vanished."""
+        """Return the read-only, memory-mapped arrays of an episode. Raises `UserError` if its file is gone."""
         return self._map(int(episode_id))
 
     def extent(self) -> dict:
-        """What a checkpoint records of the store, as JSON: half-open ranges of live ids, and the next id."""
+        """Return the state of the store for a checkpoint, as JSON: half-open ranges of live ids, and the next id."""
         gaps = np.flatnonzero(np.diff(self._ids) > 1) + 1
         ranges = [[int(run[0]), int(run[-1]) + 1] for run in np.split(self._ids, gaps) if len(run)]
         return {"episodes": ranges, "next_id": self._next_id}
 
     def rewind(self, extent: dict) -> None:
-        """Go back to what the store was when `extent` was taken; later episodes are deleted.
+        """Go back to the state in which `extent` was taken. Later episodes are deleted.
 
-        Episodes found damaged are done without (they have been reported). Raises `UserError`, with nothing
-        changed, if others are missing.
+        Damaged episodes, which have been reported, may be missing. If others are, raises `UserError` and changes
+        nothing.
         """
         recorded = {i for first, end in extent["episodes"] for i in range(first, end)}
         if missing := sorted(recorded - self._layouts.keys() - self._corrupt):
@@ -122,10 +122,10 @@ class EpisodeStore:
         self._next_id = extent["next_id"]
 
     def commit(self) -> None:
-        """Tell the store that a checkpoint with the present `extent` is safely on disk.
+        """Note that a checkpoint with the present `extent` is safely on disk.
 
-        Deletes what was evicted before the PREVIOUS commit, because the last two checkpoints are kept and
-        going on from the older one must stay possible.
+        Deletes episodes that were evicted before the PREVIOUS commit: the last two checkpoints are kept, and the
+        older one must stay usable.
         """
         self._check_writable()
         self._delete(self._expired)
@@ -145,7 +145,7 @@ class EpisodeStore:
         self._evict()
 
     def _register(self, path: Path, episode_id: int, length: int, set_aside: bool) -> None:
-        """Take up one file found on disk."""
+        """Add one file that was found on disk."""
         self._next_id = max(self._next_id, episode_id + 1)
         if set_aside:
             self._corrupt.add(episode_id)
@@ -162,7 +162,7 @@ class EpisodeStore:
                 path.rename(path.with_name(path.name + ".corrupt"))
 
     def _add(self, episode_id: int, layout: Layout) -> None:
-        # Episodes of one length share one layout: a dictionary entry is all that an episode costs.
+        # Episodes of one length share one layout, so an episode costs one dictionary entry.
         self._layouts[episode_id] = self._distinct_layouts.setdefault(layout, layout)
         self._next_id = max(self._next_id, episode_id + 1)
 
@@ -171,7 +171,7 @@ class EpisodeStore:
         self._lengths = np.array([length_of(self._layouts[i]) for i in self._ids], np.int64)
 
     def _evict(self) -> None:
-        """Take the oldest episodes out until the rest fits the capacity; the newest always stays."""
+        """Remove the oldest episodes until the rest fits the capacity. The newest always stays."""
         if not self._capacity:
             return
         kept_steps = np.cumsum((self._lengths - 1)[::-1])[::-1]
@@ -181,7 +181,7 @@ class EpisodeStore:
         self._ids, self._lengths = self._ids[~too_old], self._lengths[~too_old]
 
     def _delete(self, ids: Iterable[int]) -> None:
-        self._map.cache_clear()  # A mapping would keep a deleted file's space taken.
+        self._map.cache_clear()  # While a deleted file is mapped, its space stays occupied.
         for episode_id in list(ids):
             layout = self._layouts.pop(episode_id)
             if self._writable:

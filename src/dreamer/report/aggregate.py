@@ -1,12 +1,12 @@
-"""One number for many tasks, with its uncertainty.
+"""Aggregate the scores of many tasks into one number with its uncertainty.
 
 Interquartile mean, probability of improvement and performance profile are those of Agarwal et al., "Deep
-Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021). The intervals are those of
-its stratified bootstrap: seeds are drawn anew with replacement within each task, tasks are kept. Every task
-weighs the same, however many seeds it has.
+Reinforcement Learning at the Edge of the Statistical Precipice" (NeurIPS 2021). The intervals come from its
+stratified bootstrap: seeds are drawn anew with replacement within each task, and tasks are kept. Every task has the
+same weight, however many seeds it has.
 
-The authors' package `rliable` gives the same numbers where all tasks have as many seeds. It is not used
-because it takes only such scores, and because release 1.2.0 does not load beside pandas 3.
+The authors' package `rliable` gives the same numbers if all tasks have the same number of seeds. It is not used
+because it requires that, and because release 1.2.0 cannot be imported together with pandas 3.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,21 +19,22 @@ from dreamer.report.inputs import Method
 from dreamer.results.published import OFFICIAL
 
 MOST = 1000.0
-"""Highest return of a task of the Control Suite: scores are divided by it."""
+"""Highest return of a task of the Control Suite. Scores are divided by it."""
 LEAST_SEEDS = 3
-"""A bootstrap of fewer seeds would show too narrow an interval."""
+"""Fewest seeds for a bootstrap. With fewer, its interval would be too narrow."""
 RESAMPLED = 2000
+"""Bootstrap samples (R)."""
 SEED = 0
 THRESHOLDS = np.linspace(0, 1, 51)
 
 Scores = Sequence[np.ndarray]
-"""Scores of a method: for each task those of its seeds, divided by `MOST`, `(seeds,)` or `(R, seeds)`."""
+"""Scores of a method: an array for each task, `(seeds,)` or `(R, seeds)`, divided by `MOST`."""
 Statistic = Callable[[Scores], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95% interval; None where a task has fewer than `LEAST_SEEDS` seeds."""
+    """A number and its 95% interval, which is None if a task has fewer than `LEAST_SEEDS` seeds."""
 
     value: float
     interval: tuple[float, float] | None
@@ -41,7 +42,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Profile:
-    """Share of runs with a score above each of `THRESHOLDS`, (51,), and its interval."""
+    """Share of runs with a score above each of `THRESHOLDS`, `(51,)`, and its interval."""
 
     share: np.ndarray
     interval: tuple[np.ndarray, np.ndarray] | None
@@ -49,7 +50,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """What a method scores over `tasks` at `frames`, and how likely it beats the official code (or None)."""
+    """Scores of a method over `tasks` at `frames`, and the probability of improvement over the official code."""
 
     name: str
     frames: int
@@ -81,7 +82,7 @@ def aggregates(methods: Sequence[Method]) -> list[Aggregate]:
 
 
 def _scores(method: Method, frames: int) -> tuple[tuple[str, ...], list[np.ndarray], list[np.ndarray]]:
-    """Tasks that the method and the official code have at `frames`, and the scores of both."""
+    """Return the tasks that the method and the official code have at `frames`, and the scores of both."""
     found = []
     for task, runs in method.by_task().items():
         official = official_at(task, frames)
@@ -133,18 +134,18 @@ def profile(scores: Scores) -> Profile:
 
 
 def resampled(scores: Scores, seed: int = SEED) -> list[np.ndarray]:
-    """Draw the seeds of each task anew, with replacement: (seeds,) -> (R, seeds) for each task."""
+    """Draw the seeds of each task anew, with replacement: `(seeds,)` -> `(R, seeds)` for each task."""
     rng = np.random.default_rng(seed)
     return [task[rng.integers(len(task), size=(RESAMPLED, len(task)))] for task in scores]
 
 
 def mean(scores: Scores) -> np.ndarray:
-    """Return the mean over tasks of the mean over seeds, (R,)."""
+    """Return the mean over tasks of the mean over seeds, `(R,)`."""
     return np.mean([task.mean(-1) for task in scores], axis=0)
 
 
 def iqm(scores: Scores) -> np.ndarray:
-    """Return the interquartile mean, (R,): the mean of the middle half of all scores."""
+    """Return the interquartile mean `(R,)`, which is the mean of the middle half of all scores."""
     weights = np.concatenate([np.full(task.shape[-1], 1 / task.shape[-1]) for task in scores]) / len(scores)
     pooled = np.concatenate(list(scores), axis=-1)
     order = np.argsort(pooled, axis=-1)
@@ -155,7 +156,7 @@ def iqm(scores: Scores) -> np.ndarray:
 
 
 def improvement(scores: Scores, against: Scores) -> np.ndarray:
-    """Return the probability that a run beats one of the other method on the same task, (R,).
+    """Return the probability `(R,)` that a run beats a run of the other method on the same task.
 
     A tie counts half.
     """
@@ -164,7 +165,7 @@ def improvement(scores: Scores, against: Scores) -> np.ndarray:
 
 
 def above(scores: Scores, thresholds: np.ndarray) -> np.ndarray:
-    """Return the share of scores above each of T thresholds, mean over tasks: (T,) or (R, T)."""
+    """Return the share of scores above each of T thresholds, averaged over tasks: `(T,)` or `(R, T)`."""
     return np.mean([(task[..., None, :] > thresholds[:, None]).mean(-1) for task in scores], axis=0)
 
 

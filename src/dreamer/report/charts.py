@@ -1,4 +1,4 @@
-"""The curves of the page, as plain data: ours, and what was published of the same tasks."""
+"""Prepare the curves of the page as plain data: ours, and the published ones of the same tasks."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from dreamer.results.curves import Run, over_seeds
 from dreamer.results.published import OFFICIAL, Curve, published_curves, published_score
 
 END = 5_050_000
-"""Frames at which published curves are cut off."""
+"""Number of frames at which published curves are cut off."""
 DRAWN = ("dreamer", "no_value", "planet")
-"""Methods of the paper that are always drawn; others where ours is the same method."""
+"""Methods of the paper that are always drawn. Others are drawn only if one of ours is the same method."""
 PAPER_LABELS = {
     "dreamer": "paper: Dreamer",
     "no_value": "paper: no value",
@@ -30,7 +30,7 @@ HIGHEST = 1000
 
 @dataclass(frozen=True)
 class Series:
-    """A line of the charts: `style` names its colour and its dashes in the style sheet and the script."""
+    """A line of the charts. `style` names its color and dashes in the style sheet and the script."""
 
     id: str
     label: str
@@ -38,7 +38,7 @@ class Series:
 
 
 def series_of(methods: Sequence[Method]) -> list[Series]:
-    """Return all lines that the charts may have, ours first."""
+    """Return all lines that the charts may contain, ours first."""
     ours = [Series(f"ours{i}", method.name, f"ours{i % COLORS_OF_OURS}") for i, method in enumerate(methods)]
     if not any(published_curves(run.task) for method in methods for run in method.runs):
         return ours
@@ -55,7 +55,7 @@ def _drawn(methods: Iterable[Method]) -> list[str]:
 def panel(task: str, methods: Sequence[Method]) -> dict[str, Any]:
     """Return the chart of a task: curves with bands, single seeds, and horizontal lines.
 
-    `bounded` says whether returns lie between 0 and 1000, `end` where our curves end, in frames.
+    `bounded` says whether returns lie between 0 and 1000. `end` is the frame at which our curves end.
     """
     curves: dict[str, Any] = {}
     seeds: dict[str, Any] = {}
@@ -83,13 +83,13 @@ def panel(task: str, methods: Sequence[Method]) -> dict[str, Any]:
 
 
 def _apart(runs: list[Run]) -> bool:
-    """Whether each seed is drawn: where there is no band, or the mean does not go as far as all of them."""
+    """Whether each seed is drawn: if there is no band, or if the mean ends before some of the seeds."""
     return 1 < len(runs) < 3 or len({run.env_step[-1] for run in runs}) > 1
 
 
 def _ours(runs: list[Run]) -> dict[str, list]:
     seeds = over_seeds(runs)
-    if not len(seeds.env_step):  # runs of which one ended before another began
+    if not len(seeds.env_step):  # one run ended before another began
         return _points(np.array([]), np.array([]))
     returns = np.stack([np.interp(seeds.env_step, run.env_step, run.mean) for run in runs])
     return _points(seeds.env_step, seeds.mean, *mean_interval(returns))
@@ -107,7 +107,7 @@ def _published(curve: Curve) -> dict[str, list]:
 
 
 def _points(x: np.ndarray, y: np.ndarray, *band: np.ndarray) -> dict[str, list]:
-    """Numbers of a curve as JSON takes them; a missing end of the band is None."""
+    """Return the numbers of a curve as JSON takes them. A missing end of the band is None."""
     points = {"x": [int(value) for value in x], "y": [round(float(value), 1) for value in y]}
     for name, values in zip(("low", "high"), band, strict=False):
         points[name] = [None if np.isnan(value) else round(float(value), 1) for value in values]

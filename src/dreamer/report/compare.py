@@ -1,4 +1,4 @@
-"""Scores at equal frames, and the rule by which a task passes or fails (docs/protocol.md).
+"""Compare scores at equal frames, and decide whether a task passes or fails (docs/protocol.md).
 
 With `x̄` our mean over `n` seeds, `ȳ` the published mean over `m` seeds, and a margin of a tenth of `ȳ`:
 
@@ -6,9 +6,9 @@ With `x̄` our mean over `n` seeds, `ȳ` the published mean over `m` seeds, and 
     fail   we are 95% sure that x̄ - ȳ < -margin
     open   the seeds do not decide
 
-The interval of `x̄ - ȳ` is Welch's. A single seed has no spread of its own: it is taken to be that of the
-published seeds (Crawford and Howell, "Comparing an individual's test score against norms derived from small
-samples", 1998), which the page says.
+The interval of `x̄ - ȳ` is that of Welch's t-test. A single seed has no spread of its own. It is given that of the
+published seeds (Crawford and Howell, "Comparing an individual's test score against norms derived from small samples",
+1998), and the page marks it.
 """
 
 import math
@@ -25,12 +25,13 @@ from dreamer.results.published import OFFICIAL, published_curve, published_curve
 MILESTONES = (100_000, 500_000, 1_000_000, 5_000_000)
 """Frames at which scores are compared."""
 HALF_BIN = 45_000
-"""Frames on either side of a milestone whose evaluations are averaged, as in the published bins."""
+"""Evaluations within this many frames of a milestone are averaged, as in the published bins."""
 MARGIN = 0.1
 """Share of the published mean that may be missing."""
 SURE = 0.95
+"""Confidence of each end of an interval."""
 LEAST = 10.0
-"""Published means below this show no learning yet: there is nothing to compare with."""
+"""Published means below this show no learning yet, so there is nothing to compare with."""
 PAPER_SEEDS = 5
 
 Outcome = Literal["pass", "fail", "open", "too early"]
@@ -38,7 +39,7 @@ Outcome = Literal["pass", "fail", "open", "too early"]
 
 @dataclass(frozen=True)
 class Sample:
-    """Scores of `n` seeds: `mean`, `std` (of the population, NaN for one seed), and each if known."""
+    """Scores of `n` seeds: `mean`, `std` (estimated with n - 1, NaN for one seed), and each seed if known."""
 
     mean: float
     std: float
@@ -47,7 +48,7 @@ class Sample:
 
     @classmethod
     def of(cls, scores: Sequence[float] | np.ndarray) -> "Sample":
-        """Describe the scores of some seeds."""
+        """Summarize the scores of some seeds."""
         values = np.asarray(scores, float)
         std = float(values.std(ddof=1)) if len(values) > 1 else math.nan
         return cls(float(values.mean()), std, len(values), tuple(values.tolist()))
@@ -55,9 +56,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Our mean less the published one, its interval (each end holds with `SURE`), and what follows.
+    """Our mean minus the published one, its interval (each end holds with `SURE`), and the verdict.
 
-    `assumed` says that a single seed was given the spread of the published ones.
+    `assumed` is true if a single seed was given the spread of the published ones.
     """
 
     difference: float
@@ -70,7 +71,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Row:
-    """One task of one method at `frames`; what nobody published is None. `so_far`: no milestone yet."""
+    """One task of one method at `frames`. What was not published is None. `so_far`: no milestone was reached."""
 
     task: str
     frames: int
@@ -83,9 +84,9 @@ class Row:
 
 
 def rows_of(task: str, runs: Sequence[Run], published: str | None) -> list[Row]:
-    """Compare the runs of a task, with the published method of that name, at every milestone they reached.
+    """Compare the runs of a task with the method `published`, at every milestone that a run reached.
 
-    Runs that reached none are compared at the frames that all of them reached.
+    If no run reached one, they are compared at the frames that all of them reached.
     """
     end = max(run.env_step[-1] for run in runs)
     frames = [frames for frames in MILESTONES if frames <= end]
@@ -113,8 +114,8 @@ def _row(task: str, runs: Sequence[Run], published: str | None, frames: int, so_
 def score_at(run: Run, frames: float) -> float:
     """Return the score of a run at `frames`: the mean of its evaluations around there.
 
-    Around is `HALF_BIN` frames before and after, or less if the run ends sooner; at its end, the last
-    evaluation. A run without an evaluation there is read on a straight line between two.
+    That is `HALF_BIN` frames before and after, or less if the run ends sooner; at its end it is the last evaluation
+    alone. Without an evaluation there, the score lies on a straight line between two.
     """
     half = min(HALF_BIN, run.env_step[-1] - frames)
     around = np.abs(run.env_step - frames) <= half
@@ -122,7 +123,7 @@ def score_at(run: Run, frames: float) -> float:
 
 
 def official_at(task: str, frames: float) -> Sample | None:
-    """Return the seeds of the official TF2 code at `frames`; None where there are fewer than two."""
+    """Return the seeds of the official TF2 code at `frames`, or None if there are fewer than two."""
     if not published_curves(task):
         return None
     seeds = published_curve(task, source=OFFICIAL).seeds_at(frames)
@@ -130,9 +131,9 @@ def official_at(task: str, frames: float) -> Sample | None:
 
 
 def paper_at(task: str, method: str, frames: float) -> Sample | None:
-    """Return the paper's curve of a method at `frames`, None outside of it.
+    """Return the paper's curve of a method at `frames`, or None outside the curve.
 
-    Its band is taken as the standard deviation of those five seeds, dividing by five.
+    Its band is assumed to be the standard deviation of its five seeds, divided by five and not four.
     """
     for curve in published_curves(task):
         if curve.method == method and curve.source != OFFICIAL and not np.isnan(curve.at(frames)):
@@ -172,7 +173,7 @@ def _half_width(ours: Sample, published: Sample) -> float:
 
 
 def published_name(options: dict[str, Any]) -> str | None:
-    """Return which published method has these options; None if nobody published one like it."""
+    """Return the published method that has these options, or None if there is none."""
     if options.get("obs", "image") != "image":
         return None
     agent, objective = options.get("agent", "dreamer"), options.get("objective", "reconstruction")
@@ -182,10 +183,10 @@ def published_name(options: dict[str, Any]) -> str | None:
 
 
 def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the 95% confidence interval of the mean over seeds, (S, N) -> (N,) twice.
+    """Return both ends `(N,)` of the 95% confidence interval of the mean over seeds of `values` `(S, N)`.
 
-    Seeds that are NaN are left out. The interval is Student's; it is NaN where fewer than three seeds are
-    left, since two say too little of their spread.
+    Seeds that are NaN are left out. The interval is that of Student's t. It is NaN if fewer than three seeds are
+    left, because two say too little about their spread.
     """
     if len(values) < 3:
         nothing = np.full(values.shape[1], np.nan)

@@ -1,4 +1,4 @@
-"""Find runs, read what can be read of them, and group those that differ in task and seed alone."""
+"""Find runs, read them as far as possible, and group those that differ only in task and seed."""
 
 import json
 from collections import Counter, defaultdict
@@ -13,16 +13,16 @@ from dreamer.results.scores import BY_TASK, read_method, read_scores
 
 OURS = "ours"
 MOST_NAMED = 3
-"""Most options in the name of a method, and most names in a sentence."""
+"""Largest number of options in the name of a method, and of names in a sentence."""
 SWEEP = "sweep.json"
 RUN_DIRECTORY = ("config.json", "metrics.jsonl")
 DEPTH = 3
-"""How far below a directory its runs may lie."""
+"""Levels of folders below a directory in which runs are searched."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """Runs with the same `options`, except the task's own and the seed; `name` tells methods apart."""
+    """Runs with the same `options`, except the task's own and the seed. `name` distinguishes methods."""
 
     name: str
     options: dict[str, Any]
@@ -32,7 +32,7 @@ class Method:
     hardware: str = ""
 
     def by_task(self) -> dict[str, list[Run]]:
-        """Group the runs by task, tasks in alphabetical order, seeds in rising order."""
+        """Group the runs by task. Tasks are in alphabetical order, seeds ascending."""
         groups: dict[str, list[Run]] = defaultdict(list)
         for run in sorted(self.runs, key=lambda run: (run.task, run.seed)):
             groups[run.task].append(run)
@@ -41,7 +41,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a report is made of: `methods`, and `notes` on what could not be read, one sentence each."""
+    """Content of a report: `methods`, and `notes` about what could not be read, one sentence each."""
 
     methods: tuple[Method, ...]
     notes: tuple[str, ...]
@@ -53,7 +53,7 @@ def read_inputs(paths: Sequence[Path]) -> Inputs:
     What cannot be read becomes a note, and the rest is read.
 
     Raises:
-        UserError: Nothing could be read; the sentence says why.
+        UserError: Nothing could be read. The sentence says why.
     """
     if not paths:
         raise UserError("Nothing to report: name a run directory, a sweep or a scores file, or more.")
@@ -71,7 +71,7 @@ def read_inputs(paths: Sequence[Path]) -> Inputs:
 
 
 def _read_runs(folders: Sequence[Path], notes: list[str]) -> list[tuple[Run, str]]:
-    """Read all runs in `folders`, each with the name that its sweep gave the method, or an empty one."""
+    """Read all runs in `folders`, each with the variant in its sweep as the method's name, or an empty name."""
     runs = {}
     for folder in folders:
         found, names = find_runs(folder), _sweep(folder)
@@ -90,7 +90,7 @@ def _read_runs(folders: Sequence[Path], notes: list[str]) -> list[tuple[Run, str
 
 
 def _sweep(folder: Path) -> dict[str, str]:
-    """Return the planned runs of a sweep as run -> method; nothing if it is none, or cannot be read."""
+    """Return the planned runs of a sweep as run -> method, empty if `folder` is not a sweep or cannot be read."""
     try:
         planned = json.loads((folder / SWEEP).read_text())["runs"]
         return {str(run["name"]): str(run["variant"]) for run in planned}
@@ -103,7 +103,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def find_runs(folder: Path, depth: int = DEPTH) -> list[Path]:
-    """Return `folder` itself if it is a run directory, else the run directories below it, by name."""
+    """Return `folder` itself if it is a run directory, else the run directories below it, sorted by name."""
     if _is_run(folder):
         return [folder]
     if depth == 0 or not folder.is_dir():
@@ -149,10 +149,10 @@ def _options(run: Run) -> dict[str, Any]:
 
 
 def _names(options: Sequence[dict[str, Any]]) -> list[str]:
-    """Name each set of options by those in which they differ; numbers make equal names different."""
+    """Name each set of options by those in which they differ. Equal names get numbers."""
     every = sorted({name for one in options for name in one})
     differing = [name for name in every if len({json.dumps(one.get(name)) for one in options}) > 1]
-    # Which algorithm it is says more than any of its options.
+    # The algorithm comes first, because it says more than its options.
     differing.sort(key=lambda name: (name not in ("agent", "objective", "obs"), name))
     texts = [", ".join(f"{name} {one.get(name)}" for name in differing[:MOST_NAMED]) for one in options]
     counts, seen = Counter(texts), Counter[str]()

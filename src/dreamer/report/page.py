@@ -25,7 +25,7 @@ NAME = "index.html"
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the `page`, and `notes` on inputs that could not be read."""
+    """The `page` that was written, and `notes` about inputs that could not be read."""
 
     page: Path
     notes: tuple[str, ...]
@@ -33,7 +33,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Summary:
-    """A method beside the official code at the frames that most of its tasks have reached."""
+    """A method compared with the official code at the milestone that most of its tasks have reached."""
 
     method: str
     frames: int
@@ -47,7 +47,7 @@ class Summary:
 def write_report(paths: Sequence[Path], out: Path) -> Report:
     """Write `out/index.html` from run directories, sweeps and scores files, and the videos beside it.
 
-    What cannot be read is named on the page and in `notes`; the rest is drawn.
+    What cannot be read is named on the page and in `notes`. The rest is shown.
 
     Raises:
         UserError: Nothing could be read, or the disk refuses.
@@ -104,7 +104,7 @@ def render(inputs: Inputs, videos: Sequence[Video]) -> str:
         style=_text("style.css"),
         scripts=[_text("vendor/d3.min.js"), _text("vendor/plot.min.js"), _text("page.js")],
         license=_text("vendor/LICENSE"),
-        # `<` would end the script element, were it part of a name.
+        # A `<` in a name could end the script element.
         data=Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")),
     )
 
@@ -115,18 +115,18 @@ def _rows(method: Method) -> list[Row]:
 
 
 def _milestones(rows: dict[str, list[Row]]) -> list[int]:
-    """Frames that head the tables; 0 stands for runs that reached none."""
+    """Return the milestones that have a table; 0 stands for runs that reached none."""
     return sorted({0 if row.so_far else row.frames for group in rows.values() for row in group})
 
 
 def _reach(row: Row) -> float:
-    """Largest difference that the small pictures of the table show."""
+    """Return how far the interval of a row reaches from 0, for the scale of the small charts in the table."""
     shown = row.to_official or row.to_paper
     return min(MOST, max(abs(shown.low), abs(shown.high))) if shown else 0.0
 
 
 def _summary(method: Method, rows: Sequence[Row]) -> Summary | None:
-    """Sum up the milestone with most tasks, of two with as many the later one."""
+    """Summarize the milestone that most tasks have reached. If two have as many tasks, take the later one."""
     compared = [row for row in rows if row.to_official and not row.so_far]
     if not compared:
         return None
@@ -154,7 +154,7 @@ def _thousands(value: float) -> str:
 
 
 def _short(frames: float) -> str:
-    """100,000 -> 100k, 1,000,000 -> 1M."""
+    """Shorten a number of frames: 100,000 -> 100k, 1,000,000 -> 1M."""
     return f"{frames / 1e6:g}M" if frames >= 1e6 else f"{frames / 1e3:g}k"
 
 
@@ -163,7 +163,7 @@ def _title(task: str) -> str:
 
 
 def _number(value: float | None, digits: int = 0, sign: bool = False) -> str:
-    """Write a number with a true minus sign; a dash stands for none."""
+    """Format a number with a true minus sign. A dash stands for a missing number."""
     if value is None or np.isnan(value):
         return "–"
     rounded = round(value, digits) + 0.0  # makes -0.0 a 0.0

@@ -1,4 +1,4 @@
-"""How the runs of a report were made: options, versions, hardware, hours."""
+"""Collect how the runs of a report were made: options, versions, hardware, hours."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from dreamer.storage.machine import recorded_machines
 
 @dataclass(frozen=True)
 class Made:
-    """One run of the list: `planned` frames (0 if not known) and `hours` (NaN if not known)."""
+    """One run in the list of runs. `planned` frames are 0 and `hours` NaN if they are not known."""
 
     task: str
     seed: int
@@ -54,12 +54,12 @@ def _planned(run: Run) -> int:
 
 
 def hours(methods: tuple[Method, ...]) -> float:
-    """Return the hours of all runs together, as far as they are known."""
+    """Return the total hours of all runs, as far as they are known."""
     return float(np.nansum([run.seconds for method in methods for run in method.runs])) / 3600
 
 
 def unlike_the_paper(method: Method) -> dict[str, tuple[Any, Any]]:
-    """Return the options that are not the paper's, as (ours, the paper's)."""
+    """Return the options that differ from the paper's, as (ours, the paper's)."""
     paper = to_flat(Config())
     return {
         name: (value, paper[name])
@@ -69,7 +69,7 @@ def unlike_the_paper(method: Method) -> dict[str, tuple[Any, Any]]:
 
 
 def machines(method: Method) -> list[str]:
-    """Return what the runs recorded of versions and hardware, each machine once."""
+    """Return the versions and hardware that the runs recorded, each machine once."""
     found = [method.hardware] if method.hardware else []
     for run in method.runs:
         for machine in recorded_machines(run.path):

@@ -1,4 +1,4 @@
-"""Videos of a report: what an agent does, and what its world model predicts."""
+"""Copy the videos of a report: evaluations, and open-loop predictions."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ ENDINGS = (".mp4", ".gif")
 
 @dataclass(frozen=True)
 class Video:
-    """A film copied to the `path`, relative to the page, from a run at `frames`."""
+    """A video of a run at `frames`, copied to `path`, which is relative to the page."""
 
     path: str
     kind: str
@@ -31,7 +31,7 @@ class Video:
 
     @property
     def run(self) -> str:
-        """What the films of one run have in common."""
+        """Name of the run, which its videos have in common."""
         return f"{self.method} {self.task}"
 
     @property
@@ -42,8 +42,7 @@ class Video:
 def copy_videos(methods: Sequence[Method], out: Path) -> list[Video]:
     """Copy the newest videos of one seed for each task into `out/videos`.
 
-    The seed is the one whose last evaluation is the median (of an even number the lower), so that neither
-    the best nor the worst is shown.
+    The seed is that of `median_run`, so that neither the best nor the worst is shown.
 
     Raises:
         UserError: The disk refuses.
@@ -63,7 +62,7 @@ def copy_videos(methods: Sequence[Method], out: Path) -> list[Video]:
 
 
 def median_run(runs: Sequence[Run]) -> Run:
-    """Return the run whose last evaluation is the median, the lower of two."""
+    """Return the run whose last evaluation is the median. For an even number it is the lower of the two."""
     order = np.argsort([run.mean[-1] for run in runs], kind="stable")
     return runs[order[(len(runs) - 1) // 2]]
 

@@ -1,1 +1,1 @@
-"""Learning curves of our runs beside the published ones: files, plots, tables; and the doctor."""
+"""Learning curves of our runs beside the published ones, as files, plots and tables."""

@@ -1,4 +1,4 @@
-"""Learning curves of our runs, read from the `metrics.jsonl` and `config.json` of run directories."""
+"""Read the learning curves of our runs from the `metrics.jsonl` and `config.json` of run directories."""
 
 import json
 from collections import defaultdict
@@ -16,10 +16,10 @@ from dreamer.results.published import task_name
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its task and seed, and the evaluations so far.
+    """One run: its task, its seed, and its N evaluations so far.
 
-    `env_step` (N,) and `mean` (N,), the mean return of each evaluation. Of the last one also the number of
-    `episodes`, the `std` over them, and the `seconds` that the run had taken by then.
+    `env_step` `(N,)` has the frames and `mean` `(N,)` the mean return of each evaluation. `episodes`, the `std` over
+    them, and the `seconds` that the run had taken belong to the last evaluation.
     """
 
     path: Path
@@ -31,16 +31,16 @@ class Run:
     std: float
     seconds: float
     options: str
-    """All options but those `IGNORED`: where they agree, runs may be averaged."""
+    """All options except those `IGNORED`, as JSON. Runs may be averaged if these are equal."""
 
 
 IGNORED = options_affecting(Affects.SPEED, Affects.NOTHING) | {"seed"}
-"""Options in which runs that are averaged may differ."""
+"""Options that may differ between runs that are averaged."""
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """Runs of one task on common frames: `env_step` (N,), `mean`, `low` and `high` (N,) over the seeds."""
+    """Runs of one task at common frames: `env_step` `(N,)`; `mean`, `low` and `high` `(N,)` over the seeds."""
 
     env_step: np.ndarray
     mean: np.ndarray
@@ -49,12 +49,12 @@ class Seeds:
 
 
 def read_metrics(run: Path, damage: list[str] | None = None) -> list[dict[str, Any]]:
-    """Return the lines of a run's `metrics.jsonl`; a last line that a kill cut short is left out.
+    """Return the lines of a run's `metrics.jsonl`, without a last line that was cut short.
 
-    With a list for the `damage`, broken lines are left out and a sentence on them is added to it.
+    If `damage` is a list, other broken lines are left out, too, and a sentence about them is added to it.
 
     Raises:
-        UserError: There is no such file; or, without such a list, another line than the last is broken.
+        UserError: There is no such file; or a line before the last is broken and `damage` is None.
     """
     path = run / "metrics.jsonl"
     if not path.is_file():
@@ -78,7 +78,7 @@ def read_metrics(run: Path, damage: list[str] | None = None) -> list[dict[str, A
 
 
 def _record(line: str) -> dict[str, Any] | None:
-    """Return one line of `metrics.jsonl`, None if it is broken."""
+    """Return one line of `metrics.jsonl`, or None if it is broken."""
     try:
         record = json.loads(line)
     except json.JSONDecodeError:
@@ -104,10 +104,10 @@ def read_config(run: Path) -> dict[str, Any]:
 
 
 def read_run(run: Path, damage: list[str] | None = None) -> Run:
-    """Read the evaluation curve of a run; for `damage` see `read_metrics`.
+    """Read the evaluation curve of a run. For `damage` see `read_metrics`.
 
     Raises:
-        UserError: It is no run directory, or it has not been evaluated yet.
+        UserError: `run` is not a run directory, or the run has not been evaluated yet.
     """
     metrics, config = read_metrics(run, damage), read_config(run)
     points = {line["env_step"]: line for line in metrics if line.get("eval/return") is not None}
@@ -133,7 +133,7 @@ def _number(value: float | None) -> float:
 
 
 def by_task(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Group runs by task, tasks in alphabetical order, seeds in rising order."""
+    """Group runs by task. Tasks are in alphabetical order, seeds ascending."""
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: (run.task, run.seed)):
         groups[run.task].append(run)
@@ -141,7 +141,7 @@ def by_task(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def over_seeds(runs: Sequence[Run]) -> Seeds:
-    """Average runs of one task over the frames that all of them reached, linear between evaluations."""
+    """Average runs of one task over the frames that all of them reached, with lines between evaluations."""
     start = max(run.env_step[0] for run in runs)
     end = min(run.env_step[-1] for run in runs)
     steps = np.unique(np.concatenate([run.env_step for run in runs]))

@@ -1,4 +1,4 @@
-"""Draw runs over the published curves of the same task (as Figures 7 and 10 of the paper)."""
+"""Draw runs over the published curves of the same task (compare Figures 7 and 10 of the paper)."""
 
 import json
 import math
@@ -47,7 +47,7 @@ STYLE: dict[Any, Any] = {
 
 
 def plot_runs(paths: Sequence[Path], out: Path) -> None:
-    """Draw learning curves, one panel for each task, our evaluations over what was published.
+    """Draw learning curves, one panel for each task, our evaluations over the published curves.
 
     `paths` are run directories and scores files (`METHOD.csv`).
 
@@ -95,7 +95,7 @@ def _figure(groups: dict[str, list[Run]], out: Path) -> None:
 
 
 def _legend(figure: "Figure", ax: "Axes") -> None:
-    """One line above the panels; a curve with a band is shown with it."""
+    """Put the legend in one line above the panels. A curve is shown with its band."""
     lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")][::-1]
     bands = list(ax.collections)[::-1]
     handles = [lines[0], *zip(bands, lines[1:], strict=True)]
@@ -123,14 +123,14 @@ def _panel(ax: "Axes", task: str, runs: list[Run]) -> None:
 
 
 def how_many(runs: list[Run]) -> str:
-    """Count seeds, if the runs differ in nothing else, and otherwise runs."""
+    """Return the number of seeds, or of runs if the runs differ in more than the seed, as text."""
     alike = len({run.options for run in runs}) == 1
     noun = "seed" if alike else "run"
     return f"{len(runs)} {noun}" + ("s" if len(runs) > 1 else "")
 
 
 def _paper_curve(task: str, end: float) -> Curve:
-    """The paper's curve: the finest that covers `end`, or else the longest."""
+    """Return the paper's curve: the finest that covers `end`, or else the longest."""
     curves = [c for c in published_curves(task) if c.method == "dreamer" and c.source != OFFICIAL]
     return next((c for c in curves if c.middle[-1] >= end), max(curves, key=lambda c: c.middle[-1]))
 
@@ -170,7 +170,7 @@ def _ours(ax: "Axes", runs: list[Run]) -> None:
 
 
 def _top(ax: "Axes") -> float:
-    """Upper end of the return axis: 1000, the most there is, unless the visible lines stay far below."""
+    """Return the upper end of the return axis: 1000, the highest return, unless the visible lines stay far below."""
     visible = np.linspace(*ax.get_xlim(), 200)
     lines = [(np.asarray(line.get_xdata()), np.asarray(line.get_ydata())) for line in ax.lines]
     highest = max(np.interp(visible, x, y).max() for x, y in lines if len(x))

@@ -1,6 +1,6 @@
-"""What others measured: the curves and tables of the paper and of the official TensorFlow 2 code.
+"""Read the published curves and tables: those of the paper and of the official TensorFlow 2 code.
 
-The data and their sources are in `published/README.md`.
+`published/README.md` describes the data and their sources.
 """
 
 import csv
@@ -19,7 +19,7 @@ TEST_EVERY = 10_000
 """Frames between two test episodes of the published runs."""
 D4PG = "d4pg_states.csv"
 _FILES = {
-    # Of two curves with the same method the finer one comes first.
+    # If two files have the same method, the one with the finer curve comes first.
     "paper_figure_7.csv": ("paper, Figure 7", 100_000),
     "paper_figure_10.csv": ("paper, Figure 10", 200_000),
     "paper_figure_8.csv": ("paper, Figure 8", 100_000),
@@ -33,9 +33,9 @@ _FILES = {
 class Curve:
     """One published learning curve of `N` points.
 
-    `env_step` (N,) is where a point was published: the END of the `bin` frames whose test episodes it
-    averages. `mean` and `std` (N,) are over seeds; `seeds` (S, N) are the seeds themselves where they
-    are known, NaN after the end of a run.
+    `env_step` `(N,)` is the label of a point: the END of the `bin` frames whose test episodes it averages. `mean`
+    and `std` `(N,)` are over seeds. `seeds` `(S, N)` are the seeds themselves, if they are known, with NaN after the
+    end of a run.
     """
 
     method: str
@@ -48,24 +48,24 @@ class Curve:
 
     @property
     def middle(self) -> np.ndarray:
-        """Mean frame of the test episodes behind each point, (N,)."""
+        """Mean frame of the test episodes of each point, `(N,)`."""
         return np.where(
             np.arange(len(self.env_step)) == 0, self.env_step, self.env_step - (self.bin - TEST_EVERY) / 2
         )
 
     def at(self, env_step: float) -> float:
-        """Return the mean at `env_step`, linear between the middles of the bins; NaN outside the curve."""
+        """Return the mean at `env_step`, on lines between the middles of the bins; NaN outside the curve."""
         return float(np.interp(env_step, self.middle, self.mean, left=np.nan, right=np.nan))
 
     def seeds_at(self, env_step: float) -> np.ndarray:
-        """Return the scores at `env_step` of those seeds that got so far, in the same way."""
+        """Return the scores at `env_step` of the seeds that reached it, read as `at` does."""
         if self.seeds is None:
             return np.array([])
         at = [np.interp(env_step, self.middle, seed, left=np.nan, right=np.nan) for seed in self.seeds]
         return np.array([score for score in at if not np.isnan(score)])
 
     def std_at(self, env_step: float) -> float:
-        """Return the standard deviation over seeds at `env_step`, in the same way."""
+        """Return the standard deviation over seeds at `env_step`, read as `at` does."""
         return float(np.interp(env_step, self.middle, self.std, left=np.nan, right=np.nan))
 
 
@@ -81,7 +81,7 @@ def published_tasks() -> list[str]:
 
 
 def published_curves(task: str) -> list[Curve]:
-    """Return every curve of a task, empty if there is none; the finer of two with the same method first."""
+    """Return every curve of a task, or an empty list. Of two with the same method the finer comes first."""
     task = task_name(task)
     return [curve for (name, _), curves in _curves().items() if name == task for curve in curves]
 
@@ -102,14 +102,14 @@ def published_curve(task: str, method: str = "dreamer", source: str = "paper") -
 
 
 def official_curve_at(task: str, env_step: float) -> float:
-    """Return the mean over seeds of the official TF2 code at `env_step`; NaN outside its curve."""
+    """Return the mean over seeds of the official TF2 code at `env_step`, or NaN outside its curve."""
     return published_curve(task, source=OFFICIAL).at(env_step)
 
 
 def published_score(task: str, method: str = "dreamer") -> float | None:
-    """Return the final score of a method, None if there is none.
+    """Return the final score of a method, or None if there is none.
 
-    Methods: `dreamer` and `planet` after 5e6 frames, `slac` after 3e6, `a3c` and `d4pg` after 1e8.
+    Methods are `dreamer` and `planet` after 5e6 frames, `slac` after 3e6, `a3c` and `d4pg` after 1e8.
     """
     return _scores().get((task_name(task), method))
 

@@ -1,4 +1,4 @@
-"""Our scores beside the published ones, as the table of a README."""
+"""Make a Markdown table of our scores beside the published ones."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -23,18 +23,18 @@ COLUMNS = (
 )
 ALIGNMENT = ("---", "---", "---:", "---:", "---:", "---:", "---:", "---:")
 PUBLISHED = {"obs": "image", "agent": "dreamer", "objective": "reconstruction"}
-"""Options of the published Dreamer: only methods that have them are put beside it."""
+"""Options of the published Dreamer. Only methods with these options are compared with it."""
 
 
 def results_table(scores: Sequence[Path]) -> str:
     """Return a Markdown table of scores files: one row for each method, task and number of frames.
 
-    The score of a run is its last evaluation. Shown are mean and standard deviation over seeds, for the
-    official code (five seeds) as well. Dashes stand where nothing comparable was published. With a single
-    file the column of the method is left out.
+    The score of a run is its last evaluation. The table has the mean and standard deviation over seeds, also for the
+    official code (five seeds). A dash means that nothing comparable was published. With a single file there is no
+    column for the method.
 
     Raises:
-        UserError: No file was given, or one is no scores file.
+        UserError: No file was given, or one is not a scores file.
     """
     if not scores:
         raise UserError("No results to show: name one scores file (METHOD.csv) or more.")

@@ -1,6 +1,6 @@
-"""Learning curves as files for everybody: a CSV for each method, and beside it a JSON on how it was made.
+"""Keep learning curves in files: a CSV for each method, and a JSON beside it that says how it was made.
 
-`METHOD.csv` has the columns of `COLUMNS`, one row for each evaluation, sorted by task, seed and frame.
+`METHOD.csv` has the columns `COLUMNS` and one row for each evaluation, sorted by task, seed and frame.
 `METHOD.json` has the fields of `Method`. `docs/protocol.md` says how the returns were measured.
 """
 
@@ -20,7 +20,7 @@ from dreamer.storage.atomic_file import atomic_file
 
 COLUMNS = ("task", "seed", "env_step", "return")
 BY_TASK = ("env", "action_repeat")
-"""Options in which the runs of one method may differ."""
+"""Options that may differ between the runs of one method."""
 ADVICE = "choose another --out"
 
 
@@ -33,20 +33,20 @@ class Method:
     commit: str = ""
     hardware: str = ""
     runs: list[dict[str, Any]] = field(default_factory=list)
-    """For each run `task`, `seed`, `episodes` of the last evaluation, the `std` over them, and `hours`."""
+    """A dictionary for each run: `task`, `seed`, `episodes` of the last evaluation, the `std` over them, `hours`."""
     options: dict[str, Any] = field(default_factory=dict)
-    """All options of the runs, except those that differ by task or change no result."""
+    """All options of the runs, except those that differ by task or do not affect results."""
 
 
 def append_run(run: Path, scores: Path, command: str = "", commit: str = "", hardware: str = "") -> None:
     """Add the evaluations of a finished run to the CSV `scores`, and how it was made to the JSON beside it.
 
-    Both files are made if they are missing. A run of the same task and seed is replaced. The three texts
-    describe the method (see `Method`); an empty one leaves what the JSON says.
+    Both files are made if they are missing. A run of the same task and seed is replaced. The three texts describe
+    the method (see `Method`). An empty text keeps what the JSON has.
 
     Raises:
-        UserError: It is no run directory, the run is not finished, its options differ from those of the runs
-            in the file, `scores` does not end in .csv or is no scores file, or the disk refuses.
+        UserError: `run` is not a run directory, the run is not finished, its options differ from those of the runs
+            in the file, `scores` does not end in .csv or is not a scores file, or the disk refuses.
     """
     new = read_run(run)
     _check_finished(run, new)
@@ -70,7 +70,7 @@ def read_scores(scores: Path) -> list[Run]:
     """Read the curves of a scores file, one `Run` for each task and seed.
 
     Raises:
-        UserError: The file cannot be read, or it is no scores file.
+        UserError: The file cannot be read, or it is not a scores file.
     """
     _check_name(scores)
     method = read_method(scores)
@@ -100,10 +100,10 @@ def read_scores(scores: Path) -> list[Run]:
 
 
 def read_method(scores: Path) -> Method:
-    """Read the JSON beside a scores file; without one, return a `Method` that says nothing.
+    """Read the JSON beside a scores file. If there is none, return an empty `Method`.
 
     Raises:
-        UserError: It is broken.
+        UserError: The JSON cannot be read.
     """
     path = scores.with_suffix(".json")
     if not path.exists():
@@ -115,7 +115,7 @@ def read_method(scores: Path) -> Method:
 
 
 def read_curves(path: Path) -> list[Run]:
-    """Read the runs of a scores file, if `path` ends in .csv, or else the one of a run directory."""
+    """Read the runs of a scores file if `path` ends in .csv, else the run of a run directory."""
     return read_scores(path) if path.suffix == ".csv" else [read_run(path)]
 
 

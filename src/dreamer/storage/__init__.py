@@ -1,1 +1,1 @@
-"""What a run keeps on disk: its directory, its checkpoints, files that are whole or not there."""
+"""The files of a run: its directory, its checkpoints, and atomic writing."""

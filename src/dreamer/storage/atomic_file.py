@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all, whatever happens while it is written."""
+"""Write a file atomically: it appears completely or not at all, whatever happens meanwhile."""
 
 import os
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ TEMPORARY_SUFFIX = ".tmp"
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path` that takes its place, durably, when the block ends well.
+    """Open a temporary file beside `path`, which replaces it durably when the block ends without an error.
 
-    When anything fails, the temporary file is removed and what stood under `path` before is untouched.
-    Raises `UserError` where the disk is full, read-only or failing.
+    After an error the temporary file is removed, and the old file at `path` is untouched.
+    Raises `UserError` if the disk is full, read-only or failing.
     """
     temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
     try:
@@ -28,7 +28,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             temporary.replace(path)
             _fsync_directory(path.parent)
     finally:
-        with suppress(OSError):  # A read-only file system refuses even to look.
+        with suppress(OSError):  # A read-only file system refuses even this.
             temporary.unlink()
 
 
@@ -39,7 +39,7 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def _fsync_directory(directory: Path) -> None:
-    """Make a rename durable: the new name is on disk only once its directory is."""
+    """Make a rename durable: the new name is on disk only when its directory has been synced."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

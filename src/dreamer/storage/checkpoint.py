@@ -1,7 +1,7 @@
-"""Checkpoints: everything that a run needs to go on, in files that are whole or not there.
+"""Save and load checkpoints, which hold everything that a run needs to go on.
 
-A file `step-<env_step>-<checksum>.pt` names the environment step at which it was made and the first 16 digits
-of the SHA-256 of its content, so that truncation and bit rot are noticed. The two newest sound ones are kept.
+The name of a file, `step-<env_step>-<checksum>.pt`, has the frames at which it was made, and the first 16 digits of the
+SHA-256 of its content, so that truncated and damaged files are noticed. The two newest sound ones are kept.
 """
 
 import hashlib
@@ -21,21 +21,21 @@ from dreamer.errors import UserError, writing
 from dreamer.storage.atomic_file import atomic_file, remove_leftovers
 
 FORMAT = 2
-"""Stands in every checkpoint, and changes with the names of what is in it."""
+"""Version of the content, stored in every checkpoint."""
 
 _FILE_NAME = re.compile(r"step-(\d{9,})-([0-9a-f]{16})\.pt")
 _logger = logging.getLogger(__name__)
 
 
 def save(directory: Path, state: Mapping[str, Any]) -> Path:
-    """Write `state` into `directory`, which is made if need be; return the file.
+    """Write `state` into `directory`, which is made if it is missing, and return the file.
 
     `state` nests dicts and lists of tensors, numbers, strings, bools and None; `state["env_step"]`, an int,
-    names the file. The newest sound one of the older checkpoints is kept. Those of a later `env_step` are
-    removed: the run went back to before them.
+    names the file. Of the older checkpoints, the newest sound one is kept. Those of a later `env_step` are removed,
+    because the run went back to before them.
 
-    Raises `UserError` if the disk refuses (what was there stays as it was), and `TypeError` if `state` holds
-    what `load` would not read.
+    Raises `UserError` if the disk refuses; the old files are then untouched. Raises `TypeError` if `state` holds
+    something that `load` could not read.
     """
     content = _serialise({"format": FORMAT, **state})
     path = directory / f"step-{state['env_step']:09d}-{_checksum(content)}.pt"
@@ -49,11 +49,11 @@ def save(directory: Path, state: Mapping[str, Any]) -> Path:
 
 
 def load(directory: Path) -> dict[str, Any] | None:
-    """Read the newest sound checkpoint, its tensors on the CPU; return None if there is no checkpoint at all.
+    """Read the newest sound checkpoint, with tensors on the CPU. Return None if there is no checkpoint at all.
 
-    Damaged ones are passed over with a warning, and nothing is changed on disk. Raises `UserError` if all are
-    damaged, if the newest sound one was written by an earlier version, or if one cannot be read: that may
-    pass, while what came after an older checkpoint would be lost for good.
+    Damaged ones are skipped with a warning, and nothing is changed on disk. Raises `UserError` if all are damaged,
+    if the newest sound one was written by another version, or if one cannot be read. An older one is not taken in
+    that case, because the read error may pass, and everything after the older checkpoint would be lost.
     """
     paths = _paths(directory)
     for path in paths:
@@ -71,12 +71,12 @@ def exists(directory: Path) -> bool:
 
 
 def pack_rng(rng: np.random.Generator) -> str:
-    """Return the state of a generator from `np.random.default_rng` as JSON: its integers have 128 bits."""
+    """Return the state of a generator from `np.random.default_rng` as JSON, since its integers have 128 bits."""
     return json.dumps(rng.bit_generator.state)
 
 
 def unpack_rng(packed: str) -> np.random.Generator:
-    """Return a generator in the state that `pack_rng` has packed."""
+    """Return a generator with the state from `pack_rng`."""
     rng = np.random.default_rng(0)
     rng.bit_generator.state = json.loads(packed)
     return rng
@@ -93,7 +93,7 @@ def _state(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def _serialise(state: dict[str, Any]) -> bytes:
-    """Pickle `state`, and check at once that it can be read back: later would be too late."""
+    """Pickle `state`, and check at once that it can be read back."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     buffer.seek(0)
@@ -109,7 +109,7 @@ def _checksum(content: bytes) -> str:
 
 
 def _sound_content(path: Path) -> bytes | None:
-    """Return the content of `path`, or None with a warning if it is not what was once written."""
+    """Return the content of `path`, or None with a warning if its checksum is wrong."""
     try:
         content = path.read_bytes()
     except OSError as error:

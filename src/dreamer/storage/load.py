@@ -1,4 +1,4 @@
-"""A trained agent from its run directory."""
+"""Load a trained agent from its run directory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from dreamer.storage.run_directory import RunDirectory
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """An agent with its newest weights, and an environment to try it in."""
+    """An agent with the weights of the newest checkpoint, and an environment to evaluate it in."""
 
     directory: RunDirectory
     config: Config

@@ -1,4 +1,4 @@
-"""Versions and hardware of a run, for whoever reads its scores later: `machine.json` in the run directory."""
+"""Record the versions and hardware of a run in `machine.json`, for whoever reads its scores later."""
 
 import json
 import os
@@ -18,9 +18,9 @@ PACKAGES = ("torch", "dm-control", "mujoco", "gymnasium", "numpy")
 
 
 def record_machine(run: Path, device: "torch.device") -> None:
-    """Add this machine to the `machine.json` of a run, unless its last start was on the same.
+    """Add this machine to the `machine.json` of a run, unless it is the last entry.
 
-    The file is a list, one entry for each machine that the run went on on.
+    The file is a list with one entry for each machine that the run continued on.
 
     Raises:
         UserError: The disk refuses.
@@ -42,8 +42,8 @@ def recorded_machines(run: Path) -> list[dict[str, Any]]:
 
 
 def describe_machine(device: "torch.device") -> dict[str, Any]:
-    """Return versions and hardware; what cannot be found out is left out."""
-    import torch  # Takes seconds, and who only reads the record does not need it.
+    """Return versions and hardware, without what cannot be found out."""
+    import torch  # Takes seconds, and reading the file does not need it.
 
     found = {
         "processor": processor(),
@@ -65,7 +65,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the source tree that this program runs from, with a `+` if files were changed."""
+    """Return the commit of the source tree of this program, with a `+` if files were changed."""
     root = Path(__file__).parents[3]
     if not (root / ".git").exists():
         return None
@@ -78,7 +78,7 @@ def _commit() -> str | None:
 
 
 def processor() -> str:
-    """Return the processor's own name, where the system tells it."""
+    """Return the processor's name if the system tells it, else its architecture."""
     information = Path("/proc/cpuinfo")
     if information.is_file():
         for line in information.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""A run on disk: `config.json`, `metrics.jsonl`, `checkpoint/`, `replay/`, `videos/`, `tensorboard/`."""
+"""The directory of a run: its options, its lock, and whether it may be resumed (docs/architecture.md)."""
 
 import fcntl
 import json
@@ -14,11 +14,11 @@ from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file
 REFUSED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
 """Options that a resumed run may not change."""
 WARNED = options_affecting(Affects.UPDATES)
-"""Options that it may change, with a warning: another machine or non-finite updates may ask for it."""
+"""Options that a resumed run may change with a warning: another machine or non-finite updates may need it."""
 
 LOCK = ".lock"
 NONE_YET = "none-yet"
-"""A file in `checkpoint/` until the first one is saved. A run with neither has lost its checkpoints."""
+"""File that is in `checkpoint/` until the first checkpoint is saved. A run with neither has lost its checkpoints."""
 
 _logger = logging.getLogger(__name__)
 
@@ -52,14 +52,14 @@ class RunDirectory:
         self._check_checkpoints()
 
     def _holds_something_else(self) -> bool:
-        """Whether there are files other than those that a run killed before writing `config.json` leaves."""
+        """Whether there are files that are not left over from a run killed before it wrote `config.json`."""
         left_behind = {LOCK, self.config_file.name + TEMPORARY_SUFFIX}
         return any(path.name not in left_behind for path in self.path.iterdir())
 
     def _check_options(self, config: Config) -> None:
         saved = self.config()
-        old, new = to_flat(saved), to_flat(config)  # options newer than the run: their defaults
-        # Whether there is a decoder decides which weights there are.
+        old, new = to_flat(saved), to_flat(config)  # options newer than the run have their defaults
+        # With and without a decoder the weights are different ones.
         decoder = {"video_every"} if saved.has_decoder != config.has_decoder else set()
         changed = {
             name: f"{name} was {old[name]!r}, now {new[name]!r}" for name in new if old[name] != new[name]
@@ -86,7 +86,7 @@ class RunDirectory:
             )
 
     def note_checkpoint(self, saved: bool) -> None:
-        """Note on disk whether a checkpoint was ever `saved`; to be called before the first episode is kept.
+        """Note on disk whether a checkpoint was ever `saved`. Call this before the first episode is stored.
 
         Raises `UserError` if the disk refuses.
         """

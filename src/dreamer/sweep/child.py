@@ -1,11 +1,11 @@
-"""What a run's process does before it becomes `dreamer train`; it needs the standard library alone.
+"""Prepare the process of a run, and become `dreamer train`. This needs only the standard library.
 
     python child.py PARENT LOCK ARGUMENT...
 
-1. It asks Linux to be killed together with its parent, so that no run outlives its sweep.
-2. It gives way to everything else on the machine (`nice`), and hears all signals.
-3. It waits for the run that was here before: one killed with its node may take seconds to go.
-4. It says when and where the run begins, and becomes `python -m dreamer train ARGUMENT...`.
+1. Ask Linux to kill this process when its parent ends, so that no run outlives its sweep.
+2. Lower the priority (`nice`), and unblock all signals.
+3. Wait until an earlier process of this run has ended. One that was killed with its node may take seconds.
+4. Print when and where the run begins, and become `python -m dreamer train ARGUMENT...`.
 """
 
 import ctypes
@@ -19,12 +19,12 @@ from pathlib import Path
 
 NICE = 10
 PATIENCE = 60.0
-"""Seconds to wait for the lock of the run; after that `dreamer train` itself says who holds it."""
+"""Seconds to wait for the lock of the run. After that, `dreamer train` fails and says that it is locked."""
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 def die_with(parent: int) -> None:
-    """Have this process killed when the THREAD that started it ends; at once if that has happened already."""
+    """Let Linux kill this process when the THREAD that started it ends. Exit at once if it has ended already."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -32,13 +32,13 @@ def die_with(parent: int) -> None:
 
 
 def give_way() -> None:
-    """Lower the priority, and unblock the signals: a worker of Ray blocks some, and children inherit that."""
+    """Lower the priority, and unblock all signals, because children inherit those that a Ray worker blocks."""
     os.nice(max(0, NICE - os.nice(0)))
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def wait_until_free(lock: Path, patience: float = PATIENCE) -> None:
-    """Wait until no process holds `lock`, a file that may be missing, but no longer than `patience`."""
+    """Wait until no process holds `lock`, a file that may be missing, or until `patience` seconds are over."""
     end = time.monotonic() + patience
     while lock.exists() and time.monotonic() < end:
         with lock.open() as file:
@@ -50,7 +50,7 @@ def wait_until_free(lock: Path, patience: float = PATIENCE) -> None:
 
 
 def main(parent: str, lock: str, *arguments: str) -> None:
-    """Become `dreamer train` with these arguments."""
+    """Prepare this process as above, and become `dreamer train` with these arguments."""
     die_with(int(parent))
     give_way()
     wait_until_free(Path(lock))

@@ -1,7 +1,7 @@
-"""Runs as tasks of Ray, on this machine or on the nodes of a cluster.
+"""Start runs as tasks of Ray, on this machine or on the nodes of a cluster.
 
-Each task starts the same process as `LocalPool` does and waits for it. All nodes need this program, and the
-sweep directory under the same path: a run whose node fails goes on elsewhere from the checkpoint there.
+Each task starts the same process as `LocalPool` does, and waits for it. All nodes need this program, and the sweep
+directory under the same path: a run whose node fails goes on elsewhere from its checkpoint.
 """
 
 import itertools
@@ -18,12 +18,12 @@ from dreamer.sweep.process import Command, Exit, exit_of, start
 from dreamer.sweep.share import Machine, Share
 
 LOCAL = "local"
-"""The address that stands for Ray on this machine alone."""
+"""Address that means Ray on this machine alone."""
 
 
 def _ray() -> Any:
     """Import Ray, which is an extra. Raises `UserError` if it is not installed."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Nothing is reported to anybody.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # No usage statistics are sent.
     try:
         return import_module("ray")
     except ImportError as error:
@@ -42,7 +42,7 @@ def with_address(arguments: Sequence[str]) -> list[str]:
 
 
 def connect(address: str) -> list[Machine]:
-    """Join the cluster at `address`, or begin one on this machine, and return its nodes.
+    """Join the cluster at `address`, or start one on this machine, and return its nodes.
 
     Raises:
         UserError: Ray is not installed, or nothing answers at the address.
@@ -61,12 +61,12 @@ def connect(address: str) -> list[Machine]:
 
 
 class RayPool:
-    """Tasks of Ray; it queues what does not fit at once. Made after `connect`."""
+    """Run tasks of Ray, which queues those that do not fit at once. Call `connect` first."""
 
     def __init__(self, share: Share, jobs: int = 0) -> None:
         ray = _ray()
-        self.jobs = jobs or 10**6  # Ray knows best what fits, also when nodes come and go.
-        # What fails is started again by the sweep, which keeps count of it.
+        self.jobs = jobs or 10**6  # Ray decides what fits, also when nodes come and go.
+        # The sweep itself starts failed runs again, and counts how often.
         task = ray.remote(max_retries=0, num_cpus=share.cpus, num_gpus=share.gpus)(supervise)
         self._submit = task.remote
         self._tasks: dict[str, tuple[Any, Command, int]] = {}
@@ -81,7 +81,7 @@ class RayPool:
         self._tasks[command.logdir.name] = self._submit(command), command, _size(command)
 
     def begun(self, name: str) -> bool:
-        """Return whether an active run has a process: the first thing it does is to write to its log."""
+        """Whether an active run has a process. The process writes to its log first."""
         _, command, size = self._tasks[name]
         return _size(command) > size
 
@@ -98,11 +98,11 @@ class RayPool:
         return exits
 
     def ask_to_stop(self) -> None:
-        """Ask all runs to save a checkpoint and end; those that wait for a place are given up."""
+        """Ask all runs to save a checkpoint and end. Runs that have not started are cancelled."""
         self._cancel(force=False)
 
     def close(self) -> None:
-        """Kill what is still there, and leave the cluster."""
+        """Kill the runs that are left, and leave the cluster."""
         ray = _ray()
         self._cancel(force=True)
         ray.shutdown()
@@ -114,9 +114,9 @@ class RayPool:
 
 
 def supervise(command: Command) -> Exit:
-    """Start a run on this node and wait for its end; `ray.cancel` asks it to save a checkpoint and end.
+    """Start a run on this node and wait for its end. `ray.cancel` asks it to save a checkpoint and end.
 
-    To be called in the main thread of the worker, which lives as long as the worker does.
+    Call this in the main thread of the worker: the run is killed when that thread ends.
     """
     directory = command.logdir.parent
     if not (directory / plan.FILE).exists():

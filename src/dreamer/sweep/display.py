@@ -1,4 +1,4 @@
-"""What a sweep shows: a live table in a terminal, plain lines anywhere else."""
+"""Show the progress of a sweep: a live table in a terminal, plain lines anywhere else."""
 
 import time
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from dreamer.logs.stdout import Stdout
 from dreamer.sweep.status import State, Status
 
 EVERY = 60.0
-"""Seconds between two plain lines on the whole sweep."""
+"""Seconds between two plain lines about the whole sweep."""
 ORDER: tuple[State, ...] = ("failed", "running", "waiting", "stopped", "done")
-"""What is shown first, where the terminal has not enough lines for all."""
+"""Order of the table. Its last rows are hidden if the terminal has not enough lines."""
 COLORS: dict[State, str] = {"failed": "red", "running": "cyan", "done": "green"}
 
 
@@ -47,16 +47,16 @@ class Display:
 
     @property
     def lost(self) -> bool:
-        """Whether standard output has gone, and with it whoever watched."""
+        """Whether standard output has been closed."""
         return self._output.lost
 
     def changed(self, status: Status) -> None:
-        """Say that the state of a run has changed; the table itself shows all but the whole of a reason."""
+        """Print that the state of a run has changed. In a terminal only reasons are printed; the table has the rest."""
         if status.reason or not self._console.is_terminal:
             self.message(f"{time.strftime('%H:%M:%S')}  {status.name}: {_sentence(status)}")
 
     def update(self) -> None:
-        """Print a line on the whole sweep now and then; the table is refreshed by itself."""
+        """Print a line about the whole sweep every so many seconds. A table is refreshed by itself."""
         if not self._console.is_terminal and time.monotonic() - self._last_line >= self._every:
             self._last_line = time.monotonic()
             self.message(f"{time.strftime('%H:%M:%S')}  {self.summary()}")
@@ -78,7 +78,7 @@ class Display:
         return ", ".join(counts)
 
     def table(self) -> Table:
-        """Return as many runs as the terminal has lines for, and the summary."""
+        """Return a table of as many runs as the terminal has lines for, with the summary."""
         table = Table(box=SIMPLE, expand=True, caption=self.summary(), caption_justify="left")
         table.add_column("run")
         table.add_column("state", no_wrap=True)

@@ -1,4 +1,4 @@
-"""Runs as processes of this machine."""
+"""Start runs as processes of this machine."""
 
 import os
 import subprocess
@@ -8,9 +8,9 @@ from dreamer.sweep.share import Share
 
 
 class LocalPool:
-    """Processes of this machine, started from one thread: with it they end.
+    """Run processes on this machine. They are killed when the thread that started them ends.
 
-    With a share of GPUs, each process sees the one GPU on which the fewest others are.
+    If runs have a share of a GPU, each process sees only the GPU that the fewest others use.
     """
 
     def __init__(self, share: Share, gpus: int) -> None:
@@ -33,7 +33,7 @@ class LocalPool:
         self._processes[command.logdir.name] = process, command, gpu
 
     def begun(self, name: str) -> bool:
-        """Return whether an active run has a process."""
+        """Whether an active run has a process."""
         return name in self._processes
 
     def exits(self) -> dict[str, Exit]:
@@ -53,7 +53,7 @@ class LocalPool:
             process.terminate()
 
     def close(self) -> None:
-        """Kill what is still there."""
+        """Kill the runs that are left."""
         for process, _, _ in self._processes.values():
             process.kill()
             process.wait()

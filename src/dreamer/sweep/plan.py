@@ -1,4 +1,4 @@
-"""Which runs a sweep consists of, and `sweep.json`, which keeps them.
+"""Plan the runs of a sweep, and keep the plan in `sweep.json`.
 
     {
       "version": 1,
@@ -16,7 +16,7 @@
     }
 
 `options` has the environment, the seed, and every option in which the run differs from the preset for that
-environment. How far a run is stands in its own directory only.
+environment. The progress of a run is only in its own directory.
 """
 
 import fcntl
@@ -41,7 +41,7 @@ FILE = "sweep.json"
 LOCK = ".lock"
 
 FREE = options_affecting(Affects.SPEED, Affects.NOTHING)
-"""Options that a sweep may change when it goes on, as a single run may: length, schedule, machine."""
+"""Options that may change when a sweep goes on, as for a single run: length, schedule, machine."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class PlannedRun:
 
     @property
     def arguments(self) -> list[str]:
-        """`options` as `dreamer train` takes them, but for `threads`, which the machine has a say in."""
+        """Arguments of `dreamer train` for `options`, except `threads`, which depends on the machine."""
         options = {name: value for name, value in self.options.items() if name != "threads"}
         return [word for name, value in options.items() for word in to_arguments(name, value)]
 
@@ -69,7 +69,7 @@ class Plan:
     runs: tuple[PlannedRun, ...]
 
     def config(self, run: PlannedRun) -> Config:
-        """Return all options of a run. Raises `UserError` if this version has others."""
+        """Return all options of a run. Raises `UserError` if this version does not have one of them."""
         try:
             return with_options(preset(self.preset, run.options["env"]), run.options)
         except KeyError as error:
@@ -79,10 +79,10 @@ class Plan:
             ) from error
 
     def differences(self, new: "Plan") -> list[str]:
-        """Say in a few words each why `new` cannot go on in the directory of this plan; empty if it can.
+        """Return the reasons, in a few words each, why `new` cannot go on in the directory of this plan.
 
-        It can if it has every run of this plan with the same options but those that are `FREE`. More runs
-        are welcome.
+        It can if it has every run of this plan, with the same options except those that are `FREE`. It may have
+        more runs.
         """
         if new.preset != self.preset:
             return [f"the preset was {self.preset}, now {new.preset}"]
@@ -107,8 +107,8 @@ def make_plan(
 ) -> Plan:
     """Return the runs of every environment, variant and seed.
 
-    `axes` are `option=value,value`; variants are all combinations of their values. `training` are arguments
-    of `dreamer train` that hold for all runs. Seeds count up from `--seed` among them, else from 0.
+    `axes` are texts `option=value,value`; variants are all combinations of their values. `training` are arguments of
+    `dreamer train` for all runs. Seeds count up from the `--seed` among them, or else from 0.
 
     Raises:
         UserError: an option is unknown, or `dreamer train` would refuse it.
@@ -127,7 +127,7 @@ def make_plan(
 
 
 def _read_config(preset_name: str, arguments: Sequence[str], env: str) -> Config:
-    """Read the options of a run as `dreamer train` does, where the last of two of the same name counts."""
+    """Read the options of a run as `dreamer train` does: if an option is given twice, the last one counts."""
     kind = tyro.conf.OmitArgPrefixes[Config]
     config = tyro.cli(kind, args=arguments, default=preset(preset_name, env), prog="dreamer sweep")
     check(config)
@@ -148,7 +148,7 @@ def _planned_run(preset_name: str, config: Config, variant: dict[str, str], offs
 
 
 def _variants(axes: Sequence[str]) -> list[dict[str, str]]:
-    """Return all combinations of values, each as option -> value; one empty one without axes."""
+    """Return all combinations of values, each as option -> value. Without axes it is a single empty one."""
     values: dict[str, list[str]] = {}
     for axis in axes:
         name, _, text = axis.partition("=")
@@ -184,7 +184,7 @@ def sweep_directory(path: Path, plan: Plan) -> Iterator[None]:
     """Keep other sweeps out of the directory, and write `plan` to its `sweep.json`.
 
     Raises:
-        UserError: it holds another sweep or something else, another process works there, or the disk refuses.
+        UserError: the directory holds another sweep or other files, another process uses it, or the disk refuses.
     """
     if path.is_file() or (path.is_dir() and not (path / FILE).exists() and _holds_something(path)):
         raise UserError(f"{path} exists and is not a sweep directory: choose another --out.")
@@ -207,7 +207,7 @@ def sweep_directory(path: Path, plan: Plan) -> Iterator[None]:
 
 
 def _holds_something(path: Path) -> bool:
-    """Whether there is more than a kill leaves behind before `sweep.json` is written."""
+    """Whether there are files that are not left over from a sweep killed before it wrote `sweep.json`."""
     return any(file.name not in (LOCK, FILE + TEMPORARY_SUFFIX) for file in path.iterdir())
 
 
@@ -215,7 +215,7 @@ def load_plan(path: Path) -> Plan:
     """Read the `sweep.json` of a sweep directory.
 
     Raises:
-        UserError: it is missing or damaged, or another version wrote it.
+        UserError: the file is missing or damaged, or another version wrote it.
     """
     file = path / FILE
     try:

@@ -1,4 +1,4 @@
-"""One run of a sweep as a process: how it is started, and what its end means."""
+"""Start one run of a sweep as a process, and interpret how it ends."""
 
 import os
 import shutil
@@ -20,15 +20,15 @@ class Command:
     """`dreamer train` for one run."""
 
     arguments: tuple[str, ...]
-    """Of `dreamer train`, all but `--threads` and `--logdir`."""
+    """Arguments of `dreamer train`, except `--threads` and `--logdir`."""
     logdir: Path
     threads: int
     folder: Path
-    """Where the command is given: tasks such as `gym:my_module:MyEnv-v0` are looked for there."""
+    """Folder in which the command runs: modules of tasks such as `gym:my_module:MyEnv-v0` are found there."""
 
     @property
     def log(self) -> Path:
-        """File for all that the run prints, beside its directory; a run that goes on appends to it."""
+        """File beside the run's directory for everything that it prints. A resumed run appends to it."""
         return self.logdir.with_name(self.logdir.name + ".log")
 
 
@@ -36,8 +36,9 @@ class Command:
 class Exit:
     """How a process of a run ended.
 
-    `ended`: by itself, at its end or because it was asked to stop; `failed`: with an error, which would come
-    again; `killed`: by a signal or with its machine, so that it may go on.
+    - `ended`: by itself, at the end of the run or because it was asked to stop.
+    - `failed`: with an error, which would come again.
+    - `killed`: by a signal or with its machine, so that it may go on.
     """
 
     kind: Literal["ended", "failed", "killed"]
@@ -45,14 +46,14 @@ class Exit:
 
 
 def start(command: Command, variables: Mapping[str, str] | None = None) -> subprocess.Popen:
-    """Start a run; it is killed when the thread that called this ends.
+    """Start a run. It is killed when the thread that called this function ends.
 
     Raises:
         UserError: the disk refuses the log.
     """
     threads = str(command.threads)
     arguments = [*command.arguments, "--threads", threads, "--logdir", str(command.logdir)]
-    # Threads that wait for each other must not do so busily where several runs share the cores.
+    # Threads must not spin while they wait for each other, because several runs share the cores.
     own = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "passive"}
     with writing(command.log), command.log.open("ab") as log:
         return subprocess.Popen(
@@ -62,13 +63,13 @@ def start(command: Command, variables: Mapping[str, str] | None = None) -> subpr
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Ctrl-C is for the sweep, which then asks every run once: a second request would be an order.
+            # The sweep handles Ctrl-C, and asks every run once. A second signal would end a run at once.
             start_new_session=True,
         )
 
 
 def exit_of(returncode: int, log: Path) -> Exit:
-    """Say what the status of an ended process means; the reason for a failure is the last line of its log."""
+    """Interpret the status of an ended process. The reason for a failure is the last line of its log."""
     if returncode == 0:
         return Exit("ended")
     if returncode < 0:
@@ -82,7 +83,7 @@ def exit_of(returncode: int, log: Path) -> Exit:
 
 
 def _last_line(log: Path) -> str:
-    """Return the last line that has anything in it, without the name of the program."""
+    """Return the last line that is not empty, without the name of the program."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 4096))
         lines = file.read().decode(errors="replace").splitlines()

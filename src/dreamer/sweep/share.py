@@ -1,4 +1,4 @@
-"""How many runs there are at once, and what each gets of processor and GPU."""
+"""Decide how many runs there are at once, and how many cores and how much of a GPU each gets."""
 
 import os
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ class Machine:
         return min(self.cpus // cpus, self.slots(gpus)) if gpus else self.cpus // cpus
 
     def slots(self, gpus: float) -> int:
-        """Return how many runs fit on the GPUs, each with such a part of one; no run has parts of two."""
+        """Return how many runs fit on the GPUs, each with such a part of a single GPU."""
         return self.gpus * int(1 / gpus) if gpus else 0
 
 
 @dataclass(frozen=True)
 class Share:
-    """What each run gets, and how many there may be at once."""
+    """Resources of each run, and how many runs there may be at once."""
 
     jobs: int
     cpus: int
@@ -37,15 +37,14 @@ class Share:
 def share(
     machines: Sequence[Machine], jobs: int = 0, cpus: int = 0, gpus: float | None = None, threads: int = 0
 ) -> Share:
-    """Return the share of each run. What is 0 or None follows from the rest:
+    """Return the share of each run. Values of 0 or None are replaced:
 
-        gpus   one for each run if there is any, else none
-        cpus   `threads`, else: with GPUs, or with a number of `jobs`, an equal part of the cores;
-               without, one core, with which most runs are done in an hour
+        gpus   one for each run if there are GPUs, else none
+        cpus   `threads` if given; else an equal part of the cores if there are GPUs or `jobs` is given; else one
         jobs   as many as fit
 
     Raises:
-        UserError: a number is out of its range, or no machine has so much for a run.
+        UserError: a number is out of its range, or no machine has enough for a run.
     """
     for option, value in (("--jobs", jobs), ("--cpus-per-run", cpus)):
         if value < 0:

@@ -1,4 +1,4 @@
-"""How far each run of a sweep is, as its `metrics.jsonl` says."""
+"""Read how far each run of a sweep is from its `metrics.jsonl`."""
 
 import json
 import os
@@ -10,30 +10,30 @@ from typing import Any, Literal
 State = Literal["waiting", "running", "done", "failed", "stopped"]
 
 TAIL = 2**16
-"""Bytes at the end of a record that are read: its last dozens of lines."""
+"""Bytes that are read from the end of `metrics.jsonl`: some dozens of lines."""
 
 
 @dataclass
 class Status:
-    """State of one run; `read` brings the numbers up to date."""
+    """State of one run. `read` brings the numbers up to date."""
 
     logdir: Path
     steps: int
     """Frames in all."""
     state: State = "waiting"
     reason: str = ""
-    """Why it failed, or was started again."""
+    """Why the run failed, or was started again."""
     env_step: int = 0
     last_return: float | None = None
-    """Of the last evaluation; before the first, of the last episode."""
+    """Return of the last evaluation or, before the first, of the last episode."""
     speed: float = 0.0
     """Frames per second."""
     evaluated_at: int = 0
     """Frames at the last evaluation."""
     kills: int = 0
-    """How often it was killed without having got further in between."""
+    """How often the run was killed since it last got further than before."""
     furthest: int = 0
-    """Frames of the longest life that a kill has ended."""
+    """Most frames that the run had when it was killed."""
     _size: int = -1
 
     @property
@@ -42,7 +42,7 @@ class Status:
 
     @property
     def complete(self) -> bool:
-        """Whether the record has the evaluation at the end of the run."""
+        """Whether `metrics.jsonl` has the evaluation at the end of the run."""
         return self.evaluated_at >= self.steps
 
     @property
@@ -51,11 +51,11 @@ class Status:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present speed; None if that is unknown."""
+        """Seconds left at the present speed, or None if the speed is not known."""
         return self.frames_left / self.speed if self.speed else None
 
     def read(self) -> None:
-        """Read the end of the record, if it has changed; what is damaged or missing is left as it was."""
+        """Read the end of `metrics.jsonl` if it has changed. What cannot be read leaves the numbers as they were."""
         try:
             size = (self.logdir / "metrics.jsonl").stat().st_size
             if size == self._size:
@@ -76,7 +76,7 @@ class Status:
             self.last_return = line.get("train/return", self.last_return)
 
     def count_kill(self) -> int:
-        """Count that the run was killed; return how often, since it last got further than ever before."""
+        """Count a kill. Return the number of kills since the run last got further than ever before."""
         self.read()
         self.kills = 1 if self.env_step > self.furthest else self.kills + 1
         self.furthest = max(self.furthest, self.env_step)
@@ -84,14 +84,14 @@ class Status:
 
 
 def _last_lines(record: Path) -> Iterator[dict[str, Any]]:
-    """Yield the last lines of a record that are whole."""
+    """Yield the complete lines at the end of `metrics.jsonl`."""
     with record.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         text = file.read().decode(errors="replace")
     for line in text.splitlines():
         try:
             value = json.loads(line)
-        except json.JSONDecodeError:  # Cut at the beginning of the tail, or being written.
+        except json.JSONDecodeError:  # The first line of the tail is cut, or the last is being written.
             continue
         if isinstance(value, dict):
             yield value

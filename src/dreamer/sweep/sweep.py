@@ -1,4 +1,4 @@
-"""`dreamer sweep`: its options, and the loop that starts runs and takes in how they end."""
+"""The options of `dreamer sweep`, and the loop that starts runs and handles their ends."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ from dreamer.sweep.tasks import environments
 from dreamer.training.signals import Interrupt
 
 MOST_KILLS = 3
-"""A run that is killed so often without getting further counts as failed."""
+"""A run that is killed this often without getting further counts as failed."""
 POLL_SECONDS = 1.0
 INTERRUPTED = 130
-"""Exit status of a sweep that was stopped, as the shell has it for Ctrl-C."""
+"""Exit status of a sweep that was stopped; shells use it for Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Sweep:
 
 
 class Pool(Protocol):
-    """Where runs are done; `LocalPool` and `RayPool`."""
+    """Interface of `LocalPool` and `RayPool`, which run processes."""
 
     jobs: int
 
@@ -86,10 +86,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_sweep(options: Sweep, training: Sequence[str] = ()) -> int:
-    """Run a sweep to its end and return its exit status; `training` are options of `dreamer train`.
+    """Run a sweep to its end and return its exit status. `training` are options of `dreamer train`.
 
     Raises:
-        UserError: something is wrong with the options, the directory or the cluster; nothing has been run.
+        UserError: something is wrong with the options, the directory or the cluster. Nothing has been run.
     """
     tasks = environments(options.tasks)
     plan = make_plan(options.preset, tasks, options.seeds, options.sweep, training)
@@ -112,7 +112,7 @@ def work(
     display: Display,
     interrupt: Interrupt,
 ) -> None:
-    """Start what waits and take in what ends, until nothing is left to do, or until asked to stop."""
+    """Start waiting runs and handle ended ones, until none is left or the sweep is asked to stop."""
     by_name = {status.name: status for status in statuses}
     stopping = False
     while True:
@@ -135,7 +135,7 @@ def work(
 def _start_what_fits(
     statuses: Sequence[Status], commands: Mapping[str, Command], pool: Pool, display: Display
 ) -> None:
-    """Start waiting runs; where the disk refuses even the log of one, it has failed, and the others go on."""
+    """Start as many waiting runs as fit. A run whose log cannot be written has failed; the others go on."""
     waiting = [status for status in statuses if status.state == "waiting" and status.name not in pool.active]
     for status in waiting[: max(0, pool.jobs - len(pool.active))]:
         try:
@@ -154,7 +154,7 @@ def _look_at(status: Status, pool: Pool, display: Display) -> None:
 
 
 def _settle(status: Status, end: Exit, stopping: bool) -> None:
-    """Decide what becomes of a run whose process has ended."""
+    """Set the state of a run whose process has ended."""
     status.read()
     status.state, status.reason = "failed", end.reason
     if end.kind == "ended" and status.complete:
@@ -168,7 +168,7 @@ def _settle(status: Status, end: Exit, stopping: bool) -> None:
 
 
 def _status(logdir: Path, steps: int) -> Status:
-    """Return where a run stands before the sweep begins or goes on: `done` or `waiting`."""
+    """Return the state of a run before the sweep begins or goes on: `done` or `waiting`."""
     status = Status(logdir, steps)
     status.read()
     status.state = "done" if status.complete else "waiting"
@@ -182,7 +182,7 @@ def _command(directory: Path, plan: Plan, run: PlannedRun, each: Share) -> Comma
 
 
 def _share_and_pool(options: Sweep, plan: Plan) -> tuple[Share, Pool]:
-    """Return what each run gets, and where they are done."""
+    """Return the share of each run, and the pool that runs them."""
     schedule = plan.config(plan.runs[0]).training
     gpus = 0.0 if schedule.device == "cpu" else options.gpus_per_run
     numbers = options.jobs, options.cpus_per_run, gpus, schedule.threads
@@ -204,7 +204,7 @@ def _beginning(statuses: Sequence[Status], directory: Path, each: Share) -> str:
 
 
 def _ending(statuses: Sequence[Status], directory: Path) -> str:
-    """Return the lines that say how the sweep has ended."""
+    """Return the lines that tell how the sweep ended."""
     done = sum(status.state == "done" for status in statuses)
     failed = [f"{status.name} failed: {status.reason}" for status in statuses if status.state == "failed"]
     rest = " The same command goes on with the others." if done < len(statuses) else ""

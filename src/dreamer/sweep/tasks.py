@@ -1,4 +1,4 @@
-"""The tasks that `--tasks` names."""
+"""Find the tasks that `--tasks` names."""
 
 from pathlib import Path
 
@@ -26,10 +26,10 @@ PAPER_GAMES = (
 
 
 def environments(tasks: str) -> list[str]:
-    """Return the environments (`dmc:walker_stand`) of `--tasks`, each once, in the order given.
+    """Return the environments of `--tasks`, such as `dmc:walker_stand`, each once, in the order given.
 
-    `tasks` is a file with one task a line (`#` begins a comment), or names between commas. A name without a
-    colon is a task of the Control Suite, `all` the paper's 20 of them, `atari` the paper's 14 games.
+    `tasks` is a file with one task per line (`#` begins a comment), or names separated by commas. A name without a
+    colon is a task of the Control Suite; `all` stands for the paper's 20 of them, `atari` for the paper's 14 games.
 
     Raises:
         UserError: a task is unknown, or none is named.
@@ -45,7 +45,7 @@ def environments(tasks: str) -> list[str]:
 
 
 def short_name(env: str) -> str:
-    """Return the name of a task as directories have it: `dmc:cup_catch` -> `ball_in_cup_catch`."""
+    """Return the name of a task for directories: `dmc:cup_catch` -> `ball_in_cup_catch`."""
     return task_name(env).replace(":", "-").replace("/", "-")
 
 
@@ -65,7 +65,7 @@ def _environments(name: str) -> list[str]:
 
 
 def _check(environments: list[str]) -> None:
-    """Raise `UserError` for an unknown task. Of `gym:` tasks the run will tell: it imports their module."""
+    """Raise `UserError` for an unknown task. `gym:` tasks are not checked: the run imports their module."""
     known = known_names()
     games = any(name.startswith("atari:") for name in known)
     for env in environments:
