@@ -270,6 +270,17 @@ class NoSpaces(gym.Env):
     pass
 
 
+class RaisesInSpace(SampleEnv):
+    @property
+    def observation_space(self) -> gym.Space:  # pyright: ignore[reportIncompatibleVariableOverride]
+        raise NotImplementedError("later")
+
+
+class RaisesWithoutAWord(SampleEnv):
+    def reward(self) -> float:
+        raise AssertionError
+
+
 class NoEnv:
     pass
 

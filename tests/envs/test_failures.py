@@ -36,6 +36,8 @@ def sentence(sample: str, obs) -> str:
         ("RaisesInRender", "image", "raised OSError in render: no display", "in render)"),
         ("RaisesInInit", "state", "raised ValueError in make: no robot found", "in __init__)"),
         ("LeavesInInit", "state", "raised SystemExit in make: 3", "in __init__)"),
+        ("RaisesInSpace", "state", "raised NotImplementedError in make: later", "in observation_space)"),
+        ("RaisesWithoutAWord", "state", "raised AssertionError in step (", "in reward)"),
         ("OldStep", "state", "returns 4 values from step, as before Gymnasium 0.26", "line"),
         ("OldStepLimited", "state", "returns 4 values from step, as before Gymnasium 0.26", "line"),
         ("OldReset", "state", "must return observation, info from reset", "line"),

@@ -68,7 +68,8 @@ class RenderedEnv(gym.ObservationWrapper):
         if image is None:
             place = definition(self.env, "render")
             raise UserError(
-                f"{self._name} returned no image from render{place}: keep render_mode in __init__."
+                f"{self._name} returned no image from render{place}: it must where render_mode is rgb_array, which "
+                "__init__ must keep."
             )
         return image
 
