@@ -83,9 +83,9 @@ def definition(env: Any, method: str) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What stands behind an exception that Gymnasium raised about another one."""
-    while error.__cause__ is not None and _raised_in(error, _GYMNASIUM):
-        error = error.__cause__
+    """The user's exception, where Gymnasium has raised it again with more words; its own ones say what to install."""
+    while type(error) is type(error.__cause__) and _raised_in(error, _GYMNASIUM):
+        error = error.__cause__  # pyright: ignore[reportAssignmentType]
     return error
 
 
