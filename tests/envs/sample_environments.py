@@ -131,6 +131,21 @@ class Everything(SampleEnv):
     )
 
 
+class Mission(spaces.Space):
+    """A space of a user's own, as MiniGrid has it."""
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
+        return "go to the green door"
+
+
+class WithWords(SampleEnv):
+    observation_space = spaces.Dict({"joints": VECTOR, "hint": spaces.Text(5), "mission": Mission()})
+
+
+class WordsOnly(SampleEnv):
+    observation_space = Mission()
+
+
 class OddNames(SampleEnv):
     observation_space = spaces.Dict({"values": IMAGE, "robot.arm": VECTOR, "items": VECTOR, "50%": VECTOR})
 
@@ -268,6 +283,17 @@ class ForgetsRenderMode(Drawn):
 
 class NoSpaces(gym.Env):
     pass
+
+
+class RaisesInSpace(SampleEnv):
+    @property
+    def observation_space(self) -> gym.Space:  # pyright: ignore[reportIncompatibleVariableOverride]
+        raise NotImplementedError("later")
+
+
+class RaisesWithoutAWord(SampleEnv):
+    def reward(self) -> float:
+        raise AssertionError
 
 
 class NoEnv:

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from dreamer.config import EnvConfig
 from dreamer.envs import make_env
-from dreamer.envs.conversion import image_of, reward_of, vector_conversion
+from dreamer.envs.conversion import end_of, image_of, reward_of, vector_conversion
 from dreamer.errors import UserError
 
 
@@ -54,11 +54,24 @@ def test_reward_of_any_plain_form_is_one_number(reward: Any) -> None:
         {"r": 1},
         np.eye(9),
     ],
-    ids=repr,
+    ids=lambda value: repr(value)[:20],
 )
 def test_reward_that_is_no_finite_number_is_refused(reward: Any) -> None:
     with pytest.raises(UserError, match=r"gym:Mine-v0 returned the reward .* must be one finite number\.$"):
         reward_of(reward, "gym:Mine-v0")
+
+
+@pytest.mark.parametrize(
+    "value", [True, 1, np.bool_(True), np.array([True]), np.array(1.0), [True]], ids=repr
+)
+def test_end_of_any_plain_form_is_a_bool(value: Any) -> None:
+    assert end_of(value, "gym:Mine-v0", "terminated") is True
+
+
+@pytest.mark.parametrize("value", [None, "no", {}, np.array([True, False]), []], ids=repr)
+def test_end_that_is_no_truth_value_is_refused(value: Any) -> None:
+    with pytest.raises(UserError, match=r"gym:Mine-v0 returned truncated .* must be True or False"):
+        end_of(value, "gym:Mine-v0", "truncated")
 
 
 LEVELS = np.arange(256, dtype=np.uint8).reshape(16, 16)

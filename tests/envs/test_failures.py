@@ -1,6 +1,7 @@
 """Whatever an environment raises is told in one sentence, with the place in the user's file."""
 
 import logging
+import sys
 
 import numpy as np
 import pytest
@@ -36,6 +37,8 @@ def sentence(sample: str, obs) -> str:
         ("RaisesInRender", "image", "raised OSError in render: no display", "in render)"),
         ("RaisesInInit", "state", "raised ValueError in make: no robot found", "in __init__)"),
         ("LeavesInInit", "state", "raised SystemExit in make: 3", "in __init__)"),
+        ("RaisesInSpace", "state", "raised NotImplementedError in make: later", "in observation_space)"),
+        ("RaisesWithoutAWord", "state", "raised AssertionError in step (", "in reward)"),
         ("OldStep", "state", "returns 4 values from step, as before Gymnasium 0.26", "line"),
         ("OldStepLimited", "state", "returns 4 values from step, as before Gymnasium 0.26", "line"),
         ("OldReset", "state", "must return observation, info from reset", "line"),
@@ -55,6 +58,16 @@ def test_failure_is_one_sentence_with_its_place(sample: str, obs, words: str, pl
     assert not place or "sample_environments.py, line " in told
     assert "\n" not in told
     assert told.endswith(".")
+
+
+def test_missing_package_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [module for module in sys.modules if module.startswith(("Box2D", "gymnasium.envs.box2d"))]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "Box2D", None)
+    with pytest.raises(
+        UserError, match=r"LunarLander-v3 raised DependencyNotInstalled in make: .*pip install"
+    ):
+        make_env(EnvConfig(env="gym:LunarLander-v3", obs="state"))
 
 
 def test_failing_close_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 | returned | becomes |
 |---|---|
 | reward: a number of any type, or an array or list that holds one | float |
+| terminated, truncated: a truth value of any type, or an array of one | bool |
 | image: uint8, other integers in [0, 255], floats in [0, 1], bool | uint8, `(H, W)` or `(H, W, C)` |
 | `Box` of floats | float32 `(n,)`, as it is, also outside its bounds |
 | `Box` of integers within [-10, 10] | float32 `(n,)`, as it is |
@@ -13,7 +14,6 @@ All else is a `UserError`: what is not finite, has another shape, or has no plai
 """
 
 import logging
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.spaces.utils import flatten
 
+from dreamer.envs.failures import one_line
 from dreamer.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -42,6 +43,18 @@ def reward_of(reward: Any, name: str) -> float:
     if array is None or array.size != 1 or not np.isfinite(array).all():
         raise UserError(f"{name} returned the reward {_brief(reward)}: it must be one finite number.")
     return float(array.item())
+
+
+def end_of(value: Any, name: str, which: str) -> bool:
+    """Convert `terminated` or `truncated`: a truth value of any type, or an array that holds exactly one.
+
+    Raises:
+        UserError: it is none; the message says what `name` returned.
+    """
+    array = _array(value)
+    if array is None or array.size != 1:
+        raise UserError(f"{name} returned {which} {_brief(value)} from step: it must be True or False.")
+    return bool(array.item())
 
 
 def image_of(pixels: Any, subject: str) -> np.ndarray:
@@ -151,4 +164,4 @@ def _array(value: Any) -> np.ndarray | None:
 
 def _brief(value: Any) -> str:
     """Show a value in one short line."""
-    return textwrap.shorten(repr(value), 80, placeholder=" ...")
+    return one_line(repr(value), 80)

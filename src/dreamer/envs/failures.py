@@ -4,7 +4,6 @@ import inspect
 import logging
 import os
 import sysconfig
-import textwrap
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,8 +57,8 @@ def failure(name: str, call: str, error: BaseException, env: Any = None) -> str:
     place = _place(cause, call, env)
     if call == "step" and "expected 5, got 4" in str(cause) and _raised_in(cause, _GYMNASIUM):
         return OLD_STEP.format(name=name, place=place)
-    text = textwrap.shorten(str(cause), _LONGEST_CAUSE, placeholder=" ...").rstrip(".")
-    return f"{name} raised {type(cause).__name__} in {call}: {text}{place}{_hint(call, cause)}."
+    text = one_line(str(cause), _LONGEST_CAUSE).rstrip(".")
+    return f"{name} raised {type(cause).__name__} in {call}{text and f': {text}'}{place}{_hint(call, cause)}."
 
 
 def close(env: gym.Env, name: str) -> None:
@@ -70,6 +69,12 @@ def close(env: gym.Env, name: str) -> None:
         _logger.warning("%s", failure(name, "close", error, env))
 
 
+def one_line(text: str, length: int) -> str:
+    """Return the text in one line of at most `length` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 4] + " ..."
+
+
 def definition(env: Any, method: str) -> str:
     """Return ` (FILE, line N)` of a method of the environment inside all wrappers, or an empty string."""
     function = inspect.unwrap(getattr(type(getattr(env, "unwrapped", None)), method, None))  # pyright: ignore[reportArgumentType]
@@ -78,9 +83,9 @@ def definition(env: Any, method: str) -> str:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What stands behind an exception that Gymnasium raised about another one."""
-    while error.__cause__ is not None and _raised_in(error, _GYMNASIUM):
-        error = error.__cause__
+    """The user's exception, where Gymnasium has raised it again with more words; its own ones say what to install."""
+    while type(error) is type(error.__cause__) and _raised_in(error, _GYMNASIUM):
+        error = error.__cause__  # pyright: ignore[reportAssignmentType]
     return error
 
 

@@ -1,5 +1,6 @@
 """What the agent sees: always a dictionary of uint8 images `(H, W, C)` and float32 vectors `(n,)`."""
 
+import logging
 from typing import Any
 
 import gymnasium as gym
@@ -12,6 +13,8 @@ from dreamer.config import EnvConfig
 from dreamer.envs.conversion import Convert, image_of, vector_conversion
 from dreamer.envs.failures import definition
 from dreamer.errors import UserError
+
+_logger = logging.getLogger(__name__)
 
 MIN_IMAGE = 16
 """Fewest pixels along one side of an image."""
@@ -68,7 +71,8 @@ class RenderedEnv(gym.ObservationWrapper):
         if image is None:
             place = definition(self.env, "render")
             raise UserError(
-                f"{self._name} returned no image from render{place}: keep render_mode in __init__."
+                f"{self._name} returned no image from render{place}: it must where render_mode is rgb_array, which "
+                "__init__ must keep."
             )
         return image
 
@@ -86,6 +90,7 @@ class DictObservation(gym.ObservationWrapper):
         parts = space.spaces if isinstance(space, spaces.Dict) and key is None else {key or "": space}
         if config.obs == "state":
             parts = {name: part for name, part in parts.items() if not is_image(part)}
+        parts = _without_words(parts, config.env)
         if not parts:
             raise UserError(f"{config.env} shows images only, no state vector: use --obs image.")
         self._convert: dict[str, Convert] = {}
@@ -105,6 +110,30 @@ class DictObservation(gym.ObservationWrapper):
         return {name: convert(parts[name]) for name, convert in self._convert.items()}
 
 
+def _without_words(parts: dict[str, gym.Space], name: str) -> dict[str, gym.Space]:
+    """Leave out texts and other parts without a fixed count of numbers, with a warning, where others remain."""
+    kept = {key: part for key, part in parts.items() if _has_numbers(part)}
+    if not kept or len(kept) == len(parts):
+        return parts
+    left_out = ", ".join(repr(key) for key in parts if key not in kept)
+    _logger.warning(
+        "%s shows %s, which cannot be made numbers of: the agent does not see it.", name, left_out
+    )
+    return kept
+
+
+def _has_numbers(space: gym.Space) -> bool:
+    """Whether the space has a fixed count of numbers; nested spaces are left to `_conversion`, which refuses them."""
+    if isinstance(space, spaces.Tuple | spaces.Dict):
+        return True
+    if isinstance(space, spaces.Text):  # Gymnasium would number its letters
+        return False
+    try:
+        return space.is_np_flattenable
+    except NotImplementedError:  # a space of the user's own
+        return False
+
+
 def _conversion(space: gym.Space, subject: str, config: EnvConfig) -> tuple[spaces.Box, Convert]:
     """The space to show in place of `space`, and the function that leads there."""
     if is_image(space):
@@ -115,7 +144,7 @@ def _conversion(space: gym.Space, subject: str, config: EnvConfig) -> tuple[spac
             f"{subject} is {space}: images must be uint8 (height, width, channels), or floats in [0, 1], and "
             "vectors must not be empty."
         )
-    if isinstance(space, spaces.Tuple | spaces.Dict) or not space.is_np_flattenable:
+    if isinstance(space, spaces.Tuple | spaces.Dict) or not _has_numbers(space):
         raise UserError(f"{subject} is {space}: neither image nor vector.")
     vector = spaces.Box(-np.inf, np.inf, flatten_space(space).shape, np.float32)
     return vector, vector_conversion(space, subject)

@@ -4,7 +4,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from dreamer.envs.conversion import reward_of
+from dreamer.envs.conversion import end_of, reward_of
 from dreamer.envs.failures import OLD_STEP, calling, close, definition
 from dreamer.errors import UserError
 
@@ -49,7 +49,9 @@ class CheckedEnv(gym.Wrapper):
         super().__init__(env)
         self._name = name
         for space in ("observation_space", "action_space"):
-            if not isinstance(getattr(env, space, None), gym.Space):
+            with calling(name, "make", env):
+                declared = getattr(env, space, None)
+            if not isinstance(declared, gym.Space):
                 place = definition(env, "__init__")
                 raise UserError(f"{name} has no {space}: set it to a Gymnasium space in __init__{place}.")
 
@@ -68,7 +70,8 @@ class CheckedEnv(gym.Wrapper):
         with calling(self._name, "step", self.env):
             returned = self.env.step(action)
         observation, reward, terminated, truncated, info = self._five(returned)
-        return observation, reward_of(reward, self._name), bool(terminated), bool(truncated), info
+        ends = (end_of(terminated, self._name, "terminated"), end_of(truncated, self._name, "truncated"))
+        return observation, reward_of(reward, self._name), *ends, info
 
     def render(self) -> Any:
         with calling(self._name, "render", self.env):
