@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "distributed": _DREAMER | {"make"},
     "storage": _DREAMER | {"make", "envs"},
     "replay": _BASE | {"storage"},
-    "logs": _DREAMER | {"replay"},
+    "logs": _DREAMER | {"replay", "storage"},
     "results": _BASE | {"storage"},
     "training": _RUN | {"baselines", "options"},
     "export": _DREAMER | {"make", "storage"},

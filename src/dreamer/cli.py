@@ -146,25 +146,18 @@ def dream(
         raise UserError(f"--context must lie between 0 and --length, got {context} and {length}.")
     _check_at_least(1, "--sequences", sequences)
     _check_at_least(0, "--seed", seed)
-    from dreamer.logs import video
-    from dreamer.logs.open_loop import predict
+    from dreamer.logs.open_loop import predict, write
+    from dreamer.logs.video import check_format
     from dreamer.replay.store import EpisodeStore
-    from dreamer.storage.atomic_file import atomic_file
     from dreamer.storage.load import load_run
 
     out = out or run / "videos" / "dream.mp4"
-    video.check_format(out)
+    check_format(out)
     trained = load_run(run)
     trained.envs.close()
     episodes = EpisodeStore(trained.directory.replay, mode="r")
     result = predict(trained.agent, episodes, seed, sequences, length, context)
-    video.write_video(out, video.annotated(result.truth, result.model, context))
-    every = max(1, result.truth.shape[1] // 10)
-    image = video.filmstrip(result.truth[0], result.model[0], every, context)
-    video.write_image(out.with_suffix(".png"), image)
-    errors = {"env_step": trained.env_step, **video.error_by_horizon(result.truth, result.model, context)}
-    with atomic_file(out.with_suffix(".json")) as file:
-        file.write((json.dumps(errors) + "\n").encode())
+    errors = write(result, trained.env_step, out)
     print(f"Wrote {out}, {out.with_suffix('.png')} and {out.with_suffix('.json')}")
     print(json.dumps(errors))
 

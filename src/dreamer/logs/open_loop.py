@@ -3,17 +3,22 @@
 The world model sees the first images of a sequence and predicts the others from the recorded actions alone.
 """
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from dreamer.agents.agent import Agent
 from dreamer.errors import UserError
+from dreamer.logs import video
 from dreamer.logs.video import three_channels
 from dreamer.replay.episode_file import Episode
 from dreamer.replay.feed import to_device
 from dreamer.replay.store import EpisodeStore
+from dreamer.storage.atomic_file import atomic_file
 
 CONTEXT = 5
 """Images that the model sees before it predicts (TF2 dreamer.py:300-311)."""
@@ -47,6 +52,21 @@ def predict(
     predicted = agent.open_loop(batch, context, generator)[key]
     truth = batch[key].float() / 255
     return Prediction(three_channels(truth.cpu().numpy()), three_channels(predicted.cpu().numpy()), context)
+
+
+def write(prediction: Prediction, env_step: int, path: Path) -> dict[str, Any]:
+    """Write a prediction as a video to `path`; beside it its first sequence as .png, and its errors as .json.
+
+    Return the errors, with the `env_step` of the weights. Raises `UserError` if a file cannot be written.
+    """
+    truth, model, context = prediction.truth, prediction.model, prediction.context
+    video.write_video(path, video.annotated(truth, model, context))
+    every = max(1, truth.shape[1] // 10)
+    video.write_image(path.with_suffix(".png"), video.filmstrip(truth[0], model[0], every, context))
+    errors = {"env_step": env_step, **video.error_by_horizon(truth, model, context)}
+    with atomic_file(path.with_suffix(".json")) as file:
+        file.write((json.dumps(errors) + "\n").encode())
+    return errors
 
 
 def _check(agent: Agent, store: EpisodeStore, context: int) -> None:
