@@ -58,7 +58,7 @@ def plot_runs(paths: Sequence[Path], out: Path) -> None:
         raise UserError(f"Cannot write {out.name!r}: let the file name end in {', '.join(FORMATS)}.")
     groups = by_task([run for path in paths for run in read_curves(Path(path))])
     if not groups:
-        raise UserError("Nothing to plot: name one run directory or scores file, or more.")
+        raise UserError("Nothing to plot: name at least one run directory or scores file.")
     with writing(out, "choose another --out"):
         out.parent.mkdir(parents=True, exist_ok=True)
     _figure(groups, out)
