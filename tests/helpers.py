@@ -12,10 +12,13 @@ from dreamer.agents.dreamer import Dreamer
 from dreamer.agents.make import make_agent
 from dreamer.agents.no_value import NoValue
 from dreamer.agents.planet import PlaNet
+from dreamer.baselines.d4pg import D4PG
 from dreamer.bench import random_data
 from dreamer.bench.random_data import random_observation as random_observation
 from dreamer.config import Config, with_options
 from dreamer.types import ActionSpec, Batch, EnvSpec, Metrics, Noise, Phase
+
+Learner = Dreamer | NoValue | PlaNet | D4PG
 
 IMAGE = EnvSpec({"image": (32, 32, 3)}, {}, ActionSpec(2))
 STATE = EnvSpec({}, {"state": 4}, ActionSpec(2))
@@ -68,7 +71,7 @@ def small_dreamer(spec: EnvSpec = IMAGE, /, **options: Any) -> Dreamer:
 
 
 def learner(agent: Agent) -> Dreamer | NoValue | PlaNet:
-    """The algorithm of an agent that can be trained."""
+    """The algorithm of an agent that has a world model."""
     assert isinstance(agent.algorithm, Dreamer | NoValue | PlaNet)
     return agent.algorithm
 
@@ -78,7 +81,7 @@ def random_batch(spec: EnvSpec = IMAGE, rows: int = 3, length: int = 7, seed: in
     return random_data.random_batch(spec, rows, length, seed)
 
 
-def random_noise(algorithm: Dreamer | NoValue | PlaNet, batch: Batch, seed: int = 0) -> Noise:
+def random_noise(algorithm: Learner, batch: Batch, seed: int = 0) -> Noise:
     """The noise of one update on a batch."""
     generator = torch.Generator(batch["reward"].device).manual_seed(seed)
     rows, length = batch["reward"].shape
@@ -99,7 +102,7 @@ def moved(algorithm: nn.Module, before: dict[str, Tensor]) -> set[str]:
     return {name for name, vector in weights(algorithm).items() if not torch.equal(vector, before[name])}
 
 
-def first_gradients(algorithm: Dreamer | NoValue | PlaNet, metrics: Metrics) -> dict[str, list[Tensor]]:
+def first_gradients(algorithm: Learner, metrics: Metrics) -> dict[str, list[Tensor]]:
     """The gradients that an algorithm's first update took, before clipping, for each of its optimisers.
 
     Adam's first moments are then a tenth of the clipped gradients.
@@ -112,7 +115,7 @@ def first_gradients(algorithm: Dreamer | NoValue | PlaNet, metrics: Metrics) -> 
 
 
 def trial_update(
-    algorithm: Dreamer | NoValue | PlaNet, batch: Batch, noise: Noise, phase: Phase = "all"
+    algorithm: Learner, batch: Batch, noise: Noise, phase: Phase = "all"
 ) -> tuple[Metrics, dict[str, list[Tensor]]]:
     """Metrics and gradients of a first update that a copy takes; the algorithm itself stays as it is."""
     trial = copy.deepcopy(algorithm)

@@ -28,12 +28,12 @@ def test_train_export_and_act(tmp_path: Path) -> None:
         ({"env": "dmc:walker_wlak"}, "walker_walk"),
     ],
 )
-def test_what_cannot_be_is_refused(tmp_path: Path, options: dict, message: str) -> None:
+def test_options_that_cannot_be_are_refused(tmp_path: Path, options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         dreamer.train(tmp_path / "run", **{"preset": "debug", **options})
     assert not (tmp_path / "run").exists()
 
 
-def test_there_is_nothing_else() -> None:
+def test_unknown_attributes_are_refused() -> None:
     with pytest.raises(AttributeError, match="no attribute 'learn'"):
         _ = dreamer.learn  # pyright: ignore[reportAttributeAccessIssue]

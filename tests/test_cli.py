@@ -235,7 +235,7 @@ BAD = {
     "a seed below zero": (["eval", ".", "--seed", "-1"], "--seed must be at least 0"),
     "unknown device": (["eval", ".", "--device", "abacus"], "--device"),
     "too much context": (["dream", ".", "--context", "50"], "--context must lie between"),
-    "no run to dream of": (["dream", "missing"], "missing is not a run directory"),
+    "no run to predict from": (["dream", "missing"], "missing is not a run directory"),
     "no run to plot": (["plot", "missing"], "missing"),
     "no baseline": (["bench", "--baseline", "missing"], "missing is no report of `dreamer bench`"),
     "a tolerance below one": (["bench", "--tolerance", "0.5"], "--tolerance must be at least 1"),

@@ -10,8 +10,20 @@ from annotated_types import Ge, Gt
 
 from dreamer import config as config_module
 from dreamer.api import train
+from dreamer.baselines import options as baseline_options
 from dreamer.bench.report import COMPARED
-from dreamer.config import METADATA, RENAMED, Affects, Config, check, from_flat, to_flat, with_options
+from dreamer.config import (
+    BASELINES,
+    METADATA,
+    PARTS,
+    RENAMED,
+    Affects,
+    Config,
+    check,
+    from_flat,
+    to_flat,
+    with_options,
+)
 from dreamer.errors import UserError
 from dreamer.presets import PRESETS, preset
 from dreamer.results.curves import IGNORED
@@ -19,23 +31,22 @@ from dreamer.storage.run_directory import REFUSED, WARNED
 
 
 def test_every_option_has_a_name_of_its_own() -> None:
-    names = [field.name for part in dataclasses.fields(Config) for field in dataclasses.fields(part.type)]  # type: ignore[arg-type]
-    assert len(names) == len(set(names)) == len(to_flat(Config()))
-    assert len(names) <= 60
+    names = [field.name for part in (*PARTS, *BASELINES.values()) for field in dataclasses.fields(part)]
+    assert len(names) == len(set(names)) == len(METADATA)
+    assert len(to_flat(Config())) <= 60
 
 
 def test_every_option_has_a_sentence_of_help() -> None:
     """Which tyro reads from the source: a string right after the field."""
-    for part in ast.parse(inspect.getsource(config_module)).body:
-        if not isinstance(part, ast.ClassDef) or part.name not in PARTS:
+    parts = {part.__name__ for part in (*PARTS, *BASELINES.values())}
+    sources = [inspect.getsource(module) for module in (config_module, baseline_options)]
+    for part in [each for source in sources for each in ast.parse(source).body]:
+        if not isinstance(part, ast.ClassDef) or part.name not in parts:
             continue
         for field, after in zip(part.body, [*part.body[1:], None], strict=True):
             if isinstance(field, ast.AnnAssign):
                 text = ast.literal_eval(after.value) if isinstance(after, ast.Expr) else ""
                 assert text.endswith("."), ast.unparse(field)
-
-
-PARTS = {field.type.__name__ for field in dataclasses.fields(Config)}  # type: ignore[union-attr]
 
 
 def test_every_option_says_what_it_affects() -> None:

@@ -36,19 +36,19 @@ def example() -> ModuleType:
     return module
 
 
-def test_it_trains_and_plays(example: ModuleType, tmp_path: Path) -> None:
+def test_the_example_trains_and_plays(example: ModuleType, tmp_path: Path) -> None:
     assert 0 <= example.main(tmp_path / "run", **SHORT) <= 40
     assert (tmp_path / "run" / "checkpoint").is_dir()
 
 
-def test_its_pictures_are_what_the_agent_sees(example: ModuleType) -> None:
+def test_the_examples_images_are_what_the_agent_sees(example: ModuleType) -> None:
     env = make_env(example.config().environment)
     assert spec_of(env).images == {"image": (32, 32, 3)}
     assert len(env.reset(seed=0)[0]["image"].reshape(-1, 3).tolist()) == 32 * 32
     env.close()
 
 
-def test_its_scores_are_what_it_says(example: ModuleType) -> None:
+def test_the_examples_scores_are_as_documented(example: ModuleType) -> None:
     """Of random actions, and of going straight to the ball: what the learned score is to be seen between."""
     rng = np.random.default_rng(0)
 

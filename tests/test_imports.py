@@ -18,20 +18,23 @@ _RUN = _DREAMER | {"fast", "make", "envs", "storage", "replay", "logs"}
 MAY_IMPORT = {
     "types": set(),
     "errors": set(),
-    "config": {"errors"},
+    "affects": set(),
+    "options": {"affects"},
+    "config": {"errors", "affects", "options"},
     "presets": _BASE,
     "envs": _BASE,
     "world_model": _BASE,
     "behavior": _BASE | {"world_model"},
     "agents": _BASE | {"world_model", "behavior"},
     "fast": _DREAMER,
-    "make": _DREAMER | {"fast"},
+    "baselines": _DREAMER | {"options"},
+    "make": _DREAMER | {"fast", "baselines"},
     "distributed": _DREAMER | {"make"},
     "storage": _DREAMER | {"make", "envs"},
     "replay": _BASE | {"storage"},
     "logs": _DREAMER | {"replay"},
     "results": _BASE | {"storage"},
-    "training": _RUN,
+    "training": _RUN | {"baselines", "options"},
     "export": _DREAMER | {"make", "storage"},
     "api": _RUN | {"training", "presets", "export"},
     "__init__": {"api", "export"},
@@ -44,11 +47,20 @@ MAY_IMPORT = {
 }
 
 
+APART = {
+    "dreamer.agents.make": "make",
+    "dreamer.baselines.options": "options",
+    "dreamer.baselines.presets": "presets",
+}
+"""Modules that are a part of their own, or belong to another than their folder."""
+
+
 def part_of(module: str) -> str | None:
     """`dreamer.envs.spec` -> `envs`; None for modules that are not ours."""
     names = module.split(".")
-    if module.startswith("dreamer.agents.make"):
-        return "make"
+    for name, part in APART.items():
+        if module == name or module.startswith(name + "."):
+            return part
     return (names[1] if len(names) > 1 else "__init__") if names[0] == "dreamer" else None
 
 

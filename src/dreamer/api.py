@@ -9,7 +9,7 @@ from dreamer.envs.action_repeat import resolve
 from dreamer.errors import UserError
 from dreamer.export.export import export_run
 from dreamer.presets import preset as preset_named
-from dreamer.training.trainer import Trainer
+from dreamer.training.make import make_trainer
 
 
 def train(logdir: str | Path, preset: str = "auto", **options: Any) -> bool:
@@ -19,14 +19,14 @@ def train(logdir: str | Path, preset: str = "auto", **options: Any) -> bool:
     whether the run is complete: Ctrl-C saves a checkpoint and stops. Raises `UserError` wherever the command
     would end with a sentence.
     """
-    config = preset_named(preset, options.get("env", ""))
+    config = preset_named(preset, options.get("env", ""), options.get("agent", ""))
     if unknown := options.keys() - to_flat(config).keys():
         name = min(unknown)
         hint = f"it is now {RENAMED[name]!r}" if name in RENAMED else "`dreamer train --help` lists them"
         raise UserError(f"There is no option {name!r}: {hint}.")
     config = with_options(config, options)
     check(config)
-    with closing(Trainer(resolve(config), Path(logdir))) as trainer:
+    with closing(make_trainer(resolve(config), Path(logdir))) as trainer:
         return trainer.run()
 
 

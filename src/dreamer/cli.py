@@ -62,14 +62,15 @@ def train(preset: PresetName = "auto", logdir: Path | None = None, config: RunOp
     """
     config = _checked(config)
     from dreamer.distributed.launch import make_parallel_agent, process_group, run_other_rank
-    from dreamer.training.trainer import Trainer
+    from dreamer.training.make import make_trainer
 
     logdir = logdir or _default_logdir(preset, config)
     with process_group(config) as ranks:
         if not ranks.is_main:
             run_other_rank(config, ranks)
             return
-        with closing(Trainer(config, logdir, functools.partial(make_parallel_agent, ranks=ranks))) as trainer:
+        parallel = functools.partial(make_parallel_agent, ranks=ranks)
+        with closing(make_trainer(config, logdir, parallel)) as trainer:
             print(f"{'Resuming' if trainer.resumed else 'Training'} {config.environment.env} in {logdir}")
             complete = trainer.run()
     frames = f"{trainer.counters.env_step:,} frames"
@@ -382,6 +383,7 @@ class _Start:
 
     preset: str = "auto"
     env: str = ""
+    agent: str = ""
 
 
 def _start(arguments: list[str]) -> dict[str, Any]:
@@ -391,7 +393,7 @@ def _start(arguments: list[str]) -> dict[str, Any]:
         if argument.startswith("--") and name in RENAMED:
             raise UserError(f"{flag(name)} is now {flag(RENAMED[name])}: see --help.")
     start, _ = tyro.cli(_Start, args=arguments, return_unknown_args=True, add_help=False)
-    return {"preset": start.preset, "config": preset_named(start.preset, start.env)}
+    return {"preset": start.preset, "config": preset_named(start.preset, start.env, start.agent)}
 
 
 def _checked(config: Config) -> Config:

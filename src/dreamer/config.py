@@ -9,36 +9,14 @@ import math
 import operator
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
-from enum import Enum
 from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 from annotated_types import Ge, Gt, Le
 
+from dreamer.affects import Affects
+from dreamer.baselines.options import A3CConfig, D4PGConfig
 from dreamer.errors import UserError
-
-
-class Affects(Enum):
-    """What a change of an option affects.
-
-    It decides whether a resumed run may change the option, and whether runs that differ in it may be
-    averaged in a plot or compared by `dreamer bench`:
-
-        affects       resumed run         plot        bench
-        EVERYTHING    may not change it   compares    compares
-        LEARNING      may not change it   compares    ignores
-        UPDATES       may, with warning   compares    ignores
-        SPEED         may change it       ignores     compares
-        NOTHING       may change it       ignores     ignores
-
-    A plot also ignores the seed, because it averages over seeds.
-    """
-
-    EVERYTHING = "what is learned and how long everything takes"
-    LEARNING = "what is learned, from the start of the run on"
-    UPDATES = "how updates are computed; each figure of `dreamer bench` is of one way"
-    SPEED = "how long something takes"
-    NOTHING = "only the length of the run, what is recorded, or where it runs"
 
 
 @dataclass(frozen=True)
@@ -145,7 +123,9 @@ class ModelConfig:
 class BehaviorConfig:
     """Actor and value, learned in imagination (paper, Section 3 and Appendix A)."""
 
-    agent: Annotated[Literal["dreamer", "no-value", "planet", "random"], Affects.EVERYTHING] = "dreamer"
+    agent: Annotated[
+        Literal["dreamer", "no-value", "planet", "d4pg", "a3c", "random"], Affects.EVERYTHING
+    ] = "dreamer"
     """Which algorithm acts and learns: Dreamer, or one that the paper compares it with."""
     horizon: Annotated[int, Ge(2), Affects.EVERYTHING] = 15
     """Imagined steps (H) of `dreamer` and `no-value`."""
@@ -237,6 +217,8 @@ class Config:
     behavior: BehaviorConfig = field(default_factory=BehaviorConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
+    baseline: Annotated[D4PGConfig | A3CConfig | None, tyro.conf.AvoidSubcommands] = None
+    """What `--agent d4pg` and `--agent a3c` have besides."""
 
     @property
     def has_decoder(self) -> bool:
@@ -244,9 +226,25 @@ class Config:
         return self.model.objective == "reconstruction" or self.training.video_every > 0
 
 
+PARTS = (EnvConfig, ReplayConfig, ModelConfig, BehaviorConfig, OptimizerConfig, TrainConfig)
+BASELINES: dict[str, type[D4PGConfig | A3CConfig]] = {"d4pg": D4PGConfig, "a3c": A3CConfig}
+"""Agents that have options of their own."""
+_OF_DREAMER = frozenset(f.name for f in fields(ModelConfig)) | {
+    *("horizon", "lambda_", "plan_horizon", "plan_iterations", "plan_candidates", "plan_elites"),
+    *("batch_length", "model_lr", "pretrain_model", "pretrain_value"),
+}
+WITHOUT_EFFECT: dict[str, frozenset[str]] = {
+    "d4pg": _OF_DREAMER,
+    "a3c": _OF_DREAMER
+    | {f.name for f in fields(ReplayConfig)}
+    | {f.name for f in fields(OptimizerConfig)}
+    | {"num_envs", "expl_noise", "prefill", "train_every", "train_steps", "async_collect", "fast", "threads"},
+}
+"""Options that an agent does not read: a run that sets one of them is refused."""
+
 METADATA: dict[str, tuple[Any, ...]] = {
     name: getattr(hint, "__metadata__", ())
-    for part in get_type_hints(Config).values()
+    for part in (*PARTS, *BASELINES.values())
     for name, hint in get_type_hints(part, include_extras=True).items()
 }
 """What stands at the field of each option: its range (`Ge`, `Gt`, `Le`) and what it affects."""
@@ -293,7 +291,7 @@ def what_became_of(names: Iterable[str]) -> str:
 
 def to_flat(config: Config) -> dict[str, Any]:
     """Return all options by name, as `config.json` has them."""
-    return {name: value for part in asdict(config).values() for name, value in part.items()}
+    return {name: value for part in asdict(config).values() if part for name, value in part.items()}
 
 
 def from_flat(options: dict[str, Any]) -> Config:
@@ -302,15 +300,24 @@ def from_flat(options: dict[str, Any]) -> Config:
 
 
 def with_options(config: Config, options: dict[str, Any]) -> Config:
-    """Return `config` with some options, by their flat names, replaced. Raises `KeyError` for others."""
+    """Return `config` with some options, by their flat names, replaced. Raises `KeyError` for others.
+
+    With another agent come the defaults of that agent's own options.
+    """
     parts, left = {}, dict(options)
+    config = _with_own_options(config, options.get("agent", config.behavior.agent))
     for part in fields(config):
         old = getattr(config, part.name)
-        own = {f.name: left.pop(f.name) for f in fields(old) if f.name in left}
-        parts[part.name] = replace(old, **own)
+        own = {f.name: left.pop(f.name) for f in fields(old) if f.name in left} if old else {}
+        parts[part.name] = replace(old, **own) if old else None
     if left:
         raise KeyError(f"unknown options: {', '.join(left)}")
     return Config(**parts)
+
+
+def _with_own_options(config: Config, agent: str) -> Config:
+    kind = BASELINES.get(agent, type(None))
+    return config if isinstance(config.baseline, kind) else replace(config, baseline=kind())
 
 
 def check(config: Config) -> None:
@@ -319,6 +326,7 @@ def check(config: Config) -> None:
     for name, value in options.items():
         if not isinstance(value, bool | str):
             _check_range(name, value)
+    _check_effects(options)
     if options["plan_elites"] > options["plan_candidates"]:
         raise UserError(
             f"--plan-elites must not exceed --plan-candidates, got {options['plan_elites']}"
@@ -326,6 +334,14 @@ def check(config: Config) -> None:
         )
     if options["pcont"] and options["batch_length"] < 2:
         raise UserError("--batch-length must be at least 2 with --pcont, which leaves the last step out.")
+
+
+def _check_effects(options: dict[str, Any]) -> None:
+    """Raise `UserError` if an option is set that the agent does not read."""
+    agent, defaults = options["agent"], to_flat(Config())
+    ignored = WITHOUT_EFFECT.get(agent, frozenset())
+    if idle := [flag(name) for name in defaults if name in ignored and options[name] != defaults[name]]:
+        raise UserError(f"{', '.join(idle)}: without effect with --agent {agent}, so leave it out.")
 
 
 BOUNDS = {

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dreamer.baselines import presets as baselines
 from dreamer.config import Config, with_options
 from dreamer.errors import UserError
 
@@ -115,17 +116,19 @@ PRESETS = {"paper": paper, "laptop": laptop, "atari": atari, "debug": debug}
 OF_GAMES = {"paper": atari, "laptop": laptop_atari}
 
 
-def preset(name: str, env: str = "") -> Config:
+def preset(name: str, env: str = "", agent: str = "") -> Config:
     """A preset by name; `auto` is `paper` with a GPU and `laptop` without.
 
-    Told of an Atari game `env`, both have the paper's settings for games.
+    Told of an Atari game `env`, both have the paper's settings for games; `--agent d4pg` and `a3c` have presets of
+    their own. Raises `UserError` if there is none of this name.
     """
     if name == "auto":
         name = "paper" if has_gpu() else "laptop"
-    if name not in PRESETS:
-        raise UserError(f"There is no preset {name!r}: take auto, {', '.join(PRESETS)}.")
-    of_games = OF_GAMES if env.startswith("atari:") else {}
-    return of_games.get(name, PRESETS[name])()
+    presets = baselines.PRESETS.get(agent) or PRESETS | (OF_GAMES if env.startswith("atari:") else {})
+    if name not in presets:
+        of_agent = f" of --agent {agent}" if agent in baselines.PRESETS else ""
+        raise UserError(f"There is no preset {name!r}{of_agent}: take auto, {', '.join(presets)}.")
+    return presets[name]()
 
 
 def has_gpu() -> bool:

@@ -68,3 +68,17 @@ class EnvSpec:
     images: dict[str, tuple[int, int, int]]
     vectors: dict[str, int]
     action: ActionSpec
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Which rows an algorithm learns from: transitions, drawn by priority; see `dreamer.replay.transitions`."""
+
+    before: int
+    """Elements of context before the transition begins."""
+    after: int
+    """Elements that follow it."""
+    exponent: float
+    """How much priorities count, `a`: 0 draws uniformly."""
+    correction: float
+    """How much of that the weights make up for, `b`: 1 all of it."""

@@ -243,7 +243,7 @@ def test_reset_forgets_one_environment() -> None:
     for before, after in zip(state.tensors(), fresh.tensors(), strict=True):
         assert not after[1].any()
         assert torch.equal(before[::2], after[::2])
-    again = PolicyState.from_tensors(state.tensors(), torch.device("cpu"))
+    again = fresh.with_tensors(state.tensors())
     assert all(torch.equal(a, b) for a, b in zip(again.tensors(), state.tensors(), strict=True))
 
 

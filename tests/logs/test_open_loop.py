@@ -58,7 +58,7 @@ def test_the_last_element_is_reached_and_the_first(tmp_path: Path) -> None:
     assert set(windows["image"][:, 0, 0, 0, 1]) == {0, 1, 2}
 
 
-def test_where_all_episodes_are_long_the_windows_are_the_samplers(tmp_path: Path) -> None:
+def test_windows_of_long_episodes_are_those_of_the_sampler(tmp_path: Path) -> None:
     store = _store(tmp_path, 20, 30, 25)
     batch = SequenceSampler(store, 6, 15).sample(np.random.default_rng(3))
     windows = _windows(store, np.random.default_rng(3), 6, 15)
@@ -66,7 +66,7 @@ def test_where_all_episodes_are_long_the_windows_are_the_samplers(tmp_path: Path
 
 
 @pytest.mark.parametrize("lengths", [(), (3, 5)], ids=str)
-def test_where_no_episode_is_long_enough_it_says_so(lengths: tuple[int, ...], tmp_path: Path) -> None:
+def test_episodes_that_are_too_short_are_refused(lengths: tuple[int, ...], tmp_path: Path) -> None:
     with pytest.raises(
         CannotPredictError, match=r"No episode in .* has more than the 5 images.*smaller --context"
     ):

@@ -5,7 +5,7 @@ import os
 from dreamer.logs.stdout import Stdout
 
 
-def test_what_is_written_arrives(tmp_path) -> None:
+def test_stdout_writes_through(tmp_path) -> None:
     with (tmp_path / "file").open("w") as file:
         output = Stdout(file)
         assert output.write("text") == 4

@@ -82,7 +82,12 @@ def test_what_cannot_be_read_is_noted_and_the_rest_is_read(make_run, curve, tmp_
     (broken / "config.json").write_text("[]")
     inputs = read_inputs([good, young, tmp_path / "empty", tmp_path / "gone", broken, tmp_path / "no.csv"])
     assert [run.path for run in inputs.methods[0].runs] == [good]
-    words = ["2 lines (the first is 12)", "no evaluation yet", "empty is not a run directory", "gone is neither"]
+    words = [
+        "2 lines (the first is 12)",
+        "no evaluation yet",
+        "empty is not a run directory",
+        "gone is not a run directory",
+    ]
     words += ["config.json cannot be read", "no.csv is not a scores file"]
     for word, note in zip(words, inputs.notes, strict=True):
         assert word in note

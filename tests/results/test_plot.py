@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from dreamer.errors import UserError
+from dreamer.results import plot
 from dreamer.results.curves import read_run
 from dreamer.results.plot import how_many, plot_runs
 from dreamer.results.scores import append_run
@@ -94,3 +95,14 @@ def test_refusal_writes_nothing(make_run, tmp_path):
 def test_plot_of_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="Nothing to plot"):
         plot_runs([], tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("agent", ["d4pg", "a3c"])
+def test_baselines_are_drawn_over_what_is_published_of_them(agent, make_run, tmp_path, monkeypatch):
+    drawn, curve = [], plot._curve
+    monkeypatch.setattr(plot, "_curve", lambda ax, *rest: drawn.append(rest) or curve(ax, *rest))
+    run = make_run("a", "dmc:cartpole_balance", {0: 0.0, 50_000: 100.0, 100_000: 300.0}, agent=agent)
+    plot_runs([run], tmp_path / "a.png")
+    scores = {"d4pg": 992.8, "a3c": 951.6}  # after 1e8 frames; of D4PG there is a curve from states, too
+    assert [each[0].mean[-1] for each in drawn][-1] == scores[agent]
+    assert len(drawn) == (2 if agent == "d4pg" else 1)

@@ -166,7 +166,7 @@ def test_leftovers_of_a_kill_are_ignored_and_then_removed(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.zeros(3), np.float64(1), Path("x"), np.random.default_rng(0)])
-def test_what_could_not_be_read_back_is_refused_at_once(tmp_path, value):
+def test_values_that_could_not_be_read_back_are_refused(tmp_path, value):
     with pytest.raises(TypeError, match="tensors"):
         checkpoint.save(tmp_path / "checkpoint", {"env_step": 1, "value": value})
     assert not list(tmp_path.iterdir())

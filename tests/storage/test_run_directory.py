@@ -80,7 +80,7 @@ def test_a_run_of_an_earlier_version_is_refused_by_its_options(tmp_path: Path) -
         ("grad_clip", 1e-9),
     ],
 )
-def test_what_updates_that_are_not_finite_ask_for_may_change_with_a_warning(
+def test_precision_and_rates_may_change_with_a_warning(
     tmp_path: Path, name: str, value: object, caplog
 ) -> None:
     _made(tmp_path, config()).check(config(**{name: value}))
@@ -169,6 +169,6 @@ def test_environments_that_do_not_fit_leave_nothing(tmp_path: Path, options: dic
     _refused(tmp_path / "run", message, config(**options))
 
 
-def test_what_is_no_run_cannot_be_loaded(tmp_path: Path) -> None:
+def test_a_directory_without_config_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is not a run directory: it has no config.json"):
         RunDirectory(tmp_path).config()

@@ -1,4 +1,4 @@
-"""Collection beside learning: what it acts with, that no timing shows in it, and that it really is beside."""
+"""Asynchronous collection: what it acts with, that results do not depend on timing, and that it is concurrent."""
 
 import threading
 import time
@@ -81,7 +81,7 @@ def test_the_ratio_of_updates_to_frames_is_exact(async_collect: bool, num_envs: 
 
 
 @pytest.mark.usefixtures("_no_processes")
-def test_it_acts_with_the_weights_from_before_the_updates(tmp_path: Path) -> None:
+def test_acting_weights_are_those_from_before_the_updates(tmp_path: Path) -> None:
     """Rounds begin at 200, 300, ... frames; the first is taken alone, so what it learned acts twice."""
     running = Trainer(config(**ASYNC, pretrain_model=3), tmp_path)
     actor = collector_of(running).collector.agent
@@ -103,7 +103,7 @@ def test_it_acts_with_the_weights_from_before_the_updates(tmp_path: Path) -> Non
     assert not same(round_starts[300], round_starts[400])
 
 
-def test_up_to_the_second_round_it_is_sync_to_the_bit(tmp_path: Path) -> None:
+def test_runs_with_and_without_are_equal_up_to_the_second_round(tmp_path: Path) -> None:
     """So it is with the same seeds, in a process as in this one."""
     one, other = (run(config(async_collect=a, steps=300), tmp_path / str(a)) for a in (False, True))
     assert other.envs._env is None
@@ -258,7 +258,7 @@ def test_stopping_in_the_middle_of_a_round_keeps_what_is_ahead(
     saved = load(tmp_path / "run" / "checkpoint")
     assert saved is not None
     assert (saved["env_step"], saved["counters"]["grad_step"]) == (400, 9)
-    # The decision that was held is taken before the collector heeds the halt; at the end there is none left.
+    # The agent step that was held is taken before the collector stops; at the end there is none left.
     assert saved["collector"]["env_step"] == min(500, 400 + ahead + 2)
     assert sum(len(finished) for _, finished in saved["collector"]["ahead"]) == episodes
     kept = saved["collector"]["weights"]
@@ -288,8 +288,8 @@ def _wait_for(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def test_learning_and_collecting_go_on_beside_each_other(tmp_path: Path) -> None:
-    """An update waits for decisions of its round, and a decision for updates: one after the other would hang.
+def test_learning_and_collecting_are_concurrent(tmp_path: Path) -> None:
+    """An update waits for agent steps of its round, and an agent step for updates: in sequence this would hang.
 
     So a round takes as long as the slower of the two, and not both.
     """
@@ -300,12 +300,12 @@ def test_learning_and_collecting_go_on_beside_each_other(tmp_path: Path) -> None
         if n == 6:  # the second update of the round at 300 frames
             met.append(_wait_for(lambda: collector.env_step == 340))
 
-    def in_decision(_: int) -> None:
+    def in_agent_step(_: int) -> None:
         if collector.env_step == 340:
             met.append(_wait_for(lambda: running.counters.grad_step == 8))
 
     before_each(running, "update", in_update)
-    before_each(collector.collector, "step", in_decision)
+    before_each(collector.collector, "step", in_agent_step)
     finish(running)
     assert met == [True, True]
 
@@ -320,14 +320,14 @@ class BrokenError(Exception):
 def _break(running: Trainer, env_step: int) -> None:
     def fail(_: int) -> None:
         if collector_of(running).env_step == env_step:
-            time.sleep(0.2)  # Whoever is quicker waits for this decision by now.
+            time.sleep(0.2)  # The learner, if it is quicker, waits for this agent step by now.
             raise BrokenError("the simulator is broken")
 
     before_each(collector_of(running).collector, "step", fail)
 
 
 @pytest.mark.usefixtures("_no_processes")
-def test_a_failure_beside_updates_ends_the_round_at_once(tmp_path: Path) -> None:
+def test_a_failure_during_updates_ends_the_round_at_once(tmp_path: Path) -> None:
     running = Trainer(config(**ASYNC, train_steps=50), tmp_path)
     _break(running, 340)
     collector = collector_of(running)
@@ -357,7 +357,7 @@ def test_a_killed_environment_is_told_with_its_cause(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("_no_processes")
 def test_a_failed_round_is_not_saved(tmp_path: Path) -> None:
-    """A stop must not hide that the decision in progress failed: the checkpoint before it is good."""
+    """A stop must not hide that the agent step in progress failed: the checkpoint before it is good."""
     running = Trainer(config(**ASYNC), tmp_path)
     collector = collector_of(running)
 
@@ -436,7 +436,7 @@ def test_closing_does_not_wait_for_an_environment_that_hangs(
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("async_collect", [False, True])
-def test_on_a_gpu_it_acts_on_a_stream_of_its_own(async_collect: bool, tmp_path: Path) -> None:
+def test_acting_on_a_gpu_has_a_stream_of_its_own(async_collect: bool, tmp_path: Path) -> None:
     running = Trainer(config(async_collect=async_collect, device="cuda", num_envs=2), tmp_path / "run")
     streams: set[int] = set()
     collector = running.collector

@@ -121,14 +121,14 @@ def _collector(seed: int = 0) -> Collector:
     return Collector(envs, make_agent(envs.spec, settings), 1, seed=seed)
 
 
-def test_the_filter_forgets_at_the_end_of_an_episode() -> None:
+def test_the_filter_state_is_reset_at_the_end_of_an_episode() -> None:
     collector = _collector()
     while not collector.step(random=False)[1]:
         assert collector.policy_state.latent.stoch.any()
     assert not any(tensor.any() for tensor in collector.policy_state.tensors())
 
 
-def test_it_goes_on_in_the_middle_of_an_episode() -> None:
+def test_collector_state_round_trip_in_the_middle_of_an_episode() -> None:
     one, other = _collector(), _collector(seed=1)
     for _ in range(8):
         one.step(random=False)

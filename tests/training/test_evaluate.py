@@ -23,7 +23,7 @@ def _play(
     return evaluate(agent, envs, episodes, seed, video), agent
 
 
-def test_it_is_a_function_of_the_seed() -> None:
+def test_evaluation_is_a_function_of_the_seed() -> None:
     one, other = _play(0)[0], _play(1)[0]
     assert one.returns == _play(0)[0].returns
     assert one.returns != other.returns
@@ -40,13 +40,13 @@ def test_returns_are_undiscounted_sums_over_whole_episodes() -> None:
     assert result.lengths == [10] * 3
 
 
-def test_it_ends_where_the_environment_terminates() -> None:
+def test_an_episode_ends_where_the_environment_terminates() -> None:
     result, _ = _play(0, env="toy:terminating", episodes=5)
     assert len(set(result.lengths)) > 1
     assert max(result.lengths) <= 6
 
 
-def test_the_first_episode_is_filmed() -> None:
+def test_images_are_those_of_the_first_episode() -> None:
     result, _ = _play(0, env="toy:counting", video=True)
     assert result.images is not None
     assert result.images.dtype == np.uint8
@@ -54,7 +54,9 @@ def test_the_first_episode_is_filmed() -> None:
 
 
 @pytest.mark.parametrize("name", ["ReusedScreen", "ReusedPicture"])
-def test_a_film_keeps_what_the_environment_overwrites(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_survive_arrays_that_the_environment_reuses(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "envs"))
     settings = config(env=f"gym:sample_environments:{name}-v0", action_repeat=1, image_size=64)
     envs = VectorEnv(settings.environment, 1)
@@ -63,7 +65,7 @@ def test_a_film_keeps_what_the_environment_overwrites(name: str, monkeypatch: py
     assert result.images[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_grey_pictures_are_filmed_in_three_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gray_images_get_three_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "envs"))
     settings = config(env="gym:sample_environments:ReusedGrey-v0", action_repeat=1, image_size=64)
     envs = VectorEnv(settings.environment, 1)
@@ -72,16 +74,16 @@ def test_grey_pictures_are_filmed_in_three_channels(monkeypatch: pytest.MonkeyPa
     assert result.images.shape == (5, 64, 64, 3)
 
 
-def test_it_stops_between_two_decisions() -> None:
+def test_evaluation_stops_between_two_agent_steps() -> None:
     settings = config(env="toy:counting", time_limit=20)
     envs, asked = VectorEnv(settings.environment, 1), itertools.count(1)
     agent = make_agent(envs.spec, settings)
     with pytest.raises(StoppedError):
         evaluate(agent, envs, episodes=3, seed=0, stop=lambda: next(asked) == 4)
-    assert envs.step_one(0, np.zeros(1, np.float32)).reward == 7 + 8  # three decisions of two frames before
+    assert envs.step_one(0, np.zeros(1, np.float32)).reward == 7 + 8  # three agent steps of two frames before
 
 
-def test_it_changes_neither_agent_nor_global_generators() -> None:
+def test_evaluation_changes_neither_agent_nor_global_generators() -> None:
     before = torch.random.get_rng_state()
     fresh = make_agent(VectorEnv(config().environment).spec, config(time_limit=20))
     _, agent = _play(0)

@@ -116,7 +116,7 @@ def test_ends_and_time_limits_are_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.render
-def test_a_pendulum_that_falls_is_learned_from_pictures(tmp_path: Path) -> None:
+def test_a_pendulum_that_falls_is_trained_on_images(tmp_path: Path) -> None:
     """Gymnasium's renderer shows a view turned upside down, of the size that the networks want."""
     trainer = finished(tmp_path / "run", env="gym:InvertedPendulum-v5", **{**ENDING, "action_repeat": 2})
     assert {"model/image_loss", "model/pcont_loss"} <= {k for m in metrics(tmp_path / "run") for k in m}

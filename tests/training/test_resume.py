@@ -14,7 +14,7 @@ from training.runs import Stop, call_after, config, everything, metrics, run, sa
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """State and record of a run that nothing disturbed."""
+    """State and metrics of a run that nothing disturbed."""
     logdir = tmp_path_factory.mktemp("whole") / "run"
     trainer = run(config(), logdir)
     return everything(trainer), metrics(logdir)
@@ -40,13 +40,15 @@ def test_stopping_changes_nothing(tmp_path: Path, stop: Stop, whole) -> None:
     assert metrics(tmp_path / "run") == whole[1]
 
 
-@pytest.mark.parametrize(("decision", "saved_at"), [(12, 300), (60, 600)], ids=["on the way", "at the end"])
+@pytest.mark.parametrize(("agent_step", "saved_at"), [(12, 300), (60, 600)], ids=["on the way", "at the end"])
 def test_stopping_in_the_middle_of_an_evaluation_changes_nothing(
-    tmp_path: Path, decision: int, saved_at: int, whole
+    tmp_path: Path, agent_step: int, saved_at: int, whole
 ) -> None:
-    """Evaluations have 25 and 2 x 25 decisions: the second stop falls into the last episode of the last."""
+    """Evaluations have 25 and 2 x 25 agent steps: the second stop falls into the last episode of the last."""
     stopped = Trainer(config(), tmp_path / "run")
-    call_after(stopped.eval_envs, "step_one", decision, lambda: setattr(stopped.interrupt, "requested", True))
+    call_after(
+        stopped.eval_envs, "step_one", agent_step, lambda: setattr(stopped.interrupt, "requested", True)
+    )
     assert not stopped.run()
     stopped.close()
     assert stopped.counters.env_step == saved_at
@@ -57,7 +59,7 @@ def test_stopping_in_the_middle_of_an_evaluation_changes_nothing(
 
 
 @pytest.mark.parametrize("where", [("device", "device"), ("disk", "device"), ("device", "disk")])
-def test_where_the_replay_lies_changes_nothing(tmp_path: Path, where: tuple[str, str], whole) -> None:
+def test_the_place_of_the_replay_changes_nothing(tmp_path: Path, where: tuple[str, str], whole) -> None:
     run(config(replay_device=where[0]), tmp_path / "run", STOPS["in a round of updates"])
     resumed = run(config(replay_device=where[1]), tmp_path / "run")
     assert type(resumed.feed).__name__ == {"device": "DeviceReplay", "disk": "Prefetcher"}[where[1]]
@@ -111,12 +113,12 @@ def test_the_seed_decides(tmp_path: Path, whole) -> None:
     assert metrics(tmp_path / "other")[0]["train/return"] != whole[1][0]["train/return"]
 
 
-def test_evaluating_and_filming_change_nothing(tmp_path: Path, whole) -> None:
-    filmed = run(config(eval_every=100, eval_episodes=2, video_every=300), tmp_path / "run")
+def test_evaluations_and_videos_change_nothing(tmp_path: Path, whole) -> None:
+    other = run(config(eval_every=100, eval_episodes=2, video_every=300), tmp_path / "run")
     assert len(list((tmp_path / "run" / "videos").iterdir())) == 4
-    assert same(weights(filmed), whole[0]["weights"])
-    assert same(everything(filmed)["collector"], whole[0]["collector"])
-    assert everything(filmed)["files"] == whole[0]["files"]
+    assert same(weights(other), whole[0]["weights"])
+    assert same(everything(other)["collector"], whole[0]["collector"])
+    assert everything(other)["files"] == whole[0]["files"]
     assert _without_evaluations(metrics(tmp_path / "run")) == _without_evaluations(whole[1])
 
 
@@ -182,7 +184,7 @@ def test_a_missing_folder_of_checkpoints_is_not_taken_for_a_new_run(stopped: Pat
     shutil.rmtree(stopped / "checkpoint")
     _refused(stopped, LOST)
     shutil.rmtree(stopped / "replay")
-    _refused(stopped, LOST)  # The record alone is worth keeping too.
+    _refused(stopped, LOST)  # Metrics alone are worth keeping, too.
 
 
 def test_damaged_checkpoints_are_refused(stopped: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: once is a wish, twice is an order. A closed terminal only ever wishes."""
+"""Ctrl-C and SIGTERM ask at first and stop at once the second time. A closed terminal only ever asks."""
 
 import signal
 
@@ -18,7 +18,7 @@ def test_the_first_signal_only_asks_and_is_confirmed(number: signal.Signals, cap
             signal.raise_signal(number)
 
 
-def test_what_signals_did_before_comes_back() -> None:
+def test_earlier_signal_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with Interrupt():
         assert all(signal.getsignal(number) not in before for number in SIGNALS)

@@ -36,7 +36,7 @@ def test_updates_follow_the_frames(tmp_path: Path) -> None:
     assert [(line["env_step"], line["grad_step"]) for line in rounds] == [(200, 3), (300, 6), (400, 9)]
 
 
-def test_the_record_counts_what_it_says(tmp_path: Path) -> None:
+def test_metrics_count_what_they_say(tmp_path: Path) -> None:
     trainer = run(config(env="toy:counting", steps=250), tmp_path)
     lines = metrics(tmp_path)
     episodes = [line for line in lines if "train/return" in line]
@@ -51,39 +51,39 @@ def test_the_record_counts_what_it_says(tmp_path: Path) -> None:
     assert (final["eval/return"], final["eval/episodes"], final["env_step"]) == (50 * 51 / 2, 2, 250)
 
 
-def test_a_film_is_due_before_the_first_episode_ends(tmp_path: Path) -> None:
+def test_a_video_may_be_due_before_the_first_episode_ends(tmp_path: Path) -> None:
     trainer = run(config(steps=40, eval_every=20, video_every=20), tmp_path)
     assert not len(trainer.store)
     assert trainer.counters.finished_at == 40
 
 
-FILMED = {"steps": 400, "eval_every": 100, "video_every": 200}
+WITH_VIDEOS = {"steps": 400, "eval_every": 100, "video_every": 200}
 
 
 @pytest.mark.parametrize("options", [{}, {"agent": "random"}], ids=str)
-def test_a_film_is_made_once_a_period_also_where_nothing_can_be_dreamt(
+def test_videos_are_logged_once_a_period_also_without_a_prediction(
     options: dict[str, Any], tmp_path: Path
 ) -> None:
-    run(config(**FILMED, **options), tmp_path)
-    films = sorted(path.stem for path in (tmp_path / "videos").iterdir())
-    dreams = [] if options else ["open_loop-000000200", "open_loop-000000400"]
-    assert films == ["evaluation-000000200", "evaluation-000000400", *dreams]
+    run(config(**WITH_VIDEOS, **options), tmp_path)
+    videos = sorted(path.stem for path in (tmp_path / "videos").iterdir())
+    predictions = [] if options else ["open_loop-000000200", "open_loop-000000400"]
+    assert videos == ["evaluation-000000200", "evaluation-000000400", *predictions]
 
 
-def test_short_episodes_are_not_dreamt_across(tmp_path: Path) -> None:
-    run(config(**FILMED, time_limit=8, prefill=50), tmp_path)
-    films = sorted(path.stem for path in (tmp_path / "videos").iterdir())
-    assert films == ["evaluation-000000200", "evaluation-000000400"]
+def test_no_prediction_reaches_beyond_a_short_episode(tmp_path: Path) -> None:
+    run(config(**WITH_VIDEOS, time_limit=8, prefill=50), tmp_path)
+    videos = sorted(path.stem for path in (tmp_path / "videos").iterdir())
+    assert videos == ["evaluation-000000200", "evaluation-000000400"]
 
 
-def test_without_an_encoder_films_are_gifs_and_the_run_goes_on(
+def test_videos_are_gifs_without_an_encoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    trainer = run(config(**FILMED), tmp_path)
+    trainer = run(config(**WITH_VIDEOS), tmp_path)
     assert trainer.counters.finished_at == 400
-    films = {path.name for path in (tmp_path / "videos").iterdir()}
-    assert films == {
+    videos = {path.name for path in (tmp_path / "videos").iterdir()}
+    assert videos == {
         f"{name}-000000{step}.gif" for name in ("evaluation", "open_loop") for step in (200, 400)
     }
     assert caplog.text.count("ffmpeg is missing") == 1
@@ -107,7 +107,7 @@ def test_learning_starts_after_the_prefill_and_a_whole_episode(tmp_path: Path) -
     assert many.rounds.start == 120
 
 
-def test_first_the_world_model_then_its_value_then_all(tmp_path: Path) -> None:
+def test_pretraining_trains_the_model_then_the_value_then_all(tmp_path: Path) -> None:
     trainer = Trainer(config(pretrain_model=5, pretrain_value=3, steps=200), tmp_path)
     seen: list[Phase] = []
     whole = trainer.update
@@ -174,7 +174,9 @@ def test_a_run_gives_up_after_several_and_keeps_its_checkpoint(
     assert run(settings, tmp_path).counters.env_step == 600
 
 
-def test_what_the_message_advises_can_be_done(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_precision_and_rates_may_change_after_non_finite_updates(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Another precision and smaller rates, from the last checkpoint on."""
     settings = config()
     run(settings, tmp_path, ("_interact", 160))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dreamer.agents.dreamer import Dreamer
+from dreamer.agents.model_free import ModelFree
 from dreamer.agents.no_value import NoValue
 from dreamer.agents.planet import PlaNet
 from dreamer.agents.policy_state import PolicyState
@@ -17,10 +18,11 @@ from dreamer.agents.precision import autocast, pick_device, pick_dtype, set_floa
 from dreamer.agents.random import Random
 from dreamer.config import Config
 from dreamer.errors import UserError
-from dreamer.types import Batch, Metrics, Noise, Observation, Phase
+from dreamer.types import Batch, Metrics, Noise, Observation, Phase, Transitions
 from dreamer.world_model.rssm import State
+from dreamer.world_model.world_model import WorldModel
 
-Algorithm = Dreamer | NoValue | PlaNet | Random
+Algorithm = Dreamer | NoValue | PlaNet | ModelFree | Random
 
 
 class Agent:
@@ -37,12 +39,20 @@ class Agent:
     @property
     def trainable(self) -> bool:
         """Whether `update` can be called."""
+        if isinstance(self.algorithm, ModelFree):
+            return self.algorithm.transitions is not None
         return not isinstance(self.algorithm, Random)
 
     @property
     def has_decoder(self) -> bool:
         """Whether `open_loop` can be called."""
-        return not isinstance(self.algorithm, Random) and bool(self.algorithm.world_model.decoder.keys)
+        world_model = getattr(self.algorithm, "world_model", None)
+        return isinstance(world_model, WorldModel) and bool(world_model.decoder.keys)
+
+    @property
+    def transitions(self) -> Transitions | None:
+        """What a batch holds if the algorithm learns from transitions, not from sequences."""
+        return self.algorithm.transitions if isinstance(self.algorithm, ModelFree) else None
 
     # -- learning ----------------------------------------------------------------------------------------
 
@@ -63,7 +73,7 @@ class Agent:
 
         Raises `UserError` if there is no decoder.
         """
-        if isinstance(self.algorithm, Random) or not self.has_decoder:
+        if isinstance(self.algorithm, Random | ModelFree) or not self.has_decoder:
             raise UserError("This agent has no decoder to show what it predicts: train another --agent.")
         shape = (*batch["reward"].shape, self.algorithm.world_model.rssm.stoch)
         noise = torch.randn(shape, generator=generator, device=self.device)
@@ -73,6 +83,8 @@ class Agent:
 
     def initial_state(self, n: int) -> PolicyState:
         """Return what `policy` begins the episodes of `n` environments with: zeros."""
+        if isinstance(self.algorithm, ModelFree):
+            return self.algorithm.initial_state(n)
         action = torch.zeros(n, self.spec.action.size, device=self.device)
         if isinstance(self.algorithm, Random):
             return PolicyState(State(*action.new_zeros(4, n, 0)), action)

@@ -7,6 +7,8 @@ from dreamer.agents.dreamer import Dreamer
 from dreamer.agents.no_value import NoValue
 from dreamer.agents.planet import PlaNet
 from dreamer.agents.random import Random
+from dreamer.baselines.a3c import A3C
+from dreamer.baselines.d4pg import D4PG
 from dreamer.config import Config
 from dreamer.errors import UserError
 from dreamer.fast import accelerate
@@ -17,6 +19,8 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "dreamer": Dreamer,
     "no-value": NoValue,
     "planet": PlaNet,
+    "d4pg": D4PG,
+    "a3c": A3C,
     "random": Random,
 }
 

@@ -84,11 +84,15 @@ class Optimizers:
     @property
     def grad_step(self) -> int:
         """Updates taken so far."""
-        return int(self.optimizers["model"].steps)
+        return int(self._first.steps)
 
     @grad_step.setter
     def grad_step(self, number: int) -> None:
-        self.optimizers["model"].steps.fill_(number)
+        self._first.steps.fill_(number)
+
+    @property
+    def _first(self) -> Adam:
+        return next(iter(self.optimizers.values()))
 
     def step(self, losses: Mapping[str, Tensor]) -> Metrics:
         """Differentiate each loss by the parameters of its own network, clip each gradient by its norm, and step.

@@ -1,20 +1,32 @@
 """What an agent carries from one agent step to the next."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
-from dreamer.world_model.rssm import State
+
+class Latent(Protocol):
+    """A named tuple of tensors `(N, .)`, such as `State`."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self: ...
+    def __iter__(self) -> Iterator[Any]: ...
 
 
-class PolicyState(NamedTuple):
-    """The posterior state `(N, .)` of N environments, and the actions `(N, A)` that were taken in it."""
+L = TypeVar("L", bound=Latent)
 
-    latent: State
+
+class PolicyState(NamedTuple, Generic[L]):
+    """What is known of N environments, `(N, .)`, and the actions `(N, A)` that were taken knowing it.
+
+    For Dreamer that is the posterior state.
+    """
+
+    latent: L
     action: Tensor
 
-    def reset(self, index: int) -> "PolicyState":
+    def reset(self, index: int) -> "PolicyState[L]":
         """Set environment `index` back to zeros: its next observation starts an episode."""
         keep = torch.ones(len(self.action), 1, device=self.action.device)
         keep[index] = 0
@@ -24,8 +36,8 @@ class PolicyState(NamedTuple):
         """Return what a checkpoint keeps."""
         return [*self.latent, self.action]
 
-    @classmethod
-    def from_tensors(cls, tensors: list[Tensor], device: torch.device) -> "PolicyState":
-        """Make the state again from `tensors`."""
-        *latent, action = (x.to(device) for x in tensors)
-        return cls(State(*latent), action)
+    def with_tensors(self, tensors: list[Tensor]) -> "PolicyState[L]":
+        """Return a state like this one, of `tensors` from a checkpoint."""
+        saved = iter(tensors)
+        latent = self.latent.map(lambda x: next(saved).to(x.device))
+        return PolicyState(latent, next(saved).to(self.action.device))

@@ -20,9 +20,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from dreamer.agents.agent import Agent
+from dreamer.agents.dreamer import Dreamer
 from dreamer.agents.make import make_agent
+from dreamer.agents.no_value import NoValue
+from dreamer.agents.planet import PlaNet
 from dreamer.agents.precision import pick_device
-from dreamer.agents.random import Random
 from dreamer.config import Config
 from dreamer.distributed.ranks import PeerError, Ranks
 from dreamer.errors import UserError
@@ -89,7 +91,7 @@ class RankAgent(Agent):
     def __init__(self, spec: EnvSpec, config: Config, ranks: Ranks):
         super().__init__(make_agent(spec, config).algorithm, config)
         self.ranks, self.updates = ranks, 0
-        if not isinstance(self.algorithm, Random):
+        if isinstance(self.algorithm, Dreamer | NoValue | PlaNet):
             self.algorithm.optimizers.average = ranks.all_reduce_mean
             self.algorithm.world_model.batch_mean = lambda x: ranks.all_reduce_mean((x.mean(),))[0]
 
@@ -131,6 +133,10 @@ class MainAgent(RankAgent):
             raise UserError(
                 f"--objective {config.model.objective} compares all rows of a batch with each other, so"
                 " they cannot be shared: start one process."
+            )
+        if config.baseline is not None:
+            raise UserError(
+                f"--agent {config.behavior.agent} learns in one process: start it without torchrun."
             )
         super().__init__(spec, config, ranks)
         ranks.broadcast(("start", spec))

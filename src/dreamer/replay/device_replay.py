@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dreamer.errors import UserError
 from dreamer.replay.episode_file import Episode
+from dreamer.replay.feed import to_device
 from dreamer.replay.sampler import SequenceSampler, Window
 
 GROWTH = 1.25
@@ -48,7 +49,8 @@ class DeviceReplay:
         slots = self._slots_of(self.sampler.draw(rng))
         leading = slots.shape
         slots = slots.to(self.device, non_blocking=True).flatten()
-        return {
+        per_row = to_device(self.sampler.per_row(), self.device)
+        return per_row | {
             key: tensor.index_select(0, slots).unflatten(0, leading) for key, tensor in self._tensors.items()
         }
 

@@ -1,4 +1,4 @@
-"""Bring batches to the device. A thread draws the next one from disk while the learner uses the present one."""
+"""Bring batches to the device. Unless priorities forbid it, one is drawn while the learner uses another."""
 
 import copy
 from collections.abc import Generator
@@ -20,9 +20,30 @@ def to_device(batch: Batch, device: torch.device | str) -> dict[str, Tensor]:
 class Feed(Protocol):
     """Source of the learner's batches."""
 
+    @property
+    def sampler(self) -> SequenceSampler:
+        """What chooses the rows."""
+        ...
+
     def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
         """Yield `n` batches. After each, `rng` has the state in which the batches yielded so far leave it."""
         ...
+
+
+class DiskFeed:
+    """Hands out batches of `sampler` on `device`, each drawn when it is asked for.
+
+    So the priorities that the learner has found in one batch count in the next.
+    """
+
+    def __init__(self, sampler: SequenceSampler, device: torch.device | str) -> None:
+        self.sampler = sampler
+        self.device = torch.device(device)
+
+    def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
+        """Yield the batches that `n` calls of `sampler.sample(rng)` give; see `Feed.iterate`."""
+        for _ in range(n):
+            yield to_device(self.sampler.sample(rng), self.device)
 
 
 class Prefetcher:

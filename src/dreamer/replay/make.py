@@ -7,21 +7,30 @@ import torch
 from dreamer.config import Config, ReplayConfig
 from dreamer.errors import UserError
 from dreamer.replay.device_replay import DeviceReplay
-from dreamer.replay.feed import Feed, Prefetcher
+from dreamer.replay.feed import DiskFeed, Feed, Prefetcher
 from dreamer.replay.sampler import SequenceSampler
 from dreamer.replay.store import EpisodeStore
-from dreamer.types import EnvSpec
+from dreamer.replay.transitions import TransitionSampler
+from dreamer.types import EnvSpec, Transitions
 
 LARGEST_SHARE = 1 / 3
 """Largest share of the free GPU memory that `auto` takes, because networks and other runs need memory, too."""
 
 
-def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.device) -> Feed:
-    """Return the feed of batches of `store` on `device`: gathered there, or prefetched from disk.
+def make_feed(
+    config: Config,
+    spec: EnvSpec,
+    store: EpisodeStore,
+    device: torch.device,
+    transitions: Transitions | None = None,
+) -> Feed:
+    """Return the feed of batches of `store` on `device`: gathered there, or read from disk (`--replay-device`).
+
+    Rows are sequences, or `transitions` if the algorithm learns from those.
 
     Raises `UserError` if `--replay-device device` was chosen and the GPU is too small for the replay.
     """
-    sampler = make_sampler(config.replay, store)
+    sampler = make_sampler(config.replay, store, transitions)
     elements = planned_elements(config)
     needed, free = elements * bytes_per_agent_step(spec), free_gpu_memory(device)
     where = config.replay.replay_device
@@ -32,11 +41,15 @@ def make_feed(config: Config, spec: EnvSpec, store: EpisodeStore, device: torch.
         )
     if where == "device" or (where == "auto" and free is not None and needed <= LARGEST_SHARE * free):
         return DeviceReplay(sampler, device, elements)
-    return Prefetcher(sampler, device)
+    return (DiskFeed if sampler.by_priority else Prefetcher)(sampler, device)
 
 
-def make_sampler(config: ReplayConfig, store: EpisodeStore) -> SequenceSampler:
+def make_sampler(
+    config: ReplayConfig, store: EpisodeStore, transitions: Transitions | None = None
+) -> SequenceSampler:
     """Return the sampler of a run."""
+    if transitions is not None:
+        return TransitionSampler(store, config.batch_size, transitions)
     return SequenceSampler(store, config.batch_size, config.batch_length, config.prioritize_ends)
 
 

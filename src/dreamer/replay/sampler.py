@@ -13,7 +13,7 @@ An episode shorter than the row is taken whole. The row then goes on with other 
 start until it is full (the last one is cut); `is_first` marks where each begins. TF2 leaves short episodes out.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,7 +46,8 @@ class SequenceSampler:
 
     def draw(self, rng: np.random.Generator) -> list[Window]:
         """Choose the windows that fill a batch. Raises `UserError` if there is no episode."""
-        ids, lengths = self._ids(), self.store.lengths
+        self._check_not_empty()
+        ids, lengths = self.store.ids, self.store.lengths
         drawn = rng.integers(len(ids), size=self.batch_size)
         starts = self._starts(lengths[drawn], rng)
         windows = []
@@ -77,18 +78,38 @@ class SequenceSampler:
             for key, array in self.store.episode(episode_id).items():
                 out[key][row, offset : offset + length] = array[start : start + length]
             out["is_first"][row, offset] = start == 0
+        out.update(self.per_row())
         return out
 
     def allocate(self) -> Batch:
         """Return uninitialized arrays `(B, L, ...)` of a batch, for `sample` to fill."""
         leading = (self.batch_size, self.batch_length)
-        example = self.store.episode(self._ids()[0])
+        self._check_not_empty()
+        example = self.store.episode(self.store.ids[0])
         batch = {key: np.empty(leading + array.shape[1:], array.dtype) for key, array in example.items()}
         return batch | {"is_first": np.empty(leading, np.bool_)}
 
-    def _ids(self) -> np.ndarray:
+    def _check_not_empty(self) -> None:
         if not len(self.store):
             raise UserError(
                 f"There is no episode in {self.store.directory} to learn from: collect one first."
             )
-        return self.store.ids
+
+    # -- what samplers need that draw by priority: here all sequences are alike --------------------------
+
+    by_priority = False
+    """Whether what is drawn next depends on what was learned from the batch before."""
+
+    def per_row(self) -> Batch:
+        """Return what the batch drawn last has one of per row, `(B,)`: nothing."""
+        return {}
+
+    def set_priorities(self, priorities: np.ndarray) -> None:
+        """Take the priorities `(B,)` of the batch drawn last: they change nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps: nothing."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict`."""

@@ -1,5 +1,6 @@
 """Draw runs over the published curves of the same task (compare Figures 7 and 10 of the paper)."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,14 @@ import numpy as np
 
 from dreamer.errors import UserError, writing
 from dreamer.results.curves import Run, by_task, over_seeds
-from dreamer.results.published import OFFICIAL, Curve, published_curve, published_curves
+from dreamer.results.published import (
+    OFFICIAL,
+    Curve,
+    d4pg_from_states,
+    published_curve,
+    published_curves,
+    published_score,
+)
 from dreamer.results.scores import read_curves
 from dreamer.storage.atomic_file import atomic_file
 
@@ -48,6 +56,7 @@ def plot_runs(paths: Sequence[Path], out: Path) -> None:
     - Paper: mean, with a band of one standard deviation.
 
     Published points are at the middle of their bins. An environment without published scores shows our curves alone.
+    Runs of D4PG or A3C are drawn over the published scores of those.
 
     Raises:
         UserError: A path is neither a run with an evaluation nor a scores file, the ending of `out` is not
@@ -98,8 +107,11 @@ def _legend(figure: "Figure", ax: "Axes") -> None:
 
 def _panel(ax: "Axes", task: str, runs: list[Run]) -> None:
     end = max(1, *(run.env_step[-1] for run in runs))
+    agents = {json.loads(run.options or "{}").get("agent") for run in runs}
     known = bool(published_curves(task))
-    if known:
+    if len(agents) == 1 and (agent := agents.pop()) in ("d4pg", "a3c"):
+        _published_baseline(ax, task, agent, end)
+    elif known:
         _published(ax, task, end)
     _ours(ax, runs)
     ax.set_title(task.replace("_", " "), loc="left", fontsize=10)
@@ -131,6 +143,19 @@ def _published(ax: "Axes", task: str, end: float) -> None:
     seeds = np.nanmin(official.seeds, 0), np.nanmax(official.seeds, 0)
     _curve(ax, paper, (paper.mean - paper.std, paper.mean + paper.std), PAPER, "paper")
     _curve(ax, official, seeds, TF2, OFFICIAL)
+
+
+def _published_baseline(ax: "Axes", task: str, agent: str, end: float) -> None:
+    """Draw what is known of D4PG or A3C: the score after 1e8 frames, and D4PG's curves from state vectors."""
+    if agent == "d4pg" and (curve := d4pg_from_states().get(task)):
+        _curve(
+            ax, curve, (curve.mean - curve.std, curve.mean + curve.std), PAPER, "D4PG from states, published"
+        )
+    if (score := published_score(task, agent)) is not None:
+        level = np.array([score, score])
+        line = Curve(agent, "paper", 0, np.array([0, end]), level, 0 * level)
+        seen = "states" if agent == "a3c" else "pixels"
+        _curve(ax, line, (level, level), TF2, f"published, from {seen}, after 100M frames")
 
 
 def _curve(ax: "Axes", curve: Curve, band: tuple[np.ndarray, np.ndarray], color: str, label: str) -> None:

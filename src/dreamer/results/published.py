@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parent / "published"
 OFFICIAL = "official TF2 code"
 TEST_EVERY = 10_000
 """Frames between two test episodes of the published runs."""
+D4PG = "d4pg_states.csv"
 _FILES = {
     # If two files have the same method, the one with the finer curve comes first.
     "paper_figure_7.csv": ("paper, Figure 7", 100_000),
@@ -24,6 +25,7 @@ _FILES = {
     "paper_figure_8.csv": ("paper, Figure 8", 100_000),
     "paper_figure_11.csv": ("paper, Figure 11", 200_000),
     "official_tf2.csv": (OFFICIAL, 100_000),
+    D4PG: ("D4PG from states", 20_000),
 }
 
 
@@ -113,9 +115,16 @@ def published_score(task: str, method: str = "dreamer") -> float | None:
 
 
 @cache
+def d4pg_from_states() -> dict[str, Curve]:
+    """Return, by task, the curve of D4PG from state vectors that DreamerV3 is compared with."""
+    curves = _read_file(D4PG)
+    return {task: curve[0] for (task, _), curve in curves.items()}
+
+
+@cache
 def _curves() -> dict[tuple[str, str], list[Curve]]:
     """Return the curves by (task, file)."""
-    return {key: curves for file in _FILES for key, curves in _read_file(file).items()}
+    return {key: curves for file in _FILES if file != D4PG for key, curves in _read_file(file).items()}
 
 
 def _read_file(file: str) -> dict[tuple[str, str], list[Curve]]:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from dreamer.agents.agent import Agent
-from dreamer.agents.policy_state import PolicyState
 from dreamer.behavior.exploration import random_action
 from dreamer.envs.vector import VectorEnv
 from dreamer.replay.episode_file import Episode
@@ -87,7 +86,7 @@ class Collector:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on exactly where `state_dict` was taken, in the middle of episodes too."""
         self.generator.set_state(state["generator"].cpu())
-        self.policy_state = PolicyState.from_tensors(state["policy_state"], self.agent.device)
+        self.policy_state = self.policy_state.with_tensors(state["policy_state"])
         self.episode_numbers = list(state["episode_numbers"])
         for index, tensors in enumerate(state["unfinished"]):
             self._replay(index, {key: tensor.numpy() for key, tensor in tensors.items()})

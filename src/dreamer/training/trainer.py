@@ -92,14 +92,10 @@ class Trainer:
             self._opened = opened.pop_all()
 
     def _make_envs(self, opened: contextlib.ExitStack, settings: EnvConfig, number: int) -> VectorEnv:
-        """Make environments, all in worker processes if one must be.
-
-        With asynchronous collection, an environment in this process would take turns with the learner.
-        """
+        """Make environments: in worker processes if there are several, or if they must not wait for the learner."""
         workers = self.schedule.async_collect or self.config.environment.num_envs > 1
-        return opened.enter_context(
-            contextlib.closing(VectorEnv(settings, number, self.schedule.seed, workers))
-        )
+        envs = VectorEnv(settings, number, self.schedule.seed, workers)
+        return opened.enter_context(contextlib.closing(envs))
 
     def _open_directory(self) -> None:
         """Lock the run directory, and go on from its checkpoint if it has one."""
@@ -109,13 +105,14 @@ class Trainer:
         record_machine(self.run_directory.path, self.agent.device)
         self.run_directory.note_checkpoint(saved=saved is not None)
         self.store = EpisodeStore(self.run_directory.replay, self.config.replay.replay_size)
+        device, transitions = self.agent.device, self.agent.transitions
+        self.feed = make_feed(self.config, self.envs.spec, self.store, device, transitions)
         self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
         self.resumed = saved is not None
         if saved is None:
             self._start_anew()
         else:
             self.load_state_dict(saved)
-        self.feed = make_feed(self.config, self.envs.spec, self.store, self.agent.device)
 
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
@@ -172,6 +169,8 @@ class Trainer:
         metrics = self.update(batch, self.rounds.phase(self.counters.grad_step))
         self.counters.grad_step += 1
         skipped = metrics.pop("skipped")
+        if (priority := metrics.pop("priority", None)) is not None:
+            self.feed.sampler.set_priorities(priority.cpu().numpy())
         self.logger.update(metrics, skipped)
         self.skipped.add(skipped, metrics, self.counters.grad_step)
 
@@ -194,8 +193,8 @@ class Trainer:
     # -- evaluation --------------------------------------------------------------------------------------
 
     def _evaluate_if_due(self) -> None:
-        last = self.counters.env_step >= self.schedule.steps  # then the final evaluation follows
-        if self.evaluation_clock.due(self.counters.env_step) and not last and not self._stop:
+        at_end = self.counters.env_step >= self.schedule.steps  # where the final evaluation follows
+        if self.evaluation_clock.due(self.counters.env_step) and not at_end and not self._stop:
             self._evaluate(self.schedule.eval_episodes)
 
     def _evaluate_finally(self) -> None:
@@ -247,17 +246,9 @@ class Trainer:
 
     def _parts(self) -> dict[str, Any]:
         """Return everything that has a `state_dict`, by its name in a checkpoint."""
-        return {
-            "counters": self.counters,
-            "rounds": self.rounds,
-            "evaluation_clock": self.evaluation_clock,
-            "checkpoint_clock": self.checkpoint_clock,
-            "video_clock": self.video_clock,
-            "skipped": self.skipped,
-            "logger": self.logger,
-            "agent": self.agent,
-            "collector": self.collector,
-        }
+        clocks = ("counters", "rounds", "evaluation_clock", "checkpoint_clock", "video_clock")
+        names = (*clocks, "skipped", "logger", "agent", "collector")
+        return {name: getattr(self, name) for name in names} | {"sampler": self.feed.sampler}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that is needed to go on exactly; see `checkpoint`."""
@@ -279,10 +270,8 @@ class Trainer:
     def _start_anew(self) -> None:
         """Drop what a run left behind that was killed before its first checkpoint."""
         if len(self.store):
-            _logger.warning(
-                "The run in %s was stopped before its first checkpoint: starting anew, without its episodes.",
-                self.run_directory.path,
-            )
+            message = "The run in %s was stopped before its first checkpoint: starting anew without episodes."
+            _logger.warning(message, self.run_directory.path)
         with writing(self.store.directory):
             self.store.rewind({"episodes": [], "next_id": 0})
         self.logger.writer.rewind(0)

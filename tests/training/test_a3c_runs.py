@@ -1,0 +1,193 @@
+"""A3C through whole short runs: workers that learn, die, fail, stop and go on; and a toy learned."""
+
+import os
+import signal
+import threading
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dreamer.config import Config, with_options
+from dreamer.errors import UserError
+from dreamer.export.export import export_run
+from dreamer.export.policy import load_policy
+from dreamer.presets import preset
+from dreamer.storage import checkpoint
+from dreamer.storage.load import load_run
+from dreamer.training.a3c_trainer import A3CTrainer
+from dreamer.training.evaluate import evaluate
+from training.runs import call_after, metrics, same
+
+RANDOM = 20.0
+"""Mean return of random actions on `toy:dot`, for 100 frames."""
+
+
+def config(**options: Any) -> Config:
+    """A run of 600 frames of `toy:dot` with one worker: 12 episodes of 50 frames, two evaluations."""
+    short = {"steps": 600, "time_limit": 50, "workers": 1, "eval_every": 300, "checkpoint_every": 200}
+    return with_options(preset("debug", agent="a3c"), short | options)
+
+
+def run(settings: Config, logdir: Path) -> A3CTrainer:
+    with closing(A3CTrainer(settings, logdir)) as trainer:
+        assert trainer.run()
+    return trainer
+
+
+def learned(trainer: A3CTrainer) -> dict[str, Any]:
+    state = trainer.state_dict()
+    return {key: state[key] for key in ("agent", "env_step", "starts")}
+
+
+def test_a_run_with_one_worker_repeats_itself(tmp_path: Path) -> None:
+    one, other = (run(config(), tmp_path / name) for name in ("one", "other"))
+    assert same(learned(one), learned(other))
+    assert metrics(tmp_path / "one") == metrics(tmp_path / "other")
+    third = run(config(seed=1), tmp_path / "third")
+    assert not same(learned(one)["agent"], learned(third)["agent"])
+
+
+def test_everything_due_takes_place_where_it_is_due(tmp_path: Path) -> None:
+    run(config(), tmp_path)
+    lines = metrics(tmp_path)
+    # Rollouts of 20 steps, cut at the end of each episode of 50: 20, 20, 10.
+    assert [line["env_step"] for line in lines if "eval/return" in line] == [300, 600]
+    assert [line["env_step"] for line in lines if "train/return" in line] == list(range(50, 601, 50))
+    assert lines[-1]["grad_step"] == 36
+    assert {"actor/loss", "value/loss", "actor/entropy"} <= {key for line in lines for key in line}
+
+
+def test_the_weights_evaluated_are_those_of_the_limit(tmp_path: Path) -> None:
+    with closing(A3CTrainer(config(), tmp_path)) as trainer:
+        original, distances = trainer._evaluate, []
+
+        def evaluated(episodes: int) -> bool:
+            pairs = zip(trainer.evaluated.algorithm.parameters(), at_limit[-1], strict=True)
+            distances.append(max(float((x.detach() - y).abs().max()) for x, y in pairs))
+            return original(episodes)
+
+        at_limit = []
+        original_watch = trainer._watch_until_all_wait
+
+        def watch() -> None:
+            original_watch()
+            at_limit.append([x.detach().clone() for x in trainer.shared.parameters()])
+
+        trainer._evaluate, trainer._watch_until_all_wait = evaluated, watch  # type: ignore[method-assign]
+        trainer.run()
+    assert distances == [0.0, 0.0]
+
+
+def test_workers_share_what_they_learn(tmp_path: Path) -> None:
+    trainer = run(config(workers=3, steps=1500), tmp_path)
+    assert (trainer.board.counts[2] > 0).all()
+    assert trainer.counters.grad_step == int(trainer.board.counts[2].sum())
+    # Each worker may be in the middle of a rollout when the limit is reached.
+    assert 1500 <= trainer.counters.env_step < 1500 + 3 * 20
+    assert trainer.shared.optimizers.squares[0].any()
+
+
+def test_a_stopped_run_goes_on_from_a_consistent_state(tmp_path: Path) -> None:
+    with closing(A3CTrainer(config(workers=2), tmp_path)) as trainer:
+        call_after(trainer, "_receive", 3, lambda: setattr(trainer.interrupt, "requested", True))
+        assert not trainer.run()
+        before = trainer.counters.grad_step
+        assert 0 < trainer.counters.env_step < 600
+        saved = checkpoint.load(trainer.run_directory.checkpoints)
+    assert saved is not None
+    assert saved["agent"]["optimizers"]["grad_step"] == before
+    with closing(A3CTrainer(config(workers=2), tmp_path)) as again:
+        assert again.resumed
+        torch.testing.assert_close(again.shared.state_dict(), saved["agent"]["networks"])
+        torch.testing.assert_close(again.shared.optimizers.squares, saved["agent"]["optimizers"]["squares"])
+        assert again.run()
+        assert again.counters.grad_step > before
+    steps = [line["env_step"] for line in metrics(tmp_path)]
+    assert steps == sorted(steps)
+
+
+def test_checkpoints_are_taken_while_nobody_learns(tmp_path: Path) -> None:
+    with closing(A3CTrainer(config(workers=2, steps=1000), tmp_path)) as trainer:
+        original, waiting = trainer._save, []
+
+        def save() -> None:
+            waiting.append(trainer.board.all_wait())
+            before = [x.clone() for x in trainer.shared.parameters()]
+            original()
+            torch.testing.assert_close(list(trainer.shared.parameters()), before, rtol=0, atol=0)
+
+        trainer._save = save  # type: ignore[method-assign]
+        trainer.run()
+    assert len(waiting) >= 4
+    assert all(waiting)
+
+
+def test_a_killed_worker_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(A3CTrainer(config(workers=2, steps=3000), tmp_path)) as trainer:
+        call_after(trainer, "_receive", 4, lambda: _kill_one_that_has_learned(trainer))
+        assert trainer.run()
+        assert trainer.starts == 3
+        assert 3000 <= trainer.counters.env_step < 3100
+    assert "another takes its place" in caplog.text
+
+
+def _kill_one_that_has_learned(trainer: A3CTrainer) -> None:
+    number = int(trainer.board.counts[2].argmax())
+    pid = trainer.processes[number].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+
+
+def test_a_worker_that_fails_ends_the_run_with_its_cause(tmp_path: Path, monkeypatch) -> None:
+    samples = Path(__file__).parents[1] / "envs"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(samples), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(str(samples))
+    settings = config(env="toy:dot", workers=2)
+    with closing(A3CTrainer(settings, tmp_path)) as trainer:
+        # The workers' environment is another than the one that was tried out before: its name is unknown.
+        broken = with_options(settings, {"env": "toy:nowhere"})
+        trainer.shared.config = broken
+        with pytest.raises(UserError, match="no toy environment 'nowhere'"):
+            trainer.run()
+        processes = trainer.processes
+    assert not any(process.is_alive() for process in processes)
+
+
+def test_no_process_is_left_behind(tmp_path: Path) -> None:
+    trainer = run(config(workers=2), tmp_path)
+    assert len(trainer.processes) == 2
+    assert not any(process.is_alive() for process in trainer.processes)
+    assert threading.active_count() < 20
+
+
+def test_the_exported_policy_acts_as_in_evaluation(tmp_path: Path) -> None:
+    run(config(), tmp_path / "run")
+    loaded = load_run(tmp_path / "run")
+    expected = evaluate(loaded.agent, loaded.envs, 1, seed=3).returns
+    export_run(tmp_path / "run", tmp_path / "policy.pt")
+    policy = load_policy(tmp_path / "policy.pt")
+    assert evaluate(policy.agent, loaded.envs, 1, seed=3).returns == expected
+    assert np.abs(policy.act(loaded.envs.reset(0, 5))).max() <= 1
+    loaded.envs.close()
+
+
+def test_discrete_actions(tmp_path: Path) -> None:
+    trainer = run(config(env="gym:CartPole-v1", time_limit=200), tmp_path)
+    assert trainer.envs.spec.action.discrete
+
+
+def test_images_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--obs state"):
+        A3CTrainer(config(obs="image"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.timeout(300)
+def test_a_toy_is_learned(tmp_path: Path) -> None:
+    learning = {"lr": 5e-4, "gamma": 0.9, "anneal": 60_000, "time_limit": 100}
+    run(config(steps=20_000, workers=2, eval_every=0, checkpoint_every=20_000, **learning), tmp_path)
+    assert metrics(tmp_path)[-1]["eval/return"] > 3 * RANDOM
