@@ -242,7 +242,7 @@ BAD = {
     "nothing to repeat": (["bench", "--repeats", "0"], "--repeats must be at least 1"),
     "nothing between one round": (["bench", "--rounds", "1"], "--rounds must be at least 2"),
     "no such subject": (["bench", "--only", "fun"], "--only"),
-    "no scores file": (["table", "missing.csv"], "missing.csv is no scores file"),
+    "no scores file": (["table", "missing.csv"], "missing.csv is not a scores file"),
     "no run to add": (["scores", "missing", "--out", "a.csv"], "missing"),
 }
 

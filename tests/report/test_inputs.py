@@ -55,7 +55,7 @@ def test_run_that_is_named_twice_counts_once(make_run, curve, tmp_path):
 def test_same_seed_twice_is_said(make_run, curve):
     paths = [make_run(name, "walker_stand", curve(1.0)) for name in "ab"]
     assert read_inputs(paths).notes == (
-        "Seed 0 of walker_stand is there 2 times for ours: each counts as a seed of its own.",
+        "ours has 2 runs of walker_stand with seed 0: each counts as a seed of its own.",
     )
 
 
@@ -82,8 +82,13 @@ def test_what_cannot_be_read_is_noted_and_the_rest_is_read(make_run, curve, tmp_
     (broken / "config.json").write_text("[]")
     inputs = read_inputs([good, young, tmp_path / "empty", tmp_path / "gone", broken, tmp_path / "no.csv"])
     assert [run.path for run in inputs.methods[0].runs] == [good]
-    words = ["2 lines (the first is 12)", "no evaluation yet", "empty is neither", "gone is neither"]
-    words += ["config.json cannot be read", "no.csv is no scores file"]
+    words = [
+        "2 lines (the first is 12)",
+        "no evaluation yet",
+        "empty is not a run directory",
+        "gone is not a run directory",
+    ]
+    words += ["config.json cannot be read", "no.csv is not a scores file"]
     for word, note in zip(words, inputs.notes, strict=True):
         assert word in note
 
@@ -91,7 +96,7 @@ def test_what_cannot_be_read_is_noted_and_the_rest_is_read(make_run, curve, tmp_
 def test_nothing_that_can_be_read_is_a_sentence(make_run, tmp_path):
     with pytest.raises(UserError, match="Nothing to report"):
         read_inputs([])
-    with pytest.raises(UserError, match="neither a run directory"):
+    with pytest.raises(UserError, match="is not a run directory and contains none"):
         read_inputs([tmp_path])
     with pytest.raises(UserError, match="no evaluation yet"):
         read_inputs([make_run("a", "walker_stand", {})])

@@ -142,11 +142,11 @@ def test_command_writes_what_it_can_and_names_the_rest(make_run, curve, tmp_path
     assert dreamer(monkeypatch, "report", run, young, "--out", page.parent) == 0
     shown = capsys.readouterr()
     assert shown.out == f"Wrote {page}\n"
-    assert shown.err == f"dreamer: {young} has no evaluation yet: let it train on.\n"
+    assert shown.err == f"dreamer: {young} has no evaluation yet: continue its training.\n"
     assert "no evaluation yet" in page.read_text(encoding="utf-8")
 
 
 def test_command_that_can_read_nothing_writes_nothing(tmp_path, monkeypatch, capsys):
     assert dreamer(monkeypatch, "report", tmp_path / "gone", "--out", tmp_path / "page") == 2
-    assert capsys.readouterr().err.startswith(f"dreamer: {tmp_path / 'gone'} is neither a run directory")
+    assert capsys.readouterr().err.startswith(f"dreamer: {tmp_path / 'gone'} is not a run directory")
     assert not (tmp_path / "page").exists()

@@ -34,7 +34,7 @@ def test_mean_over_seeds_covers_the_frames_that_all_reached(make_run):
 
 
 def test_directory_that_is_no_run_is_refused(tmp_path, make_run):
-    with pytest.raises(UserError, match="no run directory"):
+    with pytest.raises(UserError, match="is not a run directory"):
         read_run(tmp_path)
     with pytest.raises(UserError, match="no evaluation yet"):
         read_run(make_run("a", "dmc:walker_walk", {}))

@@ -87,7 +87,7 @@ def test_refusal_writes_nothing(make_run, tmp_path):
     run = make_run("a", "dmc:walker_walk", {0: 0.0, 1000: 1.0})
     with pytest.raises(UserError, match=r"a\.txt.*png"):
         plot_runs([run], tmp_path / "plots" / "a.txt")
-    with pytest.raises(UserError, match="no run directory"):
+    with pytest.raises(UserError, match="is not a run directory"):
         plot_runs([run, tmp_path], tmp_path / "plots" / "a.png")
     assert not (tmp_path / "plots").exists()
 

@@ -72,7 +72,7 @@ def test_unfinished_run_is_refused(make_run, scores):
 
 
 def test_run_without_evaluation_is_refused(tmp_path, make_run, scores):
-    with pytest.raises(UserError, match="no run directory"):
+    with pytest.raises(UserError, match="is not a run directory"):
         append_run(tmp_path, scores)
     with pytest.raises(UserError, match="no evaluation yet"):
         append_run(make_run("a", "dmc:walker_stand", {}), scores)

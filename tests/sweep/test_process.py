@@ -104,7 +104,9 @@ def test_exits_are_told_apart(tmp_path: Path) -> None:
     assert exit_of(0, log) == Exit("ended")
     assert exit_of(1, log) == Exit("failed", "ValueError: no")
     assert exit_of(-signal.SIGTERM, log) == Exit("killed", "killed by SIGTERM")
-    assert exit_of(-signal.SIGKILL, log) == Exit("killed", "killed by SIGKILL (perhaps for want of memory)")
+    assert exit_of(-signal.SIGKILL, log) == Exit(
+        "killed", "killed by SIGKILL (perhaps because memory ran out)"
+    )
     log.write_text("x" * 5000 + "\ndreamer: Choose another name.\n")
     assert exit_of(2, log) == Exit("failed", "Choose another name.")
     log.write_text("")

@@ -171,7 +171,7 @@ def _refused(logdir: Path, message: str) -> None:
     assert tree(logdir) == before
 
 
-LOST = "holds no checkpoint, though the run has been going on: put the checkpoints back, or remove"
+LOST = "holds no checkpoint, although the run has episodes or metrics: put the checkpoints back, or remove"
 
 
 def test_lost_checkpoints_are_not_taken_for_a_new_run(stopped: Path) -> None:

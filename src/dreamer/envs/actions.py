@@ -32,7 +32,7 @@ def unify_actions(env: gym.Env, name: str) -> gym.Env:
 def _require_bounded_box(space: gym.Space, name: str) -> None:
     if not isinstance(space, spaces.Box):
         raise UserError(
-            f"{name} has the action space {space}: only Box, Discrete and flat MultiDiscrete are served."
+            f"{name} has the action space {space}: only Box, Discrete and flat MultiDiscrete are supported."
         )
     if space.dtype not in (np.float32, np.float64) or len(space.shape) != 1 or space.shape[0] == 0:
         raise UserError(f"{name} has the action space {space}: it must be a Box of floats with one axis.")

@@ -44,5 +44,5 @@ def spec_from_space(observation_space: gym.Space, action: ActionSpec) -> EnvSpec
 def _require_free(key: object) -> None:
     """Raise `UserError` for a key that would replace another part of a batch, or a metric."""
     if not isinstance(key, str) or key in RESERVED:
-        problem = "has a name that means something else here" if key in RESERVED else "has no name"
+        problem = "has a reserved name" if key in RESERVED else "has no name"
         raise UserError(f"The observation {key!r} {problem}: rename it in the environment.")

@@ -120,7 +120,7 @@ class DeviceReplay:
             size = self.slots * example[0].nbytes / 2**30
             raise UserError(
                 f"The replay does not fit into the memory of {self.device} ({size:.1f} GiB for {key!r}):"
-                " the same command with --replay-device disk goes on without."
+                " run the same command with --replay-device disk."
             ) from error
 
 

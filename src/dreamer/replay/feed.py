@@ -1,4 +1,4 @@
-"""Batches on the device. Where nothing speaks against it, one is drawn while the learner uses another."""
+"""Bring batches to the device. Unless priorities forbid it, one is drawn while the learner uses another."""
 
 import copy
 from collections.abc import Generator

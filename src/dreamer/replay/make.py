@@ -24,7 +24,7 @@ def make_feed(
     device: torch.device,
     transitions: Transitions | None = None,
 ) -> Feed:
-    """Batches of `store` on `device`: gathered there, or read from disk (`--replay-device`).
+    """Return the feed of batches of `store` on `device`: gathered there, or read from disk (`--replay-device`).
 
     Rows are sequences, or `transitions` if the algorithm learns from those.
 
@@ -47,7 +47,7 @@ def make_feed(
 def make_sampler(
     config: ReplayConfig, store: EpisodeStore, transitions: Transitions | None = None
 ) -> SequenceSampler:
-    """Batches of `store` as a run draws them."""
+    """Return the sampler of a run."""
     if transitions is not None:
         return TransitionSampler(store, config.batch_size, transitions)
     return SequenceSampler(store, config.batch_size, config.batch_length, config.prioritize_ends)

@@ -56,7 +56,7 @@ def read_inputs(paths: Sequence[Path]) -> Inputs:
         UserError: Nothing could be read. The sentence says why.
     """
     if not paths:
-        raise UserError("Nothing to report: name a run directory, a sweep or a scores file, or more.")
+        raise UserError("Nothing to report: name at least one run directory, sweep or scores file.")
     notes: list[str] = []
     files = [path for path in paths if path.suffix == ".csv"]
     folders = [path for path in paths if path.suffix != ".csv"]
@@ -80,7 +80,9 @@ def _read_runs(folders: Sequence[Path], notes: list[str]) -> list[tuple[Run, str
             count = f"{len(missing)} of {len(names)} runs"
             notes.append(f"{count} of {folder} are missing: {_some(missing)}.")
         elif not found:
-            notes.append(f"{folder} is neither a run directory nor does it hold any: name one, or a sweep.")
+            notes.append(
+                f"{folder} is not a run directory and contains none: name a run directory or a sweep."
+            )
         for path in found:
             try:
                 runs[path.resolve()] = read_run(path, damage=notes), names.get(path.name, "")
@@ -165,7 +167,7 @@ def _names(options: Sequence[dict[str, Any]]) -> list[str]:
 
 def _repeated_seeds(methods: Sequence[Method]) -> list[str]:
     return [
-        f"Seed {seed} of {task} is there {count} times for {method.name}: each counts as a seed of its own."
+        f"{method.name} has {count} runs of {task} with seed {seed}: each counts as a seed of its own."
         for method in methods
         for (task, seed), count in Counter((run.task, run.seed) for run in method.runs).items()
         if count > 1

@@ -59,7 +59,7 @@ def read_metrics(run: Path, damage: list[str] | None = None) -> list[dict[str, A
     path = run / "metrics.jsonl"
     if not path.is_file():
         raise UserError(
-            f"{run} is no run directory (it has no metrics.jsonl): give one that `dreamer train` wrote."
+            f"{run} is not a run directory (it has no metrics.jsonl): give one that `dreamer train` wrote."
         )
     metrics, broken = [], []
     lines = path.read_text(errors="replace").splitlines(keepends=True)
@@ -112,7 +112,7 @@ def read_run(run: Path, damage: list[str] | None = None) -> Run:
     metrics, config = read_metrics(run, damage), read_config(run)
     points = {line["env_step"]: line for line in metrics if line.get("eval/return") is not None}
     if not points:
-        raise UserError(f"{run} has no evaluation yet: let it train on.")
+        raise UserError(f"{run} has no evaluation yet: continue its training.")
     env_step = sorted(points)
     last = points[env_step[-1]]
     return Run(

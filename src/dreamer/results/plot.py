@@ -51,10 +51,12 @@ def plot_runs(paths: Sequence[Path], out: Path) -> None:
 
     `paths` are run directories and scores files (`METHOD.csv`).
 
-    Ours: each seed thin, their mean thick. Official TF2 code: mean, band over the range of its seeds.
-    Paper: mean, band of one standard deviation. Published points stand at the middle of their bins; an
-    environment that nobody published shows our curves alone. Runs of D4PG or A3C are drawn over what is
-    published of those.
+    - Ours: each seed is thin, the mean is thick.
+    - Official TF2 code: mean, with a band over the range of its seeds.
+    - Paper: mean, with a band of one standard deviation.
+
+    Published points are at the middle of their bins. An environment without published scores shows our curves alone.
+    Runs of D4PG or A3C are drawn over the published scores of those.
 
     Raises:
         UserError: A path is neither a run with an evaluation nor a scores file, the ending of `out` is not
@@ -65,7 +67,7 @@ def plot_runs(paths: Sequence[Path], out: Path) -> None:
         raise UserError(f"Cannot write {out.name!r}: let the file name end in {', '.join(FORMATS)}.")
     groups = by_task([run for path in paths for run in read_curves(Path(path))])
     if not groups:
-        raise UserError("Nothing to plot: name one run directory or scores file, or more.")
+        raise UserError("Nothing to plot: name at least one run directory or scores file.")
     with writing(out, "choose another --out"):
         out.parent.mkdir(parents=True, exist_ok=True)
     _figure(groups, out)

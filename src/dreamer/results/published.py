@@ -123,7 +123,7 @@ def d4pg_from_states() -> dict[str, Curve]:
 
 @cache
 def _curves() -> dict[tuple[str, str], list[Curve]]:
-    """Curves by (task, file)."""
+    """Return the curves by (task, file)."""
     return {key: curves for file in _FILES if file != D4PG for key, curves in _read_file(file).items()}
 
 

@@ -37,7 +37,7 @@ def results_table(scores: Sequence[Path]) -> str:
         UserError: No file was given, or one is not a scores file.
     """
     if not scores:
-        raise UserError("No results to show: name one scores file (METHOD.csv) or more.")
+        raise UserError("No results to show: name at least one scores file (METHOD.csv).")
     rows = [COLUMNS, ALIGNMENT]
     for path in map(Path, scores):
         rows += _rows(path.stem, read_method(path), read_scores(path))

@@ -121,7 +121,7 @@ def read_curves(path: Path) -> list[Run]:
 
 def _rows(scores: Path) -> list[tuple[str, int, float, float]]:
     wrong = UserError(
-        f"{scores} is no scores file (columns {', '.join(COLUMNS)}): give one, or a run directory."
+        f"{scores} is not a scores file (columns {', '.join(COLUMNS)}): give one, or a run directory."
     )
     try:
         head, *rows = csv.reader(scores.read_text(encoding="utf-8").splitlines())
@@ -134,14 +134,14 @@ def _rows(scores: Path) -> list[tuple[str, int, float, float]]:
 
 def _check_name(scores: Path) -> None:
     if scores.suffix != ".csv":
-        raise UserError(f"Cannot take {scores.name!r} as scores: let the file name end in .csv.")
+        raise UserError(f"{scores.name!r} cannot be a scores file: let its name end in .csv.")
 
 
 def _check_finished(run: Path, new: Run) -> None:
     steps, reached = read_config(run).get("steps", 0), int(new.env_step[-1])
     if reached < steps:
         raise UserError(
-            f"{run} was last evaluated at {reached:,} of {steps:,} frames: let it train to the end."
+            f"{run} was last evaluated at {reached:,} of {steps:,} frames: continue its training to the end."
         )
 
 

@@ -27,14 +27,14 @@ class TrainedRun:
 def load_run(path: Path, **changes: Any) -> TrainedRun:
     """Load the newest checkpoint of a run, with some options changed (`device="cpu"`).
 
-    Raises `UserError` if `path` is no run directory, if it holds no checkpoint yet, or if an earlier version
+    Raises `UserError` if `path` is not a run directory, if it holds no checkpoint yet, or if an earlier version
     wrote it.
     """
     directory = RunDirectory(path)
     config = directory.config(**changes)
     state = checkpoint.load(directory.checkpoints)
     if state is None:
-        raise UserError(f"{path} holds no checkpoint yet: let `dreamer train` run on until it saves one.")
+        raise UserError(f"{path} holds no checkpoint yet: let `dreamer train` run until it saves one.")
     envs = VectorEnv(evaluated(config.environment), 1, config.training.seed)
     agent = make_agent(envs.spec, config)
     agent.load_state_dict(state["agent"])

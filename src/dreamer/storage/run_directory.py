@@ -81,7 +81,7 @@ class RunDirectory:
         metrics = self.path / "metrics.jsonl"
         if any(self.replay.glob("episode-*")) or (metrics.exists() and metrics.stat().st_size):
             raise UserError(
-                f"{self.checkpoints} holds no checkpoint, though the run has been going on: put the"
+                f"{self.checkpoints} holds no checkpoint, although the run has episodes or metrics: put the"
                 f" checkpoints back, or remove {self.path} to start anew."
             )
 

@@ -74,8 +74,8 @@ class Plan:
             return with_options(preset(self.preset, run.options["env"]), run.options)
         except KeyError as error:
             raise UserError(
-                f"The plan of {run.name} has {error.args[0]}: go on with the version that made it, or begin"
-                " another sweep with another --out."
+                f"The plan of {run.name} has {error.args[0]}: use the version that made it, or start another"
+                " sweep with another --out."
             ) from error
 
     def differences(self, new: "Plan") -> list[str]:
@@ -168,7 +168,7 @@ def _check_axis(name: str, known: bool) -> None:
     if name not in options:
         raise UserError(f"--sweep {name}=...: there is no such option{did_you_mean(name, options)}.")
     if known:
-        raise UserError(f"--sweep {name}=... is given twice: put all values between commas.")
+        raise UserError(f"--sweep {name}=... is given twice: give all values once, separated by commas.")
 
 
 def to_arguments(name: str, value: Any) -> list[str]:
@@ -222,7 +222,7 @@ def load_plan(path: Path) -> Plan:
         saved = json.loads(file.read_text())
         if (version := saved["version"]) != VERSION:
             raise UserError(
-                f"{file} has version {version}, and this is for version {VERSION}: use that of its time."
+                f"{file} has version {version}, and this program reads {VERSION}: use the version that wrote it."
             )
         return Plan(saved["preset"], tuple(PlannedRun(**run) for run in saved["runs"]))
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -75,7 +75,7 @@ def exit_of(returncode: int, log: Path) -> Exit:
     if returncode < 0:
         name = signal.Signals(-returncode).name
         return Exit(
-            "killed", f"killed by {name}{' (perhaps for want of memory)' if name == 'SIGKILL' else ''}"
+            "killed", f"killed by {name}{' (perhaps because memory ran out)' if name == 'SIGKILL' else ''}"
         )
     if shutil.disk_usage(log.parent).free < 2**20:
         return Exit("failed", f"the disk of {log.parent} is full")

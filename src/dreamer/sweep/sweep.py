@@ -42,7 +42,7 @@ class Sweep:
     """
 
     tasks: str
-    """Tasks between commas (`walker_walk`, `atari:pong`), or a file with one a line; `all` stands for the
+    """Tasks separated by commas (`walker_walk,atari:pong`), or a file with one per line; `all` stands for the
     paper's 20 of the Control Suite, `atari` for its 14 games."""
     preset: Literal["paper", "laptop", "atari", "debug"]
     """Starting point of all options."""

@@ -38,7 +38,7 @@ def environments(tasks: str) -> list[str]:
     found = list(dict.fromkeys(env for name in names if name for env in _environments(name)))
     if not found:
         raise UserError(
-            "--tasks names no task: give all, names between commas, or a file with one name a line."
+            "--tasks names no task: give all, names separated by commas, or a file with one name per line."
         )
     _check(found)
     return found
