@@ -25,12 +25,12 @@ from pathlib import Path
 import tyro
 
 ROOT = Path(__file__).resolve().parents[1]
-DIRECT = ("dm-control", "mujoco", "gymnasium", "tyro", "annotated-types", "rich")
+DIRECT = ("dm-control", "mujoco", "gymnasium", "tyro", "annotated-types", "jaxtyping", "rich")
 """Packages in the versions that pyproject.toml asks for."""
 THEIRS = (
     *("dm-env", "dm-tree", "labmaze", "glfw", "pyopengl", "etils"),  # of dm_control and MuJoCo
     *("farama-notifications", "docstring-parser", "typeguard", "wrapt"),  # of Gymnasium and tyro
-    *("jaxtyping", "wadler-lindig", "beartype"),  # of the tests
+    *("wadler-lindig", "beartype"),  # of jaxtyping and the tests
 )
 LIBRARIES = ("libegl1", "libglvnd0", "libopengl0", "libgl1", "libglx0", "libgles2")
 """Debian packages that find the driver's OpenGL; the driver itself belongs to the machine."""

@@ -5,6 +5,12 @@ import os
 import numpy as np
 import pytest
 import torch
+from beartype import beartype
+from jaxtyping import install_import_hook, jaxtyped
+
+# The shapes in the signatures of the mathematics are checked at every call. A module is changed when it is imported,
+# so this comes before the first import of the package.
+install_import_hook(["dreamer.world_model", "dreamer.behavior"], "beartype.beartype")
 
 
 def pytest_configure() -> None:
@@ -16,6 +22,14 @@ def pytest_configure() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Filling fresh memory with NaN finds bugs of PyTorch, not ours, and takes time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    _check_states()
+
+
+def _check_states() -> None:
+    """Check the shapes of every `State`: the import hook leaves named tuples alone."""
+    from dreamer.world_model.rssm import State
+
+    State.__new__ = jaxtyped(State.__new__, typechecker=beartype)
 
 
 @pytest.fixture(autouse=True)

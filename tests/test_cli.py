@@ -59,7 +59,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return logdir
 
 
-def test_a_run_leaves_what_was_promised(trained: Path) -> None:
+def test_run_directory_has_the_promised_files(trained: Path) -> None:
     assert {path.name for path in trained.iterdir()} == {
         ".lock",
         "checkpoint",
@@ -193,7 +193,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
     assert again.stdout.startswith("Resuming toy:dot in run\n")
 
 
-def test_a_run_that_nobody_reads_any_more_stops_and_saves(tmp_path: Path) -> None:
+def test_run_whose_output_has_gone_stops_and_saves(tmp_path: Path) -> None:
     line = [sys.executable, "-u", "-m", "dreamer", "train", *SHORT, "--logdir", "run", "--steps", "100000000"]
     pipe = subprocess.PIPE
     with subprocess.Popen(line, env=_environment(), cwd=tmp_path, stdout=pipe, stderr=pipe) as process:
@@ -377,12 +377,12 @@ def test_a_renamed_option_is_answered_with_its_new_name(old: list[str], new: str
         cli.run(["train", "--env", "toy:dot", *old])
 
 
-def test_the_default_directory_says_what_runs_there() -> None:
+def test_default_logdir_names_env_preset_agent_and_seed() -> None:
     config = with_options(debug(), {"env": "gym:my:Env-v0", "seed": 3})
     assert cli._default_logdir("debug", config) == Path("runs/gym-my-Env-v0-debug-dreamer-3")
 
 
-def test_an_error_that_is_not_the_users_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traceback_of_an_internal_error_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         """Fail."""
         raise ZeroDivisionError

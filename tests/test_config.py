@@ -82,7 +82,7 @@ def test_what_an_option_affects_decides_who_compares_it() -> None:
     assert {"threads", "replay_device", "horizon", "num_envs", "train_every"} <= COMPARED
 
 
-def test_options_come_back() -> None:
+def test_options_round_trip() -> None:
     config = with_options(Config(), {"horizon": 7, "env": "toy:dot", "seed": 3})
     assert (config.behavior.horizon, config.environment.env, config.training.seed) == (7, "toy:dot", 3)
     assert from_flat(to_flat(config)) == config
@@ -99,7 +99,7 @@ def test_a_renamed_option_is_answered_with_its_new_name(tmp_path) -> None:
         train(tmp_path, preset="debug", capacity=5)
 
 
-def test_an_unknown_option_is_named() -> None:
+def test_unknown_option_is_named() -> None:
     with pytest.raises(KeyError, match="horizzon"):
         with_options(Config(), {"horizzon": 7})
 
@@ -206,5 +206,5 @@ def test_numbers_out_of_range_are_refused(name: str, value: float, message: str)
 @pytest.mark.parametrize(
     "name", ["video_every", "eval_every", "pretrain_model", "replay_size", "prefill", "seed"]
 )
-def test_zero_switches_off(name: str) -> None:
+def test_zero_is_allowed_where_it_switches_off(name: str) -> None:
     check(with_options(Config(), {name: 0}))

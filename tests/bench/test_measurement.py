@@ -22,7 +22,7 @@ def test_calls_that_take_no_time_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(TIMER.alternate({"": lambda: None}, budget=60.0)[""]) == 7
 
 
-def test_budget_is_spent() -> None:
+def test_seconds_per_call_repeats_short_calls() -> None:
     calls: list[int] = []
     seconds = seconds_per_call(lambda: calls.append(sum(range(10_000))), torch.device("cpu"), budget=0.05)
     assert len(calls) > 2

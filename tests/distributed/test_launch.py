@@ -132,7 +132,7 @@ def _read(file: Path) -> str:
 
 
 @pytest.mark.slow
-def test_a_refused_run_ends_all(tmp_path: Path) -> None:
+def test_refused_run_ends_all_ranks(tmp_path: Path) -> None:
     status, _, err = _ends(_start(tmp_path / "run", config(batch_size=5)))
     assert status == [2, 0]
     assert err[0] == f"dreamer: {REFUSED}\n"
@@ -215,7 +215,7 @@ def test_updates_of_several_ranks_are_no_cuda_graph() -> None:
 
 
 @pytest.mark.parametrize("objective", ["contrastive", "contrastive-tf1"])
-def test_a_contrast_over_the_whole_batch_is_not_shared(objective: str) -> None:
+def test_contrastive_objective_is_refused(objective: str) -> None:
     with pytest.raises(UserError, match=f"--objective {objective} compares all rows of a batch"):
         _parallel(_TwoRanks(), objective=objective)
 

@@ -72,7 +72,7 @@ def test_the_free_nats_of_the_cases_lie_between_the_halves() -> None:
     assert max(first, second) > 1.02 * min(first, second)
 
 
-def test_the_layout_describes_the_rows_of_a_rank() -> None:
+def test_layout_describes_the_rows_of_a_rank() -> None:
     layout = Ranks(1, 3).layout({"image": torch.zeros(6, 5, 4, dtype=torch.uint8)})
     assert layout == {"image": ((2, 5, 4), torch.uint8)}
 
@@ -81,7 +81,7 @@ def test_the_layout_describes_the_rows_of_a_rank() -> None:
     ("failure", "raised"),
     [(RuntimeError("Connection closed by peer"), PeerError), (torch.OutOfMemoryError("of 80 GiB"), None)],
 )
-def test_only_what_fails_between_processes_is_blamed_on_another(
+def test_peer_error_is_raised_for_failed_exchanges_only(
     failure: Exception, raised: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:

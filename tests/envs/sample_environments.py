@@ -46,8 +46,28 @@ class SampleEnv(gym.Env):
 class Drawn(SampleEnv):
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012 (as Gymnasium has it)
 
-    def render(self):
+    def render(self) -> Any:
         return np.full((100, 60, 3), 40 * self._frames, np.uint8)
+
+
+class DrawnBesideNonsense(Drawn):
+    def observation(self) -> Any:
+        return [None, np.full(3, np.nan), np.full(3, 7), "words"][self._frames]
+
+
+class DrawnFloats(Drawn):
+    def render(self) -> Any:
+        return np.full((64, 64, 3), self._frames / 4)
+
+
+class DrawnDepth(Drawn):
+    def render(self) -> Any:
+        return np.full((64, 64), 3000, np.uint16)
+
+
+class DrawnShrinking(Drawn):
+    def render(self) -> Any:
+        return np.zeros((64 - (self._frames > 1), 64, 3), np.uint8)
 
 
 class Image(SampleEnv):
@@ -111,6 +131,21 @@ class Everything(SampleEnv):
     )
 
 
+class Mission(spaces.Space):
+    """A space of a user's own, as MiniGrid has it."""
+
+    def sample(self, mask: Any = None, probability: Any = None) -> str:
+        return "go to the green door"
+
+
+class WithWords(SampleEnv):
+    observation_space = spaces.Dict({"joints": VECTOR, "hint": spaces.Text(5), "mission": Mission()})
+
+
+class WordsOnly(SampleEnv):
+    observation_space = Mission()
+
+
 class OddNames(SampleEnv):
     observation_space = spaces.Dict({"values": IMAGE, "robot.arm": VECTOR, "items": VECTOR, "50%": VECTOR})
 
@@ -155,14 +190,13 @@ class FloatImage(SampleEnv):
     observation_space = spaces.Box(0, 1, (64, 64, 3), np.float32)
 
 
+class UnboundedImage(SampleEnv):
+    observation_space = spaces.Box(-np.inf, np.inf, (64, 64, 3), np.float32)
+
+
 class WrongShape(SampleEnv):
     def observation(self) -> Any:
         return np.zeros(3 if self._frames < 2 else 4, np.float32)
-
-
-class BeyondBounds(SampleEnv):
-    def observation(self) -> Any:
-        return np.full(3, 0.9 * self._frames, np.float32)
 
 
 class NanObservation(SampleEnv):
@@ -173,6 +207,97 @@ class NanObservation(SampleEnv):
 class NanReward(SampleEnv):
     def reward(self) -> float:
         return float("nan") if self._frames == 2 else 0.0
+
+
+class Seeded(SampleEnv):
+    """Hands its seed to a C library, as simulators do."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.seeds: list[int] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        if seed is not None:
+            struct.pack("i", seed)
+            self.seeds.append(seed)
+        return super().reset(seed=seed)
+
+
+class OldStep(SampleEnv):
+    def step(self, action: Any) -> Any:
+        return (*super().step(action)[:3], {})
+
+
+class OldReset(SampleEnv):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        return super().reset(seed=seed)[0]
+
+
+class ResetWithoutSeed(SampleEnv):
+    def reset(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().reset()
+
+
+class RaisesInReset(SampleEnv):
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        raise KeyError("the arm")
+
+
+class RaisesInRender(Drawn):
+    def render(self):
+        raise OSError("no display")
+
+
+class RaisesInClose(SampleEnv):
+    def close(self):
+        raise RuntimeError("already closed")
+
+
+class RaisesInInit(SampleEnv):
+    def __init__(self, render_mode: str | None = None) -> None:
+        raise ValueError("no robot\nfound")
+
+
+class LeavesInInit(SampleEnv):
+    def __init__(self, render_mode: str | None = None) -> None:
+        sys.exit(3)
+
+
+class NeedsArgument(SampleEnv):
+    def __init__(self, robot: str, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+
+
+class NoRenderMode(Drawn):
+    def __init__(self) -> None:
+        super().__init__(None)
+
+
+class ForgetsRenderMode(Drawn):
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(None)
+
+    def render(self):
+        return super().render() if self.render_mode == "rgb_array" else None
+
+
+class NoSpaces(gym.Env):
+    pass
+
+
+class RaisesInSpace(SampleEnv):
+    @property
+    def observation_space(self) -> gym.Space:  # pyright: ignore[reportIncompatibleVariableOverride]
+        raise NotImplementedError("later")
+
+
+class RaisesWithoutAWord(SampleEnv):
+    def reward(self) -> float:
+        raise AssertionError
+
+
+class NoEnv:
+    pass
 
 
 class Raises(SampleEnv):
@@ -202,7 +327,8 @@ class Stalls(SampleEnv):
         return 0.0
 
 
-for sample in [*SampleEnv.__subclasses__(), ReusedPicture]:
+for sample in [*SampleEnv.__subclasses__(), *Drawn.__subclasses__(), NoSpaces, NoEnv]:
     gym.register(f"{sample.__name__}-v0", f"{__name__}:{sample.__name__}")
 gym.register("Sample-v0", f"{__name__}:SampleEnv")
+gym.register("OldStepLimited-v0", f"{__name__}:OldStep", max_episode_steps=3)
 gym.register("Short-v0", f"{__name__}:SampleEnv", max_episode_steps=3)

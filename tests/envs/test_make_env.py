@@ -4,11 +4,13 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 from dreamer.config import EnvConfig
 from dreamer.envs import make_env, spec_of
+from dreamer.envs.gymnasium_env import known_ids
 from dreamer.errors import UserError
 
 COUNTING = EnvConfig(env="toy:counting", time_limit=7)
@@ -86,6 +88,13 @@ def test_a_seed_decides_all_that_follows(name: str) -> None:
     assert any(episode(seed) != first for seed in (2, 3, 4))
 
 
+@pytest.mark.parametrize("seed", [2**31 - 1, 2**31 + 5, 2**32 - 1, 2**40])
+def test_seeds_that_reach_an_environment_fit_32_bits_with_a_sign(seed: int) -> None:
+    env = make_env(sample("Seeded"), seed)
+    env.reset(seed=seed)
+    assert env.unwrapped.seeds == [seed % 2**31] * 2  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
     def start(seed: int) -> list:
         env = make_env(EnvConfig(env="toy:dot", obs="state"), seed)
@@ -101,6 +110,13 @@ def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
         (EnvConfig(env="walker_walk"), "did you mean dmc:walker_walk"),
         (EnvConfig(env="dmc:walker_wlak"), "did you mean dmc:walker_walk"),
         (EnvConfig(env="gym:Pendulm-v1"), "did you mean gym:Pendulum-v1"),
+        (EnvConfig(env="gym:Ant-v9"), "did you mean gym:Ant-v5"),
+        (EnvConfig(env="gym:sample_environments:Smple-v0"), "did you mean gym:sample_environments:Sample-v0"),
+        (EnvConfig(env="sample_environments:Sample-v0"), "did you mean gym:sample_environments:Sample-v0?"),
+        (EnvConfig(env="Pendulum-v1"), "did you mean gym:Pendulum-v1?"),
+        (EnvConfig(env="ALE/Pong-v5"), "did you mean atari:pong?"),
+        (EnvConfig(env="gym:ALE/Pongg-v5"), "did you mean atari:pong"),
+        (EnvConfig(env="ALE/UpNDown-v5"), "did you mean atari:up_n_down?"),
         (EnvConfig(env="toy:dit"), "toy:dot"),
         (EnvConfig(env="gym:no_such_module:Thing-v0"), "no_such_module"),
         (EnvConfig(env="toy:dot", image_size=21), "--image-size is 21: it must be at least 22"),
@@ -112,7 +128,8 @@ def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
         (sample("TupleObservation"), "neither image nor vector"),
         (sample("Tiny", obs="image"), "at least 16"),
         (sample("ChannelsFirst", obs="image"), "channels come last"),
-        (sample("FloatImage"), "images must be uint8"),
+        (sample("UnboundedImage"), "images must be uint8"),
+        (sample("FloatImage"), "use --obs image"),
         (sample("Image"), "use --obs image"),
         (sample("Sample", obs="image"), "use --obs state"),
     ],
@@ -125,11 +142,25 @@ def test_what_does_not_fit_is_refused_in_one_sentence(config: EnvConfig, words: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["ALE/Pong-v5", "Pong-v4", "PongNoFrameskip-v4", "Pong-ramDeterministic-v4"])
+def test_gymnasium_ids_of_games_are_answered_with_the_game(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(gym.registry, name, raising=False)  # ale_py, once imported, registers some of them
+    with pytest.raises(UserError, match=r"did you mean atari:pong\?"):
+        make_env(EnvConfig(env=f"gym:{name}"))
+
+
+def test_suggested_gymnasium_ids_are_newest_and_need_no_other_library() -> None:
+    ids = known_ids()
+    assert {"Ant-v5", "Pendulum-v1", "LunarLander-v3"} <= {*ids}
+    assert not {"Ant-v3", "CartPole-v0", "phys2d/CartPole-v1", "GymV21Environment-v0"} & {*ids}
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
         ("WrongShape", "has shape (4,) where (3,) is declared"),
-        ("BeyondBounds", "beyond its declared bounds"),
         ("NanObservation", "NaN or infinity"),
         ("NanReward", "the reward nan"),
     ],

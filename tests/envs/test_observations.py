@@ -1,5 +1,7 @@
 """Every observation becomes a dictionary of images and vectors."""
 
+import logging
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -7,6 +9,7 @@ from gymnasium import spaces
 from dreamer.config import EnvConfig
 from dreamer.envs import make_env, spec_of
 from dreamer.envs.observations import resize
+from dreamer.errors import UserError
 
 
 def make(name: str, **settings):
@@ -38,6 +41,20 @@ def test_keys_shapes_and_types(name: str, obs, images: dict, vectors: dict) -> N
     for observation in observations:
         assert env.observation_space.contains(observation)
         assert observation.keys() == images.keys() | vectors.keys()
+
+
+def test_words_are_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        env = make("WithWords", obs="state")
+    assert spec_of(env).vectors == {"joints": 3}
+    assert list(env.reset(seed=0)[0]) == ["joints"]
+    [record] = caplog.records
+    assert "shows 'hint', 'mission', which cannot be made numbers of" in record.getMessage()
+
+
+def test_words_alone_are_refused() -> None:
+    with pytest.raises(UserError, match="neither image nor vector"):
+        make("WordsOnly", obs="state")
 
 
 def test_a_drawn_picture_shows_the_frame_just_taken() -> None:

@@ -1,5 +1,6 @@
 """Pictures: the suite's own bit by bit, quick ones close to them, and a backend found or asked for."""
 
+import os
 import subprocess
 import sys
 
@@ -43,6 +44,37 @@ def test_the_users_choice_is_not_questioned(fresh_search: pytest.MonkeyPatch) ->
     fresh_search.setenv("MUJOCO_GL", "OSMesa")
     fresh_search.setattr(rendering, "_works", lambda backend: pytest.fail("another backend was tried"))
     assert rendering.find_backend() == "osmesa"
+
+
+@pytest.mark.parametrize("value", ["on", "1", "TRUE", "enable", ""])
+def test_values_that_only_switch_drawing_on_let_a_backend_be_chosen(
+    fresh_search: pytest.MonkeyPatch, value: str
+) -> None:
+    fresh_search.setenv("MUJOCO_GL", value)
+    fresh_search.setattr(rendering, "_works", lambda backend: backend == "osmesa")
+    assert rendering.find_backend() == os.environ["MUJOCO_GL"] == "osmesa"
+
+
+@pytest.mark.parametrize("value", ["off", "0", "disabled", "FALSE"])
+def test_drawing_switched_off_is_told(fresh_search: pytest.MonkeyPatch, value: str) -> None:
+    fresh_search.setenv("MUJOCO_GL", value)
+    with pytest.raises(
+        UserError, match=f"MUJOCO_GL={value} switches drawing off: unset it, or .*--obs state"
+    ):
+        rendering.find_backend()
+
+
+@pytest.mark.parametrize("value", ["glfw", "GLX"])
+def test_a_window_system_that_is_not_there_is_told(fresh_search: pytest.MonkeyPatch, value: str) -> None:
+    fresh_search.setenv("MUJOCO_GL", value)
+    fresh_search.setattr(rendering, "_works", lambda backend: False)
+    with pytest.raises(UserError, match=f"MUJOCO_GL={value} needs a display"):
+        rendering.find_backend()
+
+
+def test_gymnasium_reads_the_backend_in_lower_case(fresh_search: pytest.MonkeyPatch) -> None:
+    fresh_search.setenv("MUJOCO_GL", "EGL")
+    assert rendering.find_backend() == os.environ["MUJOCO_GL"] == "egl"
 
 
 def test_a_backend_that_cannot_work_here_counts_as_failed() -> None:
@@ -95,6 +127,13 @@ def test_an_environment_left_open_ends_without_a_word() -> None:
     for name in ("dmc:cartpole_balance", "gym:InvertedPendulum-v5"):
         result = run(program.format(name))
         assert (result.stdout, result.stderr, result.returncode) == ("drawn\n", "", 0)
+
+
+@pytest.mark.render
+def test_a_users_own_mujoco_robot_is_drawn() -> None:
+    env = make_env(EnvConfig(env="gym:sample_robot:Robot-v0", render="fast"))
+    assert env.reset(seed=0)[0]["image"].std() > 5
+    env.close()
 
 
 @pytest.mark.render

@@ -79,7 +79,7 @@ def test_a_policy_file_holds_no_decoder(tmp_path: Path) -> None:
     assert not any("decoder" in name for name in names)
 
 
-def test_a_single_observation_has_a_single_action(tmp_path: Path) -> None:
+def test_single_observation_gives_a_single_action(tmp_path: Path) -> None:
     file = saved(small_agent(BUTTONS), tmp_path / "policy.pt")
     one, batch, bare = (load_policy(file) for _ in range(3))
     for seed in range(3):
@@ -127,13 +127,13 @@ def test_observations_that_do_not_fit_are_refused(
         policy.act(wrong)
 
 
-def test_another_number_of_environments_needs_a_reset(policy: Policy) -> None:
+def test_policy_for_another_number_of_environments_needs_a_reset(policy: Policy) -> None:
     policy.act(random_observation(MIXED, 2))
     with pytest.raises(UserError, match=r"3 observations after 2: call reset"):
         policy.act(random_observation(MIXED, 3))
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
+def test_policy_file_of_something_else_is_refused(tmp_path: Path) -> None:
     torch.save({"weights": 1}, tmp_path / "other.pt")
     (tmp_path / "text.pt").write_text("no policy")
     for name in ("other.pt", "text.pt", "missing.pt"):
@@ -193,7 +193,7 @@ assert not loaded, loaded
     assert result.stdout == "(2,)\n"
 
 
-def test_nothing_is_written_where_there_is_no_run(tmp_path: Path) -> None:
+def test_export_of_no_run_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a run directory"):
         export_run(tmp_path / "nothing", tmp_path / "policy.pt")
     assert not list(tmp_path.iterdir())

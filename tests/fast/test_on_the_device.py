@@ -43,7 +43,7 @@ def test_update_never_turns_to_the_host(kind: str, precision: str) -> None:
         assert watch.found == []
 
 
-def test_watch_sees_what_it_should() -> None:
+def test_watch_reports_transfers_to_the_host() -> None:
     turns = [lambda: torch.tensor([1, 2]), lambda: float(torch.ones(1)), lambda: torch.ones(3).nonzero()]
     for turn in turns:
         with Watch() as watch:

@@ -38,7 +38,7 @@ def _check_whole(truth: np.ndarray) -> None:
     assert (np.diff(shown[..., 1], axis=1) == 1).all()
 
 
-def test_no_window_reaches_into_another_episode(tmp_path: Path) -> None:
+def test_windows_stay_within_one_episode(tmp_path: Path) -> None:
     store = _store(tmp_path, 7, 30, 12, 25, 3)
     result = _predict(store, sequences=20, length=20)
     assert result.truth.shape == result.model.shape == (20, 20, 32, 32, 3)
@@ -46,13 +46,13 @@ def test_no_window_reaches_into_another_episode(tmp_path: Path) -> None:
     assert set(np.round(result.truth[:, 0, 0, 0, 0] * 255).astype(int)) == {1, 3}
 
 
-def test_a_window_has_at_most_the_longest_episode(tmp_path: Path) -> None:
+def test_window_is_no_longer_than_the_longest_episode(tmp_path: Path) -> None:
     result = _predict(_store(tmp_path, 7, 12, 9), sequences=4, length=50)
     assert result.truth.shape[1] == 12
     _check_whole(result.truth)
 
 
-def test_the_last_element_is_reached_and_the_first(tmp_path: Path) -> None:
+def test_windows_reach_the_first_and_the_last_element(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     windows = _windows(_store(tmp_path, 8), rng, sequences=100, length=6)
     assert set(windows["image"][:, 0, 0, 0, 1]) == {0, 1, 2}

@@ -45,7 +45,7 @@ def test_plain_lines_when_a_return_comes_in(clock):
     assert "train 99.0" in shown(out).splitlines()[-1]  # the last word, on leaving
 
 
-def test_speed_forgets_what_is_long_ago(clock):
+def test_speed_is_that_of_the_last_seconds(clock):
     progress = Progress(10_000, start=1000, console=console(), window=10.0)
     for step in range(1, 11):
         clock.now += 1.0
@@ -57,7 +57,7 @@ def test_speed_forgets_what_is_long_ago(clock):
     assert progress.speed == pytest.approx(50.0)
 
 
-def test_a_terminal_shows_a_bar():
+def test_progress_bar_in_a_terminal():
     out = console(force_terminal=True)
     with Progress(10_000, console=out) as progress:
         progress.update(2500, 7, train_return=1.0, eval_return=321.0)

@@ -15,7 +15,7 @@ def test_stdout_writes_through(tmp_path) -> None:
     assert (tmp_path / "file").read_text() == "text"
 
 
-def test_a_reader_that_left_is_noticed_once() -> None:
+def test_reader_that_left_is_noticed_once() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as file:

@@ -40,14 +40,14 @@ def test_comparison_rows_and_columns():
     np.testing.assert_allclose(frames[:, 12:, 8:], expected, atol=0.51)
 
 
-def test_floats_and_bytes_show_the_same():
+def test_comparison_of_floats_equals_that_of_bytes():
     truth, model = sequences(), sequences()[:, ::-1]
     as_floats = comparison(truth / 255, model.astype(np.float32) / 255)
     assert np.abs(comparison(truth, model).astype(int) - as_floats).max() <= 1
     assert comparison(truth / 255 * 3 - 1, model / 255).dtype == np.uint8  # out of range is clipped
 
 
-def test_shapes_that_do_not_fit():
+def test_comparison_refuses_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"\(N, T, H, W, 3\)"):
         comparison(sequences(), sequences(time=3))
 
@@ -105,7 +105,7 @@ def test_video_can_be_read_again(tmp_path, ending):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_files_that_cannot_be_written(tmp_path):
+def test_video_that_cannot_be_written_is_refused(tmp_path):
     frames = np.zeros((2, 16, 16, 3), np.uint8)
     with pytest.raises(UserError, match=r"\.mp4 or \.gif"):
         write_video(tmp_path / "a.webm", frames)
@@ -114,7 +114,7 @@ def test_files_that_cannot_be_written(tmp_path):
         write_image(tmp_path / "file" / "a.png", frames[0])
 
 
-def test_without_an_encoder_an_mp4_is_refused_and_a_gif_is_not(tmp_path, monkeypatch):
+def test_mp4_without_imageio_ffmpeg_is_refused_and_gif_is_not(tmp_path, monkeypatch):
     frames = np.zeros((2, 16, 16, 3), np.uint8)
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(UserError, match=r"ffmpeg is missing: pip install imageio-ffmpeg, or .*\.gif"):
@@ -123,7 +123,7 @@ def test_without_an_encoder_an_mp4_is_refused_and_a_gif_is_not(tmp_path, monkeyp
     write_video(tmp_path / "a.gif", frames)
 
 
-def test_without_the_program_behind_it_too(tmp_path, monkeypatch):
+def test_mp4_without_the_ffmpeg_program_is_refused(tmp_path, monkeypatch):
     def missing():
         raise RuntimeError("No ffmpeg exe could be found.")
 
@@ -133,7 +133,7 @@ def test_without_the_program_behind_it_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
-def test_a_disk_that_refuses_is_a_sentence_and_leaves_nothing(number, tmp_path, monkeypatch):
+def test_disk_that_refuses_is_a_user_error_and_leaves_no_image(number, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError(number, os.strerror(number))
 
@@ -143,7 +143,7 @@ def test_a_disk_that_refuses_is_a_sentence_and_leaves_nothing(number, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-def test_the_report_of_an_encoder_is_one_line(tmp_path, monkeypatch):
+def test_error_of_an_encoder_is_one_line(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise OSError("[Errno 32] Broken pipe\n\nFFMPEG COMMAND:\nffmpeg -y\n\nConversion failed!\n")
 
@@ -153,7 +153,7 @@ def test_the_report_of_an_encoder_is_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_gray_and_many_channels_become_three():
+def test_video_of_gray_and_stacked_images_has_three_channels():
     gray = np.arange(4, dtype=np.uint8).reshape(1, 2, 2, 1)
     assert three_channels(gray)[0, 1, 0].tolist() == [2, 2, 2]
     many = np.arange(5, dtype=np.uint8).reshape(1, 1, 5)

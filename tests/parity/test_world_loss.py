@@ -13,7 +13,7 @@ def test_world_loss_equals_recorded(pcont: bool, kl: str, fast: bool) -> None:
     check_world_loss(dreamer, record("e_world_loss"), f"pcont_{'on' if pcont else 'off'}/{kl}/")
 
 
-def test_kl_regimes_are_what_they_are_called() -> None:
+def test_recorded_kl_lies_above_or_below_the_free_nats() -> None:
     official, free_nats = record("e_world_loss"), official_dreamer().config.model.free_nats
     assert official["pcont_off/kl_above/kl_mean"] > free_nats
     assert official["pcont_off/kl_below/kl_mean"] < free_nats

@@ -23,7 +23,7 @@ def _feed(tmp_path: Path, device: str, **options: Any) -> Feed:
     return make.make_feed(with_options(Config(), options), SPEC, store, torch.device(device))
 
 
-def test_on_a_cpu_the_files_are_read(tmp_path):
+def test_replay_on_a_cpu_reads_files(tmp_path):
     assert isinstance(_feed(tmp_path, "cpu"), Prefetcher)
     assert isinstance(_feed(tmp_path, "cpu", replay_device="disk"), Prefetcher)
     assert isinstance(_feed(tmp_path, "cpu", replay_device="device"), DeviceReplay)
@@ -32,7 +32,7 @@ def test_on_a_cpu_the_files_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("free", "kind"), [(3 * NEEDED + 3, DeviceReplay), (3 * NEEDED - 3, Prefetcher)], ids=["room", "none"]
 )
-def test_a_gpu_with_room_gets_the_replay(tmp_path, monkeypatch, free, kind):
+def test_replay_lies_on_a_gpu_with_room(tmp_path, monkeypatch, free, kind):
     monkeypatch.setattr(make, "free_gpu_memory", lambda _: free)
     assert type(_feed(tmp_path, "cuda")) is kind
     assert isinstance(_feed(tmp_path, "cuda", replay_device="disk"), Prefetcher)
@@ -40,7 +40,7 @@ def test_a_gpu_with_room_gets_the_replay(tmp_path, monkeypatch, free, kind):
     assert isinstance(_feed(tmp_path, "cuda", replay_size=100_000), DeviceReplay)
 
 
-def test_a_gpu_that_is_too_small_is_refused_at_once(tmp_path, monkeypatch):
+def test_replay_on_a_gpu_that_is_too_small_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(make, "free_gpu_memory", lambda _: NEEDED - 1)
     with pytest.raises(UserError, match=r"takes 5.7 GiB, and the GPU has 5.7 GiB free: take --replay-device"):
         _feed(tmp_path, "cuda", replay_device="device")

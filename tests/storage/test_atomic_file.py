@@ -32,7 +32,7 @@ def _write(path, content: bytes, then: type[BaseException] | None = None) -> Non
             raise then
 
 
-def test_the_file_appears_only_when_whole(tmp_path):
+def test_file_appears_only_when_whole(tmp_path):
     path = tmp_path / "file"
     with atomic_file(path) as file:
         file.write(b"new")

@@ -35,7 +35,7 @@ def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def test_everything_a_run_needs_comes_back(tmp_path):
+def test_checkpoint_round_trip(tmp_path):
     model = torch.nn.Linear(3, 2)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
     model(torch.ones(1, 3)).sum().backward()
@@ -64,13 +64,13 @@ def test_everything_a_run_needs_comes_back(tmp_path):
     assert torch.equal(moments["exp_avg"], optimiser.state_dict()["state"][0]["exp_avg"])
 
 
-def test_no_checkpoint_is_none(tmp_path):
+def test_latest_checkpoint_of_an_empty_folder_is_none(tmp_path):
     assert checkpoint.load(tmp_path) is None
     assert checkpoint.load(tmp_path / "missing") is None
     assert not list(tmp_path.iterdir())
 
 
-def test_the_two_newest_are_kept(tmp_path):
+def test_two_newest_checkpoints_are_kept(tmp_path):
     for env_step in (100, 2_000_000_000, 3_000_000_000, 900):  # the last: from a run that went back
         checkpoint.save(tmp_path, _state(env_step))
         loaded = checkpoint.load(tmp_path)
@@ -82,7 +82,7 @@ def test_the_two_newest_are_kept(tmp_path):
     assert _names(tmp_path) == ["000001000", "000001100"]
 
 
-def test_saving_again_at_one_step(tmp_path):
+def test_checkpoint_of_the_same_step_is_replaced(tmp_path):
     for grad_step in (1, 2, 2, 3, 4, 5):  # the same content makes the same file
         checkpoint.save(tmp_path, _state(100) | {"grad_step": grad_step})
         loaded = checkpoint.load(tmp_path)
@@ -172,7 +172,7 @@ def test_values_that_could_not_be_read_back_are_refused(tmp_path, value):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_generator_goes_on_where_it_was():
+def test_generator_state_round_trip():
     rng = np.random.default_rng(7)
     rng.integers(10, size=3, dtype=np.int32)  # leaves half a word behind
     again = checkpoint.unpack_rng(checkpoint.pack_rng(rng))

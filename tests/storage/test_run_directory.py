@@ -32,7 +32,7 @@ def _refused(path: Path, message: str, settings: Config | None = None) -> None:
     assert tree(path.parent) == before
 
 
-def test_the_configuration_comes_back(tmp_path: Path) -> None:
+def test_config_round_trip(tmp_path: Path) -> None:
     directory = _made(tmp_path / "runs" / "run", config(horizon=7, lambda_=0.5, seed=3))
     assert directory.config() == config(horizon=7, lambda_=0.5, seed=3)
     assert directory.config(device="cuda").training.device == "cuda"
@@ -45,7 +45,7 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["steps", "eval_every", "checkpoint_every", "video_every", "threads"])
-def test_some_options_may_change(tmp_path: Path, name: str, caplog) -> None:
+def test_options_that_may_change_are_taken(tmp_path: Path, name: str, caplog) -> None:
     _made(tmp_path, config()).check(config(**{name: 7}))
     assert not caplog.text
 
@@ -88,13 +88,13 @@ def test_precision_and_rates_may_change_with_a_warning(
     assert caplog.text.rstrip().endswith(f"now {value!r}.")
 
 
-def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "thesis.tex").write_text("years of work")
     _refused(tmp_path / "home", "exists and is not a run directory: choose another --logdir")
 
 
-def test_a_file_is_refused(tmp_path: Path) -> None:
+def test_logdir_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     _refused(tmp_path / "file", "exists and is not a run directory")
     _refused(tmp_path / "file" / "run", "Cannot write in .* choose a --logdir you can write to")
@@ -114,7 +114,7 @@ def test_a_kill_while_the_options_are_written_leaves_no_obstacle(tmp_path: Path)
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
+def test_damaged_config_is_named(tmp_path: Path) -> None:
     directory = _made(tmp_path / "run", config())
     directory.config_file.write_text(directory.config_file.read_text()[:100])
     _refused(tmp_path / "run", r"config.json cannot be read")
@@ -135,7 +135,7 @@ def test_a_run_that_has_kept_nothing_may_lose_its_checkpoints(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
-def test_a_disk_that_refuses_the_first_note_is_a_sentence(
+def test_disk_that_refuses_the_first_file_is_a_user_error(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -165,7 +165,7 @@ def test_a_full_disk_leaves_no_new_directory(tmp_path: Path, monkeypatch: pytest
         ({"image_size": 8}, "--image-size is 8: it must be at least 22"),
     ],
 )
-def test_environments_that_do_not_fit_leave_nothing(tmp_path: Path, options: dict, message: str) -> None:
+def test_environments_that_do_not_fit_leave_no_directory(tmp_path: Path, options: dict, message: str) -> None:
     _refused(tmp_path / "run", message, config(**options))
 
 

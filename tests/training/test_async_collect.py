@@ -64,7 +64,7 @@ def finish(running: Trainer) -> Trainer:
 
 @pytest.mark.parametrize("num_envs", [1, 3])
 @pytest.mark.parametrize("async_collect", [False, True])
-def test_the_ratio_of_updates_to_frames_is_exact(async_collect: bool, num_envs: int, tmp_path: Path) -> None:
+def test_ratio_of_updates_to_frames_is_exact(async_collect: bool, num_envs: int, tmp_path: Path) -> None:
     """Three environments take 6 frames at a time, which do not divide the 100 between two rounds."""
     running = Trainer(config(async_collect=async_collect, num_envs=num_envs), tmp_path)
     rounds: list[tuple[int, int]] = []
@@ -117,7 +117,7 @@ def test_runs_with_and_without_are_equal_up_to_the_second_round(tmp_path: Path) 
 @pytest.mark.parametrize(
     "options", [{"agent": "random"}, {"agent": "planet", **PLAN}, {"agent": "no-value"}], ids=str
 )
-def test_every_agent_collects_like_this(options: dict[str, Any], tmp_path: Path) -> None:
+def test_every_agent_can_collect_asynchronously(options: dict[str, Any], tmp_path: Path) -> None:
     running = run(config(**ASYNC, **options, steps=420), tmp_path / "run")
     assert (running.counters.env_step, len(running.store)) == (420, 8)
     assert running.counters.grad_step == (0 if options["agent"] == "random" else 12)
@@ -125,7 +125,7 @@ def test_every_agent_collects_like_this(options: dict[str, Any], tmp_path: Path)
         export_run(tmp_path / "run", tmp_path / "policy.pt")
 
 
-def test_a_run_keeps_to_its_way_of_collecting(tmp_path: Path) -> None:
+def test_resumed_run_may_not_change_async_collect(tmp_path: Path) -> None:
     run(config(steps=100), tmp_path / "run")
     with pytest.raises(UserError, match=r"async_collect was False, now True"):
         Trainer(config(steps=100, **ASYNC), tmp_path / "run")
@@ -159,7 +159,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], lis
 
 @pytest.mark.parametrize("slow", ["neither", "collector", "learner"])
 @pytest.mark.usefixtures("_no_processes")
-def test_timing_changes_nothing(slow: str, tmp_path: Path, whole: Any) -> None:
+def test_timing_of_threads_changes_nothing(slow: str, tmp_path: Path, whole: Any) -> None:
     running = Trainer(config(**ASYNC), tmp_path / "run")
     if slow == "collector":
         before_each(collector_of(running).collector, "step", lambda n: time.sleep(0.005 * (n % 3)))
@@ -171,7 +171,7 @@ def test_timing_changes_nothing(slow: str, tmp_path: Path, whole: Any) -> None:
 
 
 @pytest.mark.usefixtures("_no_processes")
-def test_a_round_may_begin_before_the_task_of_the_last_one_has_returned(tmp_path: Path) -> None:
+def test_round_may_begin_before_the_task_of_the_last_one_has_returned(tmp_path: Path) -> None:
     running = Trainer(config(**ASYNC, steps=400, eval_every=0, checkpoint_every=1000), tmp_path)
     collector = collector_of(running)
     collect = collector._collect
@@ -185,12 +185,12 @@ def test_a_round_may_begin_before_the_task_of_the_last_one_has_returned(tmp_path
     assert finish(running).counters.env_step == 400
 
 
-def test_worker_processes_change_nothing(tmp_path: Path, whole: Any) -> None:
+def test_worker_processes_equal_an_environment_in_this_process(tmp_path: Path, whole: Any) -> None:
     assert same(everything(run(config(**ASYNC), tmp_path / "run")), whole[0])
 
 
 @pytest.mark.usefixtures("_no_processes")
-def test_the_planner_leaves_the_learners_autocast_alone(tmp_path: Path) -> None:
+def test_planner_leaves_the_learners_autocast_cache_alone(tmp_path: Path) -> None:
     """PyTorch empties one cache for all threads when an autocast ends: the casts of the learner must stay."""
     running = Trainer(config(**ASYNC, agent="planet", **PLAN, precision="bfloat16", steps=310), tmp_path)
     layer, planned = torch.nn.Linear(4, 4), []
@@ -226,7 +226,7 @@ STOPS = {
 
 @pytest.mark.usefixtures("_no_processes")
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS.keys())
-def test_stopping_changes_nothing(tmp_path: Path, stop: Stop, whole: Any) -> None:
+def test_stopped_and_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, stop: Stop, whole: Any) -> None:
     run(config(**ASYNC), tmp_path / "run", stop)
     resumed = run(config(**ASYNC), tmp_path / "run")
     assert resumed.resumed
@@ -236,7 +236,7 @@ def test_stopping_changes_nothing(tmp_path: Path, stop: Stop, whole: Any) -> Non
 
 @pytest.mark.usefixtures("_no_processes")
 @pytest.mark.parametrize(("ahead", "episodes"), [(60, 1), (100, 2)])
-def test_stopping_in_the_middle_of_a_round_keeps_what_is_ahead(
+def test_checkpoint_within_a_round_keeps_what_was_collected_ahead(
     tmp_path: Path, ahead: int, episodes: int, whole: Any
 ) -> None:
     """The learner has taken one update of four, the collector `ahead` frames of 100, with whole episodes."""
@@ -271,7 +271,7 @@ def test_stopping_in_the_middle_of_a_round_keeps_what_is_ahead(
 
 @pytest.mark.usefixtures("_no_processes")
 @pytest.mark.parametrize("steps", [300, 340, 500])
-def test_a_longer_run_goes_on_where_a_shorter_one_ended(tmp_path: Path, steps: int, whole: Any) -> None:
+def test_longer_run_goes_on_where_a_shorter_one_ended(tmp_path: Path, steps: int, whole: Any) -> None:
     """Nothing is collected beyond the end, and the rest of the round is acted with the same weights."""
     shorter = run(config(**ASYNC, steps=steps), tmp_path / "run")
     assert collector_of(shorter).env_step == shorter.counters.env_step == steps
@@ -339,14 +339,14 @@ def test_a_failure_during_updates_ends_the_round_at_once(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("_no_processes")
 @pytest.mark.parametrize("env_step", [240, 340])
-def test_a_failure_while_frames_are_waited_for_is_no_stall(env_step: int, tmp_path: Path) -> None:
+def test_failure_of_the_collector_reaches_a_waiting_learner(env_step: int, tmp_path: Path) -> None:
     running = Trainer(config(**ASYNC), tmp_path)
     _break(running, env_step)
     with pytest.raises(BrokenError, match="the simulator is broken"):
         finish(running)
 
 
-def test_a_killed_environment_is_told_with_its_cause(tmp_path: Path) -> None:
+def test_killed_environment_is_reported_with_its_cause(tmp_path: Path) -> None:
     running = Trainer(config(**ASYNC), tmp_path / "run")
     process = running.envs._workers[0]._process
     call_after(running, "_update", 6, process.kill)

@@ -59,9 +59,7 @@ def _check_rows(rows: dict[str, np.ndarray], last: np.ndarray, terminating: bool
 
 @pytest.mark.parametrize(("num_envs", "random"), [(1, True), (1, False), (2, False)])
 @pytest.mark.parametrize("env", ["toy:counting", "toy:terminating"])
-def test_elements_hold_what_belongs_to_their_step(
-    env: str, num_envs: int, random: bool, tmp_path: Path
-) -> None:
+def test_elements_of_an_episode_are_aligned(env: str, num_envs: int, random: bool, tmp_path: Path) -> None:
     store, frames = _collect(env, num_envs, tmp_path, random)
     terminating = env == "toy:terminating"
     episodes = [store.episode(i) for i in store.ids]
@@ -87,7 +85,7 @@ def test_elements_hold_what_belongs_to_their_step(
 
 
 @pytest.mark.parametrize("name", ["ReusedScreen", "ReusedPicture"])
-def test_an_array_that_the_environment_reuses_is_kept_as_it_was(
+def test_observation_is_kept_when_the_environment_reuses_its_array(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(SAMPLES))
@@ -101,7 +99,7 @@ def test_an_array_that_the_environment_reuses_is_kept_as_it_was(
     envs.close()
 
 
-def test_two_environments_do_not_mix(tmp_path: Path) -> None:
+def test_actions_of_two_environments_do_not_mix(tmp_path: Path) -> None:
     """Each episode holds the actions of its own row."""
     settings = config(env="toy:counting", num_envs=2)
     envs = VectorEnv(settings.environment, 2, seed=0)
@@ -140,7 +138,7 @@ def test_collector_state_round_trip_in_the_middle_of_an_episode() -> None:
         assert same(one.state_dict(), other.state_dict())
 
 
-def test_a_simulator_that_does_not_repeat_itself_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+def test_simulator_that_does_not_repeat_itself_begins_a_new_episode(caplog: pytest.LogCaptureFixture) -> None:
     one, other = _collector(), _collector()
     for _ in range(2):
         one.step(random=True)

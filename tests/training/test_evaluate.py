@@ -30,7 +30,7 @@ def test_evaluation_is_a_function_of_the_seed() -> None:
     assert len(set(one.returns)) == 3
 
 
-def test_the_first_episodes_do_not_depend_on_how_many_there_are() -> None:
+def test_first_episodes_do_not_depend_on_the_number_of_episodes() -> None:
     assert _play(0, episodes=2)[0].returns == _play(0, episodes=3)[0].returns[:2]
 
 

@@ -28,12 +28,12 @@ def finished(logdir: Path, **options: Any) -> Trainer:
 
 
 @pytest.mark.parametrize("agent", ["dreamer", "no-value", "planet"])
-def test_agents_on_images(agent, tmp_path: Path) -> None:
+def test_every_agent_trains_on_images(agent, tmp_path: Path) -> None:
     trainer = finished(tmp_path, agent=agent, num_envs=1, **PLAN)
     assert trainer.counters.grad_step > 0
 
 
-def test_the_random_agent_collects_and_evaluates_alone(tmp_path: Path) -> None:
+def test_random_agent_collects_and_evaluates_without_updates(tmp_path: Path) -> None:
     trainer = finished(tmp_path, agent="random", video_every=100, eval_every=150)
     assert trainer.counters.grad_step == 0
     with pytest.raises(UserError, match="no decoder"):
@@ -41,7 +41,7 @@ def test_the_random_agent_collects_and_evaluates_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("objective", ["contrastive-tf1", "reward-only"])
-def test_objectives_show_what_they_know(objective, tmp_path: Path) -> None:
+def test_objectives_without_reconstruction_train_a_decoder_for_videos(objective, tmp_path: Path) -> None:
     trainer = finished(tmp_path, objective=objective, video_every=100)
     recorded = {key for line in metrics(tmp_path) for key in line}
     assert ("model/contrast_loss" in recorded) == (objective == "contrastive-tf1")
@@ -50,7 +50,7 @@ def test_objectives_show_what_they_know(objective, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"agent": "planet", **PLAN}, {"objective": "contrastive"}], ids=str)
-def test_stopping_changes_nothing(options, tmp_path: Path) -> None:
+def test_stopped_and_resumed_run_equals_an_uninterrupted_one(options, tmp_path: Path) -> None:
     settings = config(**{**QUICK, **options})
     whole = run(settings, tmp_path / "whole")
     run(settings, tmp_path / "parts", stop=("_interact", 130))
@@ -59,7 +59,7 @@ def test_stopping_changes_nothing(options, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [22, 32, 84, 96, 128])
-def test_image_sizes(size, tmp_path: Path) -> None:
+def test_every_image_size_trains(size, tmp_path: Path) -> None:
     trainer = finished(tmp_path, image_size=size, steps=250, batch_length=4)
     assert predict(trainer.agent, trainer.store, seed=0).model.shape[2:] == (size, size, 3)
 
@@ -71,7 +71,7 @@ def test_images_that_cannot_be_encoded_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("agent", ["dreamer", "planet"])
-def test_state_vectors(agent, tmp_path: Path) -> None:
+def test_every_agent_trains_on_state_vectors(agent, tmp_path: Path) -> None:
     finished(tmp_path, obs="state", agent=agent, **PLAN)
 
 
@@ -85,7 +85,7 @@ ENDING = {"action_repeat": 1, "pcont": True, "prefill": 50, "steps": 120, "train
 
 @pytest.mark.usefixtures("_samples")
 @pytest.mark.parametrize("name", ["Everything", "OddNames", "Buttons", "Panel"])
-def test_dictionaries_and_buttons_in_episodes_that_end(name, tmp_path: Path) -> None:
+def test_run_with_dictionary_observations_and_discrete_actions(name, tmp_path: Path) -> None:
     # Episodes of five frames: every row of a batch is packed of several.
     trainer = finished(tmp_path, env=f"gym:sample_environments:{name}-v0", obs="state", **ENDING)
     assert "model/pcont_loss" in {key for line in metrics(tmp_path) for key in line}
@@ -105,7 +105,7 @@ def test_observations_may_have_any_name_that_is_free(tmp_path: Path) -> None:
     assert load_policy(tmp_path / "policy.pt").act(observation).shape == (2,)
 
 
-def test_ends_and_time_limits_are_told_apart(tmp_path: Path) -> None:
+def test_discount_tells_ends_from_time_limits(tmp_path: Path) -> None:
     trainer = finished(tmp_path, env="toy:terminating", **{**ENDING, "time_limit": 6})
     for number in trainer.store.ids:
         discount = trainer.store.episode(number)["discount"]
@@ -154,7 +154,7 @@ def test_evaluation_of_a_game_is_not_cut_by_a_lost_life(tmp_path: Path) -> None:
     assert [getattr(game, "_life_loss", None) for game in games] == [True, False]
 
 
-def test_a_game_is_learned_from(tmp_path: Path) -> None:
+def test_run_on_an_atari_game(tmp_path: Path) -> None:
     pytest.importorskip("ale_py")
     game = {"env": "atari:pong", "action_repeat": 4, "time_limit": 200, "pcont": True, "clip_rewards": "tanh"}
     trainer = finished(tmp_path, **game, prefill=400, steps=800, train_every=200, gray=True)

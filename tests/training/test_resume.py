@@ -32,7 +32,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize("stop", STOPS.values(), ids=STOPS.keys())
-def test_stopping_changes_nothing(tmp_path: Path, stop: Stop, whole) -> None:
+def test_stopped_and_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, stop: Stop, whole) -> None:
     run(config(), tmp_path / "run", stop)
     resumed = run(config(), tmp_path / "run")
     assert resumed.resumed
@@ -67,7 +67,7 @@ def test_the_place_of_the_replay_changes_nothing(tmp_path: Path, where: tuple[st
     assert metrics(tmp_path / "run") == whole[1]
 
 
-def test_a_kill_loses_only_what_came_after_the_checkpoint(tmp_path: Path, whole) -> None:
+def test_kill_loses_only_what_came_after_the_checkpoint(tmp_path: Path, whole) -> None:
     """As a kill leaves it: newer episodes and metrics than the checkpoint, half-written files."""
     trainer, killed = Trainer(config(), tmp_path / "run"), tmp_path / "killed"
     call_after(trainer, "_interact", 230, lambda: shutil.copytree(tmp_path / "run", killed))
@@ -86,7 +86,7 @@ def test_a_kill_loses_only_what_came_after_the_checkpoint(tmp_path: Path, whole)
     assert metrics(killed) == whole[1]
 
 
-def test_a_longer_run_goes_on_where_a_shorter_one_ended(tmp_path: Path, whole) -> None:
+def test_longer_run_goes_on_where_a_shorter_one_ended(tmp_path: Path, whole) -> None:
     run(config(steps=300), tmp_path / "run")
     resumed = run(config(steps=600), tmp_path / "run")
     assert same(everything(resumed), whole[0])
@@ -97,14 +97,14 @@ def _without_evaluations(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line for line in lines if "eval/return" not in line]
 
 
-def test_a_complete_run_started_again_adds_nothing(tmp_path: Path, whole) -> None:
+def test_complete_run_started_again_adds_nothing(tmp_path: Path, whole) -> None:
     run(config(steps=220), tmp_path / "run")
     before = metrics(tmp_path / "run")
     run(config(steps=220), tmp_path / "run")
     assert metrics(tmp_path / "run") == before
 
 
-def test_the_seed_decides(tmp_path: Path, whole) -> None:
+def test_seed_decides_the_run(tmp_path: Path, whole) -> None:
     again = run(config(), tmp_path / "again")
     assert same(everything(again), whole[0])
     assert metrics(tmp_path / "again") == whole[1]
@@ -123,7 +123,7 @@ def test_evaluations_and_videos_change_nothing(tmp_path: Path, whole) -> None:
 
 
 @pytest.mark.render
-def test_a_simulator_goes_on_exactly(tmp_path: Path) -> None:
+def test_resumed_run_of_a_simulator_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     settings = config(env="dmc:cartpole_balance", render="fast", time_limit=100, action_repeat=4, steps=400)
     undisturbed = run(settings, tmp_path / "whole")
     run(settings, tmp_path / "run", ("_interact", 83))
@@ -203,7 +203,7 @@ def test_a_truncated_checkpoint_is_named_and_the_one_before_it_used(stopped: Pat
     assert metrics(stopped) == whole[1]
 
 
-def test_a_truncated_episode_is_named_and_done_without(stopped: Path, caplog) -> None:
+def test_truncated_episode_is_reported_and_left_out(stopped: Path, caplog) -> None:
     episode = sorted((stopped / "replay").glob("*.npz"))[2]
     episode.write_bytes(episode.read_bytes()[:-1000])
     with caplog.at_level(logging.WARNING):
@@ -213,6 +213,6 @@ def test_a_truncated_episode_is_named_and_done_without(stopped: Path, caplog) ->
     assert resumed.counters.env_step == 600
 
 
-def test_a_vanished_episode_is_refused(stopped: Path) -> None:
+def test_run_with_a_missing_episode_is_refused(stopped: Path) -> None:
     sorted((stopped / "replay").glob("*.npz"))[2].unlink()
     _refused(stopped, r"episodes that are missing in .* \(id 2\)")

@@ -89,7 +89,7 @@ def test_videos_are_gifs_without_an_encoder(
     assert caplog.text.count("ffmpeg is missing") == 1
 
 
-def test_several_environments_evaluate_in_a_process_too(tmp_path: Path) -> None:
+def test_evaluation_with_several_environments_has_a_process_of_its_own(tmp_path: Path) -> None:
     """So that `--worker-timeout` holds for the evaluation as well; nothing else changes."""
     trainer = run(config(num_envs=2, steps=300), tmp_path)
     assert trainer.eval_envs._env is None
@@ -122,7 +122,7 @@ def test_pretraining_trains_the_model_then_the_value_then_all(tmp_path: Path) ->
     assert seen == ["model"] * 5 + ["model and value"] * 3 + ["all"] * 4
 
 
-def test_two_environments_share_one_run(tmp_path: Path) -> None:
+def test_run_with_two_environments(tmp_path: Path) -> None:
     trainer = run(config(num_envs=2, steps=300), tmp_path)
     assert trainer.counters.env_step == 300
     assert trainer.counters.agent_step == 150
@@ -144,7 +144,7 @@ def _poison(trainer: Trainer, when: Callable[[int], bool]) -> None:
     trainer.update = poisoned
 
 
-def test_an_update_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_update_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> None:
     trainer = Trainer(config(steps=300), tmp_path)
     _poison(trainer, lambda n: n in (1, 5, 6))
     trainer.run()
@@ -157,7 +157,7 @@ def test_an_update_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) ->
     assert torch.isfinite(flat).all()
 
 
-def test_a_run_gives_up_after_several_and_keeps_its_checkpoint(
+def test_run_stops_after_several_updates_that_are_not_finite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dreamer.training.skipped.MAX_SKIPPED", 3)

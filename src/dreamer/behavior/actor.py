@@ -6,6 +6,7 @@ A layer's output gives mean = 5 tanh(raw / 5) and std = softplus(raw + c) + 1e-4
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,7 +31,7 @@ class Actor(nn.Module):
         self.action = action
         self.mlp = MLP(features, layers, units, action.size if action.discrete else 2 * action.size)
 
-    def forward(self, feat: Tensor) -> ActionDistribution:
+    def forward(self, feat: Float[Tensor, "*N F"]) -> ActionDistribution:
         out = self.mlp(feat)
         if self.action.discrete:
             return OneHot(out, self.action.groups)
@@ -38,11 +39,13 @@ class Actor(nn.Module):
         mean = MEAN_SCALE * torch.tanh(mean / MEAN_SCALE)
         return TanhNormal(mean, F.softplus(raw_std + RAW_INITIAL_STD) + MIN_STD)
 
-    def sample(self, feat: Tensor, noise: Tensor) -> Tensor:
+    def sample(self, feat: Float[Tensor, "*N F"], noise: Float[Tensor, "*N A"]) -> Float[Tensor, "*N A"]:
         """Actions `(..., A)` of the distribution at `feat` for `noise` `(..., A)`; see `draw_noise`."""
         return self(feat).sample(noise)
 
-    def act(self, feat: Tensor, explore: bool, generator: torch.Generator) -> Tensor:
+    def act(
+        self, feat: Float[Tensor, "N F"], explore: bool, generator: torch.Generator
+    ) -> Float[Tensor, "N A"]:
         """Actions `(N, A)` at features `(N, F)`: a sample if they `explore`, else the mode."""
         if explore:
             return self.sample(feat, self.draw_noise(len(feat), generator=generator))

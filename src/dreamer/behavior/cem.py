@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dreamer.behavior.imagination import discount_weights
@@ -43,7 +44,9 @@ def cem(
     return mean.squeeze(2)
 
 
-def fit_elites(actions: Tensor, returns: Tensor, elites: int) -> tuple[Tensor, Tensor]:
+def fit_elites(
+    actions: Float[Tensor, "H N J A"], returns: Float[Tensor, "N J"], elites: int
+) -> tuple[Float[Tensor, "H N 1 A"], Float[Tensor, "H N 1 A"]]:
     """Mean and deviation `(H, N, 1, A)` of the best plans `(H, N, J, A)` by their returns `(N, J)`."""
     best = returns.topk(elites, dim=-1).indices  # (N, elites)
     index = best[None, :, :, None].expand(len(actions), -1, -1, actions.shape[-1])
@@ -51,7 +54,9 @@ def fit_elites(actions: Tensor, returns: Tensor, elites: int) -> tuple[Tensor, T
     return mean, (variance + MIN_VARIANCE).sqrt()
 
 
-def plan_returns(model: WorldModel, start: State, actions: Tensor, noise: Tensor) -> Tensor:
+def plan_returns(
+    model: WorldModel, start: State, actions: Float[Tensor, "H N J A"], noise: Float[Tensor, "H N J S"]
+) -> Float[Tensor, "N J"]:
     """Sum of the predicted rewards of plans `(H, N, J, A)` from `start` `(N, .)`: `(N, J)`.
 
     With a discount head each reward is weighted by the predicted discounts of the imagined states before it, so that

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,8 +23,8 @@ LARGEST_ACTION = 1 - 2**-24  # the float32 next to 1
 class TanhNormal:
     """tanh of a diagonal Gaussian with `mean` and `std` `(..., A)`: actions in [-1, 1]."""
 
-    mean: Tensor
-    std: Tensor
+    mean: Float[Tensor, "*N A"]
+    std: Float[Tensor, "*N A"]
 
     def sample(self, noise: Tensor) -> Tensor:
         """Return the actions for standard normal `noise`, differentiable in mean and std (Eq. 3)."""
@@ -60,7 +61,7 @@ class TanhNormal:
 class OneHot:
     """Independent categorical distributions; `logits` `(..., A)` holds those of all `groups`, concatenated."""
 
-    logits: Tensor
+    logits: Float[Tensor, "*N A"]
     groups: tuple[int, ...]
 
     def sample(self, noise: Tensor) -> Tensor:

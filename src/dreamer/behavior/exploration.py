@@ -1,6 +1,7 @@
 """Exploration while collecting (paper, Section 6, Appendix A): Gaussian noise, or epsilon-greedy actions."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -11,8 +12,12 @@ EPSILON, FINAL_EPSILON, EPSILON_UPDATES = 0.4, 0.1, 200_000
 
 
 def explored(
-    action: Tensor, spec: ActionSpec, expl_noise: float, grad_step: int, generator: torch.Generator
-) -> Tensor:
+    action: Float[Tensor, "N A"],
+    spec: ActionSpec,
+    expl_noise: float,
+    grad_step: int,
+    generator: torch.Generator,
+) -> Float[Tensor, "N A"]:
     """Add Gaussian noise to actions `(N, A)`, or replace discrete ones by random ones with probability epsilon."""
     if not spec.discrete:
         noise = torch.randn(action.shape, generator=generator, device=action.device)
@@ -32,7 +37,9 @@ def epsilon(grad_step: int) -> float:
     return EPSILON + (FINAL_EPSILON - EPSILON) * min(1.0, grad_step / EPSILON_UPDATES)
 
 
-def epsilon_greedy(action: Tensor, random: Tensor, uniform: Tensor, epsilon: float) -> Tensor:
+def epsilon_greedy(
+    action: Float[Tensor, "N A"], random: Float[Tensor, "N A"], uniform: Float[Tensor, "N"], epsilon: float
+) -> Float[Tensor, "N A"]:
     """`random` actions `(N, A)` in place of `action` where the row's `uniform` `(N,)` is below `epsilon`."""
     return torch.where((uniform < epsilon).unsqueeze(-1), random, action)
 

@@ -1,6 +1,7 @@
 """Behaviour learning in imagination: where trajectories start, their noise, and value estimates (paper, Section 3)."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dreamer.behavior.actor import Actor
@@ -9,7 +10,7 @@ from dreamer.world_model.rssm import State
 from dreamer.world_model.world_model import WorldModel
 
 
-def imagination_starts(model: WorldModel, posterior: State, batch: Batch) -> tuple[State, Tensor]:
+def imagination_starts(model: WorldModel, posterior: State, batch: Batch) -> tuple[State, Float[Tensor, "N"]]:
     """Start states `(N, .)`, every posterior `(B, T, .)` detached, N = B T, and `alive` `(N,)`, which is 1.
 
     With `--pcont` two things differ:
@@ -38,8 +39,12 @@ def draw_noise(
 
 
 def lambda_return(
-    reward: Tensor, value: Tensor, discount: Tensor, bootstrap: Tensor, lambda_: float
-) -> Tensor:
+    reward: Float[Tensor, "steps *N"],
+    value: Float[Tensor, "steps *N"],
+    discount: Float[Tensor, "steps *N"],
+    bootstrap: Float[Tensor, "*N"],
+    lambda_: float,
+) -> Float[Tensor, "steps *N"]:
     """Value estimates V_lambda (Eq. 6) of the imagined states 1 .. H-1, as a recursion from the last to the first:
 
         R_i = r_i + gamma_i ((1 - lambda) v_{i+1} + lambda R_{i+1}),    R_H = v_H = bootstrap
@@ -59,7 +64,7 @@ def lambda_return(
     return torch.stack(returns[:0:-1])  # from the first state on, without the bootstrap
 
 
-def discount_weights(discount: Tensor) -> Tensor:
+def discount_weights(discount: Float[Tensor, "steps *N"]) -> Float[Tensor, "steps *N"]:
     """Cumulative discount before each imagined state: 1, gamma_1, gamma_1 gamma_2, ... `(H - 1, ...)`.
 
     The gradient is stopped: the weights say how much a state counts, and the actor cannot gain by changing them (as TF2

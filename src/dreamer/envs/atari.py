@@ -5,6 +5,7 @@ maximum of the last two frames, because the console draws some sprites in every 
 games.
 """
 
+import re
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -84,6 +85,12 @@ def known_games() -> list[str]:
     except ImportError:
         return []
     return roms.get_all_rom_ids()
+
+
+def game_of(gym_id: str) -> str | None:
+    """Return the game that an id such as `ALE/Pong-v5` or `PongNoFrameskip-v4` stands for, if there is one."""
+    plain = re.sub(r"(-ram)?(Deterministic|NoFrameskip)?-v\d+$", "", gym_id.rpartition("/")[2]).lower()
+    return next((game for game in known_games() if game.replace("_", "") == plain.replace("_", "")), None)
 
 
 def _ale() -> Any:

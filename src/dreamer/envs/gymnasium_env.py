@@ -6,9 +6,14 @@ from typing import Any
 import gymnasium as gym
 
 from dreamer.config import EnvConfig
+from dreamer.envs.atari import game_of, known_games
+from dreamer.envs.failures import close
 from dreamer.envs.observations import shows_image
 from dreamer.envs.rendering import find_backend, simplify
 from dreamer.errors import UserError, did_you_mean
+
+_NOT_SUGGESTED = ("phys2d/", "tabular/", "GymV21", "GymV26")
+"""Beginnings of ids that need JAX, or an environment of the old Gym."""
 
 
 def load_gym(name: str, config: EnvConfig) -> gym.Env:
@@ -19,13 +24,13 @@ def load_gym(name: str, config: EnvConfig) -> gym.Env:
             needs is missing, or it cannot render.
     """
     env = _make(name)
-    if config.obs == "state" or shows_image(env.observation_space):
+    if config.obs == "state" or shows_image(getattr(env, "observation_space", None)):
         return env
-    env.close()
-    if "rgb_array" not in env.metadata.get("render_modes", []):
+    close(env, config.env)
+    if "rgb_array" not in ((env.metadata or {}).get("render_modes") or []):
         raise UserError(f"{config.env} neither shows an image nor renders to an rgb_array: use --obs state.")
     if _uses_mujoco(env):
-        return _make_mujoco(name, config)
+        return _make_mujoco(name, str(env.unwrapped.spec and env.unwrapped.spec.entry_point), config)
     return _make(name, render_mode="rgb_array")
 
 
@@ -34,10 +39,38 @@ def _make(name: str, **settings: Any) -> gym.Env:
         # Checked by us at every step, not by Gymnasium at the first.
         return gym.make(name, disable_env_checker=True, **settings)
     except (gym.error.UnregisteredEnv, gym.error.DeprecatedEnv) as error:
-        hint = did_you_mean(name, gym.registry, "gym:")
-        raise UserError(f"There is no Gymnasium environment {name!r}{hint or f': {error}'}.") from error
-    except (gym.error.Error, ImportError) as error:
-        raise UserError(f"The Gymnasium environment {name!r} cannot be made: {error}") from error
+        hint = _suggestion(name) or f": {str(error).rstrip('.')}"
+        raise UserError(f"There is no Gymnasium environment {name!r}{hint}.") from error
+
+
+def _suggestion(name: str) -> str:
+    """Return ` (did you mean ...?)` with names that can be made, or an empty string."""
+    if game := game_of(name):
+        return f" (did you mean atari:{game}?)"
+    if name.startswith("ALE/"):
+        return did_you_mean(name[4:].partition("-")[0].lower(), known_games(), "atari:")
+    module, colon, gym_id = name.rpartition(":")
+    return did_you_mean(gym_id, known_ids(), f"gym:{module}{colon}")
+
+
+def known_ids() -> list[str]:
+    """The registered ids that are worth a suggestion: newest versions, without games (`atari:`) and JAX."""
+    ids = [
+        gym_id
+        for gym_id, spec in gym.registry.items()
+        if not gym_id.startswith(_NOT_SUGGESTED) and not str(spec.entry_point).startswith("ale_py")
+    ]
+    newest: dict[str, int] = {}
+    for gym_id in ids:
+        base, version = _split(gym_id)
+        newest[base] = max(version, newest.get(base, -1))
+    return [gym_id for gym_id in ids if _split(gym_id)[1] == newest[_split(gym_id)[0]]]
+
+
+def _split(gym_id: str) -> tuple[str, int]:
+    """`Ant-v5` -> `Ant`, 5; an id without a version has -1."""
+    base, mark, version = gym_id.rpartition("-v")
+    return (base, int(version)) if mark and version.isdecimal() else (gym_id, -1)
 
 
 def _uses_mujoco(env: gym.Env) -> bool:
@@ -45,11 +78,10 @@ def _uses_mujoco(env: gym.Env) -> bool:
     return module is not None and isinstance(env.unwrapped, module.MujocoEnv)
 
 
-def _make_mujoco(name: str, config: EnvConfig) -> gym.Env:
+def _make_mujoco(name: str, entry_point: str, config: EnvConfig) -> gym.Env:
     """Make an environment that draws with MuJoCo, at the size and quality asked for where it can."""
     find_backend()  # Sets MUJOCO_GL, which Gymnasium reads when it draws first.
-    spec = gym.spec(name)
-    own = str(spec.entry_point).startswith("gymnasium.envs.mujoco")
+    own = entry_point.startswith("gymnasium.envs.mujoco")
     size = {"width": config.image_size, "height": config.image_size} if own else {}
     env = _make(name, render_mode="rgb_array", **size)
     if config.render == "fast":

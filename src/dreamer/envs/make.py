@@ -1,6 +1,7 @@
 """From a name to an environment: the chain of wrappers that every environment goes through."""
 
 import atexit
+import re
 import weakref
 
 import gymnasium as gym
@@ -8,9 +9,10 @@ from gymnasium.wrappers import TimeLimit
 
 from dreamer.config import EnvConfig, flag
 from dreamer.envs.actions import unify_actions
-from dreamer.envs.atari import known_games, load_atari
+from dreamer.envs.atari import game_of, known_games, load_atari
 from dreamer.envs.dmc import ALIASES, import_suite, load_dmc
-from dreamer.envs.gymnasium_env import load_gym
+from dreamer.envs.failures import calling
+from dreamer.envs.gymnasium_env import known_ids, load_gym
 from dreamer.envs.observations import unify_observations
 from dreamer.envs.toy import TOYS, load_toy
 from dreamer.envs.wrappers import CheckedEnv, FrameRepeat
@@ -30,15 +32,12 @@ def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
 
     Raises:
         UserError: there is no such environment, or what it shows or takes does not fit; later, from `reset`
-            and `step`: the environment returned something outside its declared space, or a reward of NaN.
+            and `step`: the environment raised, or returned what has another shape or is not finite.
     """
     _validate(config)
-    env = _load(config)
+    env = CheckedEnv(_load(config), config.env)
     try:
         wrapped = _wrap(env, config, seed)
-    except gym.error.DependencyNotInstalled as error:  # Met when the first image is drawn.
-        env.close()
-        raise UserError(f"{config.env} cannot draw: {error}") from error
     except BaseException:
         env.close()
         raise
@@ -55,7 +54,6 @@ def _close(env: "weakref.ref[gym.Env]") -> None:
 
 
 def _wrap(env: gym.Env, config: EnvConfig, seed: int) -> gym.Env:
-    env = CheckedEnv(env, config.env)
     env = TimeLimit(env, config.time_limit)  # Inside the repeat, because it counts frames.
     env = FrameRepeat(env, config.repeat)
     env = unify_actions(env, config.env)
@@ -68,15 +66,24 @@ def _load(config: EnvConfig) -> gym.Env:
     kind, colon, name = config.env.partition(":")
     if not colon or kind not in LOADERS:
         kinds = ", ".join(f"{kind}:NAME" for kind in LOADERS)
-        hint = did_you_mean(config.env, known_names())
-        raise UserError(f"The environment {config.env!r} is none of {kinds}{hint}.")
-    return LOADERS[kind](name, config)
+        raise UserError(f"The environment {config.env!r} is none of {kinds}{_suggestion(config.env)}.")
+    with calling(config.env, "make"):
+        return LOADERS[kind](name, config)
+
+
+def _suggestion(env: str) -> str:
+    """Return ` (did you mean ...?)` for a name without one of the kinds."""
+    if game := game_of(env):
+        return f" (did you mean atari:{game}?)"
+    if re.fullmatch(r"(\w+[.\w]*:)?[\w/-]+-v\d+", env) and (":" in env or env in gym.registry):
+        return f" (did you mean gym:{env}?)"
+    return did_you_mean(env, known_names())
 
 
 def known_names() -> list[str]:
     """Every environment that can be named without importing a module first."""
     tasks = (f"{domain}_{task}" for domain, task in import_suite().ALL_TASKS)
-    names = {"dmc": [*tasks, *ALIASES], "gym": gym.registry, "atari": known_games(), "toy": TOYS}
+    names = {"dmc": [*tasks, *ALIASES], "gym": known_ids(), "atari": known_games(), "toy": TOYS}
     return [f"{kind}:{name}" for kind in names for name in names[kind]]
 
 

@@ -19,6 +19,10 @@ from dreamer.errors import UserError
 Quality = Literal["canonical", "fast"]
 
 _CANDIDATES = {"linux": ("egl", "osmesa"), "darwin": ("cgl",), "win32": ("glfw",)}
+_ON = ("", "1", "on", "true", "enable", "enabled")
+_OFF = ("0", "off", "false", "disable", "disabled")
+"""Values of MUJOCO_GL that name no backend."""
+
 _PROBE = """
 import importlib, mujoco, sys
 context = importlib.import_module("mujoco." + sys.argv[1]).GLContext(64, 64)
@@ -33,15 +37,30 @@ _PROBE_SECONDS = 60
 def find_backend() -> str:
     """Return the name of an OpenGL backend that works here, and set MUJOCO_GL to it.
 
-    If MUJOCO_GL or PYOPENGL_PLATFORM is set, its value is returned without a test. Otherwise EGL and then OSMesa
-    are tried in a child process, because a failed attempt cannot be undone in the process that made it.
+    A backend named by MUJOCO_GL or PYOPENGL_PLATFORM is taken, in any spelling that MuJoCo knows. Otherwise EGL
+    and then OSMesa are tried in a child process, because a failed attempt cannot be undone in the process that
+    made it.
 
     Raises:
-        UserError: none works. The message names what to install.
+        UserError: none works (the message names what to install), MUJOCO_GL switches drawing off, or it names
+            GLFW where that has no display.
     """
-    chosen = os.environ.get("MUJOCO_GL") or os.environ.get("PYOPENGL_PLATFORM")
-    if chosen:
-        return chosen.lower()
+    given = os.environ.get("MUJOCO_GL") or os.environ.get("PYOPENGL_PLATFORM") or ""
+    chosen = given.strip().lower()
+    if chosen in _OFF:
+        raise UserError(
+            f"MUJOCO_GL={given} switches drawing off: unset it, or learn without images (--obs state)."
+        )
+    if chosen not in _ON:
+        backend = "glfw" if chosen == "glx" else chosen
+        # Only here a child process tries first: without a display GLFW warns, and ends the process later.
+        if backend == "glfw" and not _works(backend):
+            raise UserError(
+                f"MUJOCO_GL={given} needs a display: unset it to have a backend chosen, or learn without images "
+                "(--obs state)."
+            )
+        os.environ["MUJOCO_GL"] = backend
+        return backend
     for backend in _CANDIDATES.get(sys.platform, ("egl", "osmesa")):
         if _works(backend):
             os.environ["MUJOCO_GL"] = backend

@@ -5,6 +5,7 @@ needs no `if __name__ == "__main__"` in a user's script, and shares no OpenGL wi
 """
 
 import os
+import pickle
 import signal
 import socket
 import struct
@@ -21,6 +22,7 @@ import gymnasium as gym
 import numpy as np
 
 from dreamer.config import EnvConfig
+from dreamer.envs.failures import calling
 from dreamer.envs.make import make_env
 from dreamer.envs.spec import spec_of
 from dreamer.errors import UserError
@@ -64,12 +66,13 @@ class Worker:
         self._name = name
         self._doing = "start"
         self._timeout = config.worker_timeout
+        registration = registration_of(config.env)
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = _start(theirs.fileno())
         give_up_reading_after(self._timeout, ours)
         self.connection = Connection(ours.detach())
-        self._transmit((config, seed))
+        self._transmit((config, seed, registration))
 
     def send(self, command: str, argument: Any) -> None:
         """Ask for `reset` (argument: the seed) or `step` (the action)."""
@@ -152,11 +155,12 @@ def _start(descriptor: int) -> subprocess.Popen:
 def serve(descriptor: int) -> None:
     """Make an environment and answer commands, until the parent closes its end or something fails.
 
-    The first message is `(config, seed)`, each later one `(command, argument)`.
+    The first message is `(config, seed, registration)`, each later one `(command, argument)`.
     """
     with Connection(descriptor) as connection:
         try:
-            config, seed = connection.recv()
+            config, seed, registration = connection.recv()
+            _register(config.env, registration)
             with closing(make_env(config, seed)) as env:
                 connection.send(spec_of(env))
                 while True:
@@ -168,6 +172,37 @@ def serve(descriptor: int) -> None:
         except Exception as error:
             traceback.print_exc()
             _report(connection, f"{type(error).__name__}: {error} (its traceback is printed above)")
+
+
+def registration_of(env: str) -> bytes | None:
+    """Return what a new process needs to know `gym:<id>`, pickled; None if it knows it without.
+
+    Raises:
+        UserError: the environment is written in the running script, which no other process loads.
+    """
+    kind, _, name = env.partition(":")
+    spec = gym.registry.get(name) if kind == "gym" else None
+    if spec is None or str(spec.entry_point).startswith("gymnasium."):
+        return None
+    written_in = str(getattr(spec.entry_point, "__module__", spec.entry_point)).partition(":")[0]
+    try:
+        registration = pickle.dumps(spec)
+    except (pickle.PicklingError, TypeError, AttributeError):  # a function within a function, an open file
+        registration = None
+    if registration is None or written_in == "__main__":
+        raise UserError(
+            f"{env} is registered in the running script, which worker processes do not load: register it in a "
+            f"module and name it gym:MODULE:{name}, or take --num-envs 1 --no-async-collect."
+        )
+    return registration
+
+
+def _register(env: str, registration: bytes | None) -> None:
+    """Register in this process what the parent has registered."""
+    if registration is not None:
+        with calling(env, "make"):
+            spec = pickle.loads(registration)
+            gym.registry[spec.id] = spec
 
 
 def _report(connection: Connection, failure: str) -> None:

@@ -1,12 +1,15 @@
-"""Wrappers that Gymnasium does not have: the frame repeat, and a check of what an environment returns."""
+"""Wrappers that Gymnasium does not have: the frame repeat, and a check of every call."""
 
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
-from gymnasium import spaces
 
+from dreamer.envs.conversion import end_of, reward_of
+from dreamer.envs.failures import OLD_STEP, calling, close, definition
 from dreamer.errors import UserError
+
+SEEDS = 2**31
+"""Seeds of episodes lie below: C libraries keep them in 32 bits with a sign."""
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 
@@ -33,67 +36,57 @@ class FrameRepeat(gym.Wrapper):
 
 
 class CheckedEnv(gym.Wrapper):
-    """Stop at the first observation outside the declared space, or reward that is not a finite number.
+    """Turn whatever goes wrong in an environment into one sentence, and rewards into floats.
+
+    Observations are checked where they are converted (`conversion.py`), so only those that the agent uses.
 
     Raises:
-        UserError: says which environment, which part, and what is wrong with it.
+        UserError: says which environment and call has failed, why, and where that stands; or what the call should
+            have returned.
     """
 
     def __init__(self, env: gym.Env, name: str) -> None:
         super().__init__(env)
         self._name = name
+        for space in ("observation_space", "action_space"):
+            with calling(name, "make", env):
+                declared = getattr(env, space, None)
+            if not isinstance(declared, gym.Space):
+                place = definition(env, "__init__")
+                raise UserError(f"{name} has no {space}: set it to a Gymnasium space in __init__{place}.")
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._check(observation)
-        return observation, info
+        seed = None if seed is None else seed % SEEDS
+        with calling(self._name, "reset", self.env):
+            returned = self.env.reset(seed=seed, options=options)
+        if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], dict):
+            place = definition(self.env, "reset")
+            raise UserError(f"{self._name} must return observation, info from reset (info a dict){place}.")
+        return returned
 
     def step(self, action: Any) -> Step:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        self._check(observation)
-        if not _is_finite_number(reward):
-            raise UserError(f"{self._name} returned the reward {reward!r}: it must be a finite number.")
-        return observation, float(reward), bool(terminated), bool(truncated), info
+        with calling(self._name, "step", self.env):
+            returned = self.env.step(action)
+        observation, reward, terminated, truncated, info = self._five(returned)
+        ends = (end_of(terminated, self._name, "terminated"), end_of(truncated, self._name, "truncated"))
+        return observation, reward_of(reward, self._name), *ends, info
 
-    def _check(self, observation: Any) -> None:
-        problem = misfit(self.env.observation_space, observation)
-        if problem:
-            raise UserError(f"{self._name} returned an observation outside its space: {problem}.")
+    def render(self) -> Any:
+        with calling(self._name, "render", self.env):
+            return self.env.render()
 
+    def close(self) -> None:
+        close(self.env, self._name)
 
-def _is_finite_number(reward: Any) -> bool:
-    array = np.asarray(reward)
-    return array.size == 1 and array.dtype.kind in "fiub" and bool(np.isfinite(array).all())
-
-
-def misfit(space: gym.Space, value: Any, name: str = "it") -> str | None:
-    """Say what is wrong with `value` as an element of `space`, or return None.
-
-    Other float types than the declared one are let pass, and so is rounding at the bounds.
-    """
-    if isinstance(space, spaces.Dict):
-        if not isinstance(value, dict) or value.keys() != space.spaces.keys():
-            keys = list(value) if isinstance(value, dict) else type(value).__name__
-            return f"{name} has {keys} where {list(space.spaces)} are declared"
-        problems = (misfit(part, value[key], repr(key)) for key, part in space.spaces.items())
-        return next((problem for problem in problems if problem), None)
-    if isinstance(space, spaces.Box):
-        return _box_misfit(space, np.asarray(value), name)
-    return None if space.contains(value) else f"{name} is {value!r}, which is not in {space}"
-
-
-def _box_misfit(space: spaces.Box, value: np.ndarray, name: str) -> str | None:
-    if value.shape != space.shape:
-        return f"{name} has shape {value.shape} where {space.shape} is declared"
-    if not np.can_cast(value.dtype, space.dtype, "same_kind"):
-        return f"{name} has type {value.dtype} where {space.dtype} is declared"
-    if value.dtype == space.dtype == np.uint8 and space.low.max() == 0 and space.high.min() == 255:
-        return None  # Every such value fits, and an image has many.
-    if not np.isfinite(value).all():
-        return f"{name} holds NaN or infinity"
-    slack = 1e-4 * np.maximum(1, np.abs(value))
-    if np.any(value < space.low - slack) or np.any(value > space.high + slack):
-        return f"{name} reaches from {value.min():.6g} to {value.max():.6g}, beyond its declared bounds"
-    return None
+    def _five(self, returned: Any) -> Step:
+        """Unpack what `step` returned."""
+        if isinstance(returned, tuple) and len(returned) == 5 and isinstance(returned[4], dict):
+            return returned  # pyright: ignore[reportReturnType]
+        place = definition(self.env, "step")
+        if isinstance(returned, tuple) and len(returned) == 4:
+            raise UserError(OLD_STEP.format(name=self._name, place=place))
+        raise UserError(
+            f"{self._name} must return observation, reward, terminated, truncated, info (a dict) from step{place}."
+        )

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,7 +37,9 @@ class StateModel(nn.Module):
         return mean, F.softplus(raw + RAW_UNIT_STD) + MIN_STD
 
 
-def log_densities(feat: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def log_densities(
+    feat: Float[Tensor, "N F"], mean: Float[Tensor, "N F"], std: Float[Tensor, "N F"]
+) -> Float[Tensor, "N N"]:
     """ln N(s_i; mean_j, std_j) of every state under every observation: each `(N, F)` -> `(N, N)`, N = B T.
 
     The square is multiplied out, so that two matrix products do it; in float32, as its parts are large.
@@ -49,13 +52,17 @@ def log_densities(feat: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         return -0.5 * (square + offset) - feat.shape[-1] * HALF_LOG_TWO_PI
 
 
-def info_nce(feat: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def info_nce(
+    feat: Float[Tensor, "B T F"], mean: Float[Tensor, "B T F"], std: Float[Tensor, "B T F"]
+) -> Float[Tensor, "B T"]:
     """The paper's form, every state's own observation against all B T: `(B, T, F)` -> `(B, T)`."""
     density = log_densities(feat.flatten(0, 1), mean.flatten(0, 1), std.flatten(0, 1))
     return (density.diagonal() - density.logsumexp(1)).view(feat.shape[:2])
 
 
-def window_info_nce(feat: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def window_info_nce(
+    feat: Float[Tensor, "B T F"], mean: Float[Tensor, "B T F"], std: Float[Tensor, "B T F"]
+) -> Float[Tensor, "B T"]:
     """The original code's form: for every observation, its own state against 300: `(B, T, F)` -> `(B, T)`.
 
     The 300 are the states of 10 sequences and 30 steps around it, counted cyclically (TF1 utility.py:366-407).

@@ -8,6 +8,7 @@ Normal with variance 1.
 import itertools
 
 import torch
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,14 +52,16 @@ class ImageDecoder(nn.Module):
         self.layers = nn.ModuleList(glorot_(layer) for layer in layers)
         self.layers.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
-    def forward(self, feat: Tensor) -> Tensor:
+    def forward(self, feat: Float[Tensor, "*N F"]) -> Float[Tensor, "*N H W C"]:
         x = self.dense(feat.flatten(0, -2))[:, :, None, None]  # (N, 32 depth, 1, 1), N = B T
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
         x = self.layers[-1](x)  # (N, C, H, W)
         return x.permute(0, 2, 3, 1).reshape(*feat.shape[:-1], *x.shape[2:], x.shape[1])
 
-    def log_prob(self, feat: Tensor, image: Tensor) -> Tensor:
+    def log_prob(
+        self, feat: Float[Tensor, "B T F"], image: Real[Tensor, "B T H W C"]
+    ) -> Float[Tensor, "B T"]:
         """ln q(o_t | s_t) of uint8 images `(B, T, H, W, C)`, summed over pixels: `(B, T)`."""
         return unit_log_prob(self(feat), preprocess_image(image)).flatten(2).sum(-1)
 
@@ -66,7 +69,7 @@ class ImageDecoder(nn.Module):
 class VectorDecoder(MLP):
     """Features `(..., F)` -> the mean of a state vector `(..., n)`."""
 
-    def log_prob(self, feat: Tensor, vector: Tensor) -> Tensor:
+    def log_prob(self, feat: Float[Tensor, "B T F"], vector: Float[Tensor, "B T n"]) -> Float[Tensor, "B T"]:
         """ln q(o_t | s_t) of vectors `(B, T, n)`, summed over their elements: `(B, T)`."""
         return unit_log_prob(self(feat), vector).sum(-1)
 

@@ -7,6 +7,7 @@ An image of 64x64 passes four convolutions, kernel 4, stride 2, no padding, ReLU
 import itertools
 
 import torch
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -48,7 +49,7 @@ class ImageEncoder(nn.Module):
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.size = sizes[-1] ** 2 * widths[-1]
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: UInt8[Tensor, "*N H W C"]) -> Float[Tensor, "*N E"]:
         x = preprocess_image(image.flatten(0, -4)).permute(0, 3, 1, 2)  # (N, C, H, W), N = B T
         for layer in self.layers:
             x = F.relu(layer(x))
@@ -63,7 +64,7 @@ class VectorEncoder(nn.Module):
         self.layers = nn.ModuleList([linear(inputs, units), linear(units, units), linear(units, units)])
         self.size = units
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*N inputs"]) -> Float[Tensor, "*N units"]:
         x = x.float()
         for layer in self.layers:
             x = F.relu(layer(x))
@@ -81,6 +82,6 @@ class Encoder(nn.Module):
         self.networks = nn.ModuleList([*images.values(), *vectors.values()])
         self.size = sum(network.size for network in (*images.values(), *vectors.values()))
 
-    def forward(self, observation: dict[str, Tensor]) -> Tensor:
+    def forward(self, observation: dict[str, Tensor]) -> Float[Tensor, "*N E"]:
         pairs = zip(self.keys, self.networks, strict=True)
         return torch.cat([network(observation[key]) for key, network in pairs], -1)

@@ -6,12 +6,13 @@ Everything here runs in float32: a sum over 12,288 pixels has no place in half p
 import math
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
-def unit_log_prob(mean: Tensor, target: Tensor) -> Tensor:
+def unit_log_prob(mean: Float[Tensor, "*N"], target: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
     """ln N(target; mean, 1), element by element: -½ (target - mean)² - ½ ln 2π."""
     return -0.5 * (target.float() - mean.float()).square() - HALF_LOG_TWO_PI
 
@@ -24,6 +25,6 @@ def kl_divergence(p_mean: Tensor, p_std: Tensor, q_mean: Tensor, q_std: Tensor) 
 
 
 @torch.no_grad()
-def mean_entropy(std: Tensor) -> Tensor:
+def mean_entropy(std: Float[Tensor, "*N S"]) -> Float[Tensor, ""]:
     """Mean entropy over a batch of Gaussians with deviations `(..., S)`: a scalar, in nats, for the log only."""
     return (std.float().log() + 0.5 + HALF_LOG_TWO_PI).sum(-1).mean()

@@ -6,6 +6,7 @@ Reward (2 hidden layers), value and discount (3) and actor (4) are all of this f
 import itertools
 from typing import TypeVar
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -34,7 +35,7 @@ class MLP(nn.Module):
         self.hidden = nn.ModuleList(linear(i, o) for i, o in itertools.pairwise(widths))
         self.out = linear(widths[-1], outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*N inputs"]) -> Float[Tensor, "*N outputs"]:
         for layer in self.hidden:
             x = F.elu(layer(x))
         return self.out(x).float()  # densities are float32, whatever the precision of the products
@@ -46,5 +47,5 @@ class ScalarMLP(MLP):
     def __init__(self, inputs: int, layers: int, units: int):
         super().__init__(inputs, layers, units, outputs=1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*N inputs"]) -> Float[Tensor, "*N"]:
         return super().forward(x).squeeze(-1)

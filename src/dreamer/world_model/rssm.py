@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,13 +25,13 @@ MIN_STD = 0.1
 class State(NamedTuple):
     """A latent state s_t: a Gaussian (`mean`, `std`), a sample of it (`stoch`), and the GRU's `deter`."""
 
-    mean: Tensor  # (..., S)
-    std: Tensor  # (..., S)
-    stoch: Tensor  # (..., S)
-    deter: Tensor  # (..., D)
+    mean: Float[Tensor, "*N S"]
+    std: Float[Tensor, "*N S"]
+    stoch: Float[Tensor, "*N S"]
+    deter: Float[Tensor, "*N D"]
 
     @property
-    def feat(self) -> Tensor:
+    def feat(self) -> Float[Tensor, "*N F"]:
         """The feature that every head reads: `stoch`, then `deter`, `(..., F)` (TF2 models.py:51)."""
         return torch.cat([self.stoch, self.deter], -1)
 
@@ -66,25 +67,37 @@ class RSSM(nn.Module):
         zeros = self.gru_input.weight.new_zeros
         return State(zeros(n, self.stoch), zeros(n, self.stoch), zeros(n, self.stoch), zeros(n, self.deter))
 
-    def imagine_step(self, prev: State, action: Tensor, noise: Tensor | None = None) -> State:
+    def imagine_step(
+        self, prev: State, action: Float[Tensor, "N A"], noise: Float[Tensor, "N S"] | None = None
+    ) -> State:
         """Transition model: the prior `(N, .)` after `action` `(N, A)`; without noise its sample is its mean."""
         x = F.elu(self.gru_input(torch.cat([prev.stoch, action], -1)))  # (N, hidden)
         deter = self.gru(x, prev.deter)  # (N, D)
         return gaussian(self.prior_out(F.elu(self.prior_hidden(deter))), deter, noise)
 
-    def observe_step(self, prev: State, action: Tensor, embed: Tensor, noise: Tensor) -> tuple[State, State]:
+    def observe_step(
+        self,
+        prev: State,
+        action: Float[Tensor, "N A"],
+        embed: Float[Tensor, "N E"],
+        noise: Float[Tensor, "N S"],
+    ) -> tuple[State, State]:
         """Representation model: posterior and prior `(N, .)`, given action `(N, A)` and embedding `(N, E)`."""
         prior = self.imagine_step(prev, action)  # its sample is not needed
         x = F.elu(self.posterior_hidden(torch.cat([prior.deter, embed], -1)))  # (N, hidden)
         return gaussian(self.posterior_out(x), prior.deter, noise), prior
 
     def observe(
-        self, embed: Tensor, action: Tensor, is_first: Tensor, noise: Tensor, state: State | None = None
+        self,
+        embed: Float[Tensor, "B T E"],
+        action: Float[Tensor, "B T A"],
+        is_first: Bool[Tensor, "B T"],
+        noise: Float[Tensor, "B T S"],
+        state: State | None = None,
     ) -> tuple[State, State]:
-        """Filter a batch: posteriors and priors `(B, T, .)`. The state is reset to zeros where `is_first` `(B, T)`.
+        """Filter a batch: posteriors and priors `(B, T, .)` of embeddings and the actions that led to them.
 
-        Embeddings are `(B, T, E)`, the actions that led to them `(B, T, A)`, noise is `(B, T, S)`. The filter starts
-        from `state` `(B, .)`, by default zeros.
+        The state is reset to zeros where `is_first`. The filter starts from `state` `(B, .)`, by default zeros.
         """
         state = self.initial(len(embed)) if state is None else state
         keep = (~is_first).unsqueeze(-1)  # (B, T, 1)
@@ -101,8 +114,8 @@ class RSSM(nn.Module):
         self,
         policy: Callable[[Tensor, Tensor], Tensor],
         start: State,
-        action_noise: Tensor,
-        state_noise: Tensor,
+        action_noise: Float[Tensor, "H N A"],
+        state_noise: Float[Tensor, "H N S"],
     ) -> State:
         """Follow a policy `(feat, noise) -> action` for H steps from `start` `(N, .)` (paper, Section 3).
 
@@ -119,7 +132,9 @@ class RSSM(nn.Module):
         return stack(states, dim=0)
 
 
-def gaussian(out: Tensor, deter: Tensor, noise: Tensor | None) -> State:
+def gaussian(
+    out: Float[Tensor, "*N S2"], deter: Float[Tensor, "*N D"], noise: Float[Tensor, "*N S"] | None
+) -> State:
     """Make a state from a layer's output `(..., 2 S)`, sampled with `noise` `(..., S)`, or at its mean."""
     mean, raw = out.float().chunk(2, -1)
     std = F.softplus(raw) + MIN_STD

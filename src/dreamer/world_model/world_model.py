@@ -12,6 +12,7 @@ for the discount), and there are 3 free nats. Objective `contrastive` (Figure 8)
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -60,7 +61,7 @@ class WorldModel(nn.Module):
         model = [parameter for parameter in self.parameters() if all(parameter is not x for x in videos)]
         return {"model": model, "decoder": videos} if videos else {"model": model}
 
-    def losses(self, batch: Batch, noise: Tensor) -> tuple[dict[str, Tensor], State, Metrics]:
+    def losses(self, batch: Batch, noise: Float[Tensor, "B T S"]) -> tuple[dict[str, Tensor], State, Metrics]:
         """Loss of the model on a batch `(B, T, ...)` under filter noise `(B, T, S)` (Eq. 10).
 
         Returns losses by optimiser (`model`, and `decoder` if it is trained for videos only), the posterior states
@@ -110,7 +111,7 @@ class WorldModel(nn.Module):
         """What the reward head learns: rewards as they are, or their tanh (TF2 dreamer.py:329-341)."""
         return torch.tanh(reward) if self.config.clip_rewards == "tanh" else reward
 
-    def kl(self, posterior: State, prior: State) -> tuple[Tensor, Tensor]:
+    def kl(self, posterior: State, prior: State) -> tuple[Float[Tensor, "B T"], Float[Tensor, ""]]:
         """KL(posterior || prior) of states `(B, T, .)`: of each step `(B, T)`, and its loss, a scalar.
 
         The loss is max(mean KL, free nats), so that below the free nats the KL has no gradient (as TF2).
@@ -137,14 +138,14 @@ class WorldModel(nn.Module):
             below = gaussian.kl_divergence(mean, std, prior.mean, prior.std)
         return torch.where(compared < self.config.free_nats, below, kl).mean()
 
-    def discount(self, feat: Tensor) -> Tensor:
+    def discount(self, feat: Float[Tensor, "*N F"]) -> Float[Tensor, "*N"]:
         """The discount of each state `(..., F)` -> `(...)`: predicted if there is a head, else gamma."""
         if self.pcont is None:
             return torch.full(feat.shape[:-1], self.gamma, device=feat.device)
         return torch.sigmoid(self.pcont(feat))
 
     def filter(
-        self, obs: dict[str, Tensor], latent: State, action: Tensor, generator: torch.Generator
+        self, obs: dict[str, Tensor], latent: State, action: Float[Tensor, "N A"], generator: torch.Generator
     ) -> State:
         """The posterior `(N, .)` after observations `(N, ...)`, given the state and action `(N, A)` before them."""
         noise = torch.randn(latent.stoch.shape, generator=generator, device=generator.device)
@@ -152,7 +153,7 @@ class WorldModel(nn.Module):
         return posterior
 
     @torch.no_grad()
-    def open_loop(self, batch: Batch, context: int, noise: Tensor) -> dict[str, Tensor]:
+    def open_loop(self, batch: Batch, context: int, noise: Float[Tensor, "B T S"]) -> dict[str, Tensor]:
         """See the first `context` steps of `(B, T, ...)`, then predict the rest from the recorded actions alone.
 
         `noise` is `(B, T, S)`. Returns the decoded observations `(B, T, ...)`, images in [0, 1] (Figure 5).
