@@ -1,9 +1,9 @@
-"""The shapes of the whole project, and the types that its parts pass to each other.
+"""The shapes in learning, and the types that its parts pass to each other.
 
 | letter | meaning | preset `paper` |
 |---|---|---:|
 | B, T | sequences in a batch, steps in a sequence (`batch_length`, the paper's L) | 50, 50 |
-| N | imagined trajectories: every posterior state of a batch starts one, N = B T. In acting: environments | 2500 |
+| N | imagined trajectories, N = B T, one from each posterior state (`--pcont`: B (T - 1)). In acting: environments | 2500 |
 | H | imagined steps | 15 |
 | A | numbers in an action | task |
 | E | embedding of an observation | 1024 |
@@ -11,7 +11,7 @@
 | F | feature that every head reads, F = S + D | 230 |
 
 A dot is the last axis, whose size depends on the field: a state `(B, T, .)` has `stoch` `(B, T, S)` and `deter`
-`(B, T, D)`.
+`(B, T, D)`. Three dots stand for any further axes.
 
 Alignment: element t of a sequence holds the observation o_t, the `action` that LED to it, the `reward` that came
 with it, and `discount` (0 where the environment terminated, else 1). Element 0 of an episode is its reset: zero

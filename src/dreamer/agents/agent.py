@@ -1,6 +1,7 @@
 """An algorithm at work: on its device, in its precision, with its random state, saved and loaded.
 
-The algorithms (`dreamer.py`, `planet.py`, `no_value.py`, `random.py`) know nothing of all this.
+The algorithms (`dreamer.py`, `planet.py`, `no_value.py`, `random.py`, `baselines/`) choose neither device nor
+precision, and are handed the random generator.
 """
 
 from typing import Any
@@ -57,7 +58,7 @@ class Agent:
     # -- learning ----------------------------------------------------------------------------------------
 
     def update(self, batch: Batch, phase: Phase = "all") -> Metrics:
-        """Take one gradient step on a batch `(B, T, ...)`; nothing here waits for the device."""
+        """Take one gradient step on a batch `(B, T, ...)`; with `fast`, nothing here waits for the device."""
         assert not isinstance(self.algorithm, Random)
         noise = self.draw_noise(*batch["reward"].shape)
         with autocast(self.device, self.dtype):

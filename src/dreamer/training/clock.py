@@ -49,7 +49,7 @@ class Counters:
 
 
 class Every:
-    """Due when a multiple of `period` frames was passed since it was last `done`; never, if `period` is 0."""
+    """Due once `env_step` has crossed a multiple of `period` since the last `done`; never, if `period` is 0."""
 
     def __init__(self, period: int):
         self.period, self.last = period, 0

@@ -146,7 +146,10 @@ class Trainer:
         return self.interrupt.requested or self.logger.stdout_lost
 
     def _batches_due(self) -> Iterator[Batch]:
-        """Yield a batch for each update that is due: C of them every `--train-every` frames, else none."""
+        """Yield a batch for each update that is due: C of them every `--train-every` frames, else none.
+
+        The caller takes the update, and counts it, before it asks for the next.
+        """
         due = self.rounds.updates_due(self.counters.env_step) if self.agent.trainable else 0
         if self.counters.grad_step >= due:
             return

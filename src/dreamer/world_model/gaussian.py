@@ -1,4 +1,4 @@
-"""Diagonal Gaussians: the densities behind every term of the world model's loss (paper, Eq. 10).
+"""Diagonal Gaussians: the densities behind every Gaussian term of the world model's loss (paper, Eq. 10).
 
 Everything here runs in float32: a sum over 12,288 pixels has no place in half precision.
 """

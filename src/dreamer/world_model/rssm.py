@@ -142,6 +142,6 @@ def gaussian(
 
 
 def given(feat: Tensor, action: Tensor) -> Tensor:
-    """A policy for `RSSM.imagine` that takes the actions it is given in place of noise."""
+    """A policy for `RSSM.imagine` that returns its noise argument: pass recorded actions there."""
     del feat
     return action
