@@ -3,7 +3,7 @@
 | letter | meaning | preset `paper` |
 |---|---|---:|
 | B, T | sequences in a batch, steps in a sequence (`batch_length`, the paper's L) | 50, 50 |
-| N | imagined trajectories, N = B T, one from each posterior state (`--pcont`: B (T - 1)). In acting: environments | 2500 |
+| N | imagined trajectories, N = B T, one from each posterior (`--pcont`: B (T - 1)). In acting: environments | 2500 |
 | H | imagined steps | 15 |
 | A | numbers in an action | task |
 | E | embedding of an observation | 1024 |

@@ -11,7 +11,7 @@ from dreamer.world_model.world_model import WorldModel
 
 
 def imagination_starts(model: WorldModel, posterior: State, batch: Batch) -> tuple[State, Float[Tensor, "N"]]:
-    """Start states `(N, .)`: every posterior `(B, T, .)` detached, N = B T; and `alive` `(N,)`, all ones here.
+    """Start states `(N, .)`: every posterior `(B, T, .)` detached, N = B T; and `alive` `(N,)`, all ones.
 
     With `--pcont` two things differ:
 
