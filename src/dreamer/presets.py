@@ -18,14 +18,14 @@ def paper() -> Config:
 
 
 def laptop() -> Config:
-    """For two CPU cores and no GPU: smaller networks and batches, quick pictures, a pretrained world model.
+    """For two CPU cores and no GPU: smaller networks and batches, simpler images, a pretrained world model.
 
     Agent steps are 40 ms apart: four frames of a cartpole, where two show too little of a swing, and two of a
     walker.
 
-    Seen after 100,000 frames (official code at the same frames, read off its curve), on one core of a busy
-    machine: `walker_stand` 595 (478) in 39 minutes, `cartpole_swingup` 367 (221) in 41, `cartpole_balance`
-    752 and 659 (614) in 37 and 41.
+    Measured after 100,000 frames on one core of a busy machine, single runs (official code at the same frames):
+    `walker_stand` 580 and 595 (478), `cartpole_swingup` 367 (221), `cartpole_balance` 679, 752 and 659 (614), in 37 to
+    57 minutes.
     """
     return with_options(
         paper(),
