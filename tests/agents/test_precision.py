@@ -12,7 +12,7 @@ SPEC = EnvSpec({"image": (64, 64, 3)}, {}, ActionSpec(2))
 
 
 def first_update(precision: str, fast: bool) -> dict[str, float]:
-    """Metrics of the first update, the same but for the precision of the products."""
+    """Metrics of the first update in this precision of the products; everything else is the same."""
     sizes = {"stoch": 30, "deter": 200, "hidden": 200, "cnn_depth": 8, "units": 64, "horizon": 5}
     agent = small_agent(SPEC, precision=precision, fast=fast, **sizes)
     data = random_batch(SPEC, 3, 6)

@@ -85,7 +85,7 @@ def _ends(processes: list[subprocess.Popen[str]]) -> tuple[list[int], list[str],
 
 
 def _assert_close(lines: list[dict[str, Any]], expected: list[dict[str, Any]]) -> None:
-    """The same lines but for rounding, which the few updates of these runs have not magnified yet."""
+    """The lines are equal up to rounding, which the few updates of these runs do not magnify yet."""
     assert [line.keys() for line in lines] == [line.keys() for line in expected]
     for line, other in zip(lines, expected, strict=True):
         assert line == {key: pytest.approx(value, rel=1e-3, abs=1e-3) for key, value in other.items()}

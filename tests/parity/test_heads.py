@@ -151,6 +151,6 @@ def largest_change(actor: TanhNormal, low: Tensor, high: Tensor) -> Tensor:
 
 
 def assert_densities(ours: Tensor, official: Tensor, error: Tensor) -> None:
-    """Equal but for rounding (1e-5) and the given error of the inverted tanh, in nats."""
+    """Both are equal up to rounding (1e-5) and up to the given error of the inverted tanh, in nats."""
     excess = (ours - official).abs() - error - 1e-5 * (1 + official.abs())
     assert excess.max() <= 0, f"off by {float(excess.max()):.3g} nats more than float32 explains"

@@ -87,7 +87,7 @@ class Ranks:
 
 @contextlib.contextmanager
 def _peer_errors() -> Iterator[None]:
-    """Convert errors of collective operations into `PeerError`, but for out-of-memory errors."""
+    """Convert errors of collective operations into `PeerError`. Out-of-memory errors are raised as they are."""
     try:
         yield
     except torch.OutOfMemoryError:

@@ -1,6 +1,6 @@
 """A trained policy by itself: what `dreamer export` writes and `dreamer.load_policy` reads.
 
-It needs no simulator. The file holds what acting needs: the networks but for the decoder, and all options.
+It needs no simulator. The file holds what acting needs: all options, and all networks except the decoder.
 """
 
 import dataclasses
