@@ -24,7 +24,7 @@ def loaded(*names):
     return None
 
 
-def initialises(egl):
+def initializes(egl):
     """Whether some device gives a display: libEGL itself only looks for drivers, and may find none."""
     address = CFUNCTYPE(c_void_p, c_char_p)(("eglGetProcAddress", egl))
     query, display = address(b"eglQueryDevicesEXT"), address(b"eglGetPlatformDisplayEXT")
@@ -33,13 +33,13 @@ def initialises(egl):
     devices, count = (c_void_p * 16)(), c_int()
     CFUNCTYPE(c_uint, c_int, POINTER(c_void_p), POINTER(c_int))(query)(16, devices, byref(count))
     display = CFUNCTYPE(c_void_p, c_uint, c_void_p, c_void_p)(display)
-    initialise = CFUNCTYPE(c_uint, c_void_p, c_void_p, c_void_p)(("eglInitialize", egl))
+    initialize = CFUNCTYPE(c_uint, c_void_p, c_void_p, c_void_p)(("eglInitialize", egl))
     platform_device = 0x313F
-    return any(initialise(display(platform_device, d, None), None, None) for d in devices[: count.value])
+    return any(initialize(display(platform_device, d, None), None, None) for d in devices[: count.value])
 
 
 egl = loaded("libEGL.so.1")
-works = bool(egl and initialises(egl)) or loaded("libOSMesa.so.8", "libOSMesa.so.6")
+works = bool(egl and initializes(egl)) or loaded("libOSMesa.so.8", "libOSMesa.so.6")
 raise SystemExit(0 if works else 1)
 PYTHON
 }

@@ -103,7 +103,7 @@ def moved(algorithm: nn.Module, before: dict[str, Tensor]) -> set[str]:
 
 
 def first_gradients(algorithm: Learner, metrics: Metrics) -> dict[str, list[Tensor]]:
-    """The gradients that an algorithm's first update took, before clipping, for each of its optimisers.
+    """The gradients that an algorithm's first update took, before clipping, for each of its optimizers.
 
     Adam's first moments are then a tenth of the clipped gradients.
     """

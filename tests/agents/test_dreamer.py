@@ -30,7 +30,7 @@ def test_each_loss_moves_its_own_network_only(network: str, pcont: bool, fast: b
     assert all(parameter.grad is None for parameter in dreamer.parameters())
 
 
-def test_world_model_learns_nothing_from_behaviour() -> None:
+def test_world_model_learns_nothing_from_behavior() -> None:
     with_behavior, without = small_dreamer(), small_dreamer()
     data = random_batch()
     noise = random_noise(without, data)
@@ -107,7 +107,7 @@ def test_all_action_spaces_are_learned_from(groups: tuple[int, ...]) -> None:
     assert all(value.isfinite() for value in metrics.values())
 
 
-def test_loss_of_behaviour_does_not_depend_on_what_follows_an_end() -> None:
+def test_loss_of_behavior_does_not_depend_on_what_follows_an_end() -> None:
     dreamer, data = small_dreamer(IMAGE, pcont=True), random_batch()
     data["is_first"][0, 3] = True
     data["discount"][0, 2] = 0

@@ -1,4 +1,4 @@
-"""A3C's equations against slow versions of them, and its shared optimiser against one process alone."""
+"""A3C's equations against slow versions of them, and its shared optimizer against one process alone."""
 
 import math
 
@@ -112,7 +112,7 @@ def spec_of_dot() -> EnvSpec:
     return EnvSpec({}, {"state": 2}, STATE.action)
 
 
-# -- the shared optimiser --------------------------------------------------------------------------------
+# -- the shared optimizer --------------------------------------------------------------------------------
 
 
 def test_shared_rmsprop_equals_its_closed_form() -> None:

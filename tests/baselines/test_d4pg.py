@@ -96,7 +96,7 @@ def test_projection_in_float32_is_as_exact_as_its_inputs() -> None:
     values = 1.7 + 0.95 * atoms.expand(64, 51)
     probability = torch.from_numpy(probabilities(64, 51)).float()
     expected = slow_projection(*(x.double().numpy() for x in (values, probability, atoms)))
-    # A place is 50 at most, with a relative error of some roundings: 50 * 4 * 2^-24 of a neighbour's mass.
+    # A place is 50 at most, with a relative error of some roundings: 50 * 4 * 2^-24 of a neighbor's mass.
     np.testing.assert_allclose(project(values, probability, atoms), expected, atol=50 * 4 * 2**-24)
 
 

@@ -39,15 +39,15 @@ def agent(**options: Any) -> Agent:
 
 @pytest.mark.parametrize(("options", "names"), KINDS.values(), ids=KINDS.keys())
 def test_parts_of_every_agent(options: dict[str, Any], names: list[str]) -> None:
-    *networks, optimisers = parts(TIMER, agent(**options), SIZES)
+    *networks, optimizers = parts(TIMER, agent(**options), SIZES)
     assert [m.name for m in networks] == [f"{n} {way}" for n in names for way in ("forward", "backward")]
     assert all(m.flops > 0 and m.floor and m.median > 0 for m in networks)
-    assert (optimisers.name, optimisers.flops) == ("optimisers", 0)
+    assert (optimizers.name, optimizers.flops) == ("optimizers", 0)
 
 
 @pytest.mark.parametrize("fast", [False, True])
 def test_parts_hold_nearly_all_operations_of_a_step(fast: bool) -> None:
-    """Behaviour learning differentiates the imagined states twice, the parts once: so nearly."""
+    """Behavior learning differentiates the imagined states twice, the parts once: so nearly."""
     dreamer, batch = agent(fast=fast), random_batch(SPEC, 2, 3)
     total = count_flops(lambda: dreamer.update(batch))
     assert sum(m.flops for m in parts(TIMER, dreamer, SIZES)) == pytest.approx(total, rel=0.05)
@@ -63,7 +63,7 @@ def test_operations_of_imagination_by_hand() -> None:
     assert found["imagined heads forward"].flops == 2 * rows * heads  # reward and value
 
 
-def test_optimisers_change_the_weights() -> None:
+def test_optimizers_change_the_weights() -> None:
     dreamer = agent()
     assert isinstance(dreamer.algorithm, Dreamer)
     before = dreamer.algorithm.value.out.weight.clone()

@@ -83,7 +83,7 @@ def test_a_measurement_is_one_line_of_79_columns_in_ascii() -> None:
         line = row(m, 12.34)
         assert len(line) <= 79
         assert line.isascii()
-        assert len(line.split("  ")) > 4  # nothing touches its neighbour
+        assert len(line.split("  ")) > 4  # nothing touches its neighbor
     line = row(measurement("fast", 0.25, floor=0.1), 1.5)
     assert line.split() == ["fast", "250", "ms", "225", "-", "275", "ms", "100", "ms", "2.5", "1.50"]
     assert row(dataclasses.replace(measurement("memory", 2**30, "bytes"), count=1)).split() == [

@@ -116,7 +116,7 @@ class ReusedVector(SampleEnv):
         return self.vector
 
 
-class Grey(SampleEnv):
+class Gray(SampleEnv):
     observation_space = spaces.Box(0, 255, (64, 64), np.uint8)
 
 

@@ -22,7 +22,7 @@ def make(name: str, **settings):
         ("Sample", "state", {}, {"state": 3}),
         ("Drawn", "image", {"image": (64, 64, 3)}, {}),
         ("Image", "image", {"image": (64, 64, 3)}, {}),
-        ("Grey", "image", {"image": (64, 64, 1)}, {}),
+        ("Gray", "image", {"image": (64, 64, 1)}, {}),
         (
             "Everything",
             "image",

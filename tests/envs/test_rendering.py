@@ -155,7 +155,7 @@ def picture(name: str, quality, seed: int = 0) -> np.ndarray:
 def test_fast_pictures_are_near_the_canonical_ones(name: str, difference: float) -> None:
     canonical, fast = picture(name, "canonical"), picture(name, "fast")
     assert 0 < np.abs(canonical - fast).mean() < difference
-    # Not merely a grey mean of it: where another state differs in a pixel, both qualities see it.
+    # Not merely a gray mean of it: where another state differs in a pixel, both qualities see it.
     moved = np.abs(picture(name, "fast", seed=1) - fast).max()
     assert moved > 50
 

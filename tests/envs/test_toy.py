@@ -23,7 +23,7 @@ def score(policy, config: EnvConfig = DOT) -> float:
     return total / frames
 
 
-def test_the_dot_rewards_the_way_to_the_centre() -> None:
+def test_the_dot_rewards_the_way_to_the_center() -> None:
     generator = np.random.default_rng(0)
     assert score(lambda state: np.clip(-state / 0.2, -1, 1)) > 0.9
     assert score(lambda state: generator.uniform(-1, 1, 2)) < 0.35

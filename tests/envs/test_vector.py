@@ -182,7 +182,7 @@ def test_a_registration_travels_to_worker_processes(registered, as_class: bool) 
     envs.close()
 
 
-def test_an_environment_of_the_running_script_is_told_from_a_misspelt_one(registered) -> None:
+def test_an_environment_of_the_running_script_is_told_from_a_misspelled_one(registered) -> None:
     entry_point = importlib.import_module("sample_environments").SampleEnv
     message = r"registered in the running script, .* name it gym:MODULE:Here-v0, or take --num-envs 1"
     with pytest.raises(UserError, match=message):

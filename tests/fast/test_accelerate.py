@@ -18,7 +18,7 @@ PHASES: list[Phase] = ["model", "model and value", "all"]
 
 
 @pytest.fixture(autouse=True)
-def _same_threads_afterwards() -> Iterator[None]:
+def _same_threads_afterward() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

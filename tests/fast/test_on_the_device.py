@@ -37,7 +37,7 @@ def test_update_never_turns_to_the_host(kind: str, precision: str) -> None:
     spec, options = KINDS[kind]
     agent, batch = small_agent(spec, fast=True, precision=precision, **options), random_batch(spec)
     for phase in ("model", "model and value", "all"):
-        agent.update(batch, phase)  # the optimisers make their moments at the first step
+        agent.update(batch, phase)  # the optimizers make their moments at the first step
         with Watch() as watch:
             agent.update(batch, phase)
         assert watch.found == []

@@ -17,7 +17,7 @@ LR, STEPS = 1e-2, 6
 
 
 @pytest.fixture(autouse=True)
-def _same_threads_afterwards() -> Iterator[None]:
+def _same_threads_afterward() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

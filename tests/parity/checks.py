@@ -54,12 +54,12 @@ def noise(dreamer: Dreamer) -> Noise:
 
 
 def owned(dreamer: Dreamer, *owners: str) -> list[str]:
-    """The official tensors that these optimisers train."""
+    """The official tensors that these optimizers train."""
     return [name for name in official_names(dreamer) if OWNERS[name.split("/")[0]] in owners]
 
 
 def official_gradients(dreamer: Dreamer, gradients: dict[str, list[Tensor]]) -> dict[str, Tensor]:
-    """Gradients by optimiser, in the official layouts."""
+    """Gradients by optimizer, in the official layouts."""
     optimizers, found = dreamer.optimizers.optimizers, {}
     for owner, each in gradients.items():
         found |= dict(zip(map(id, optimizers[owner].parameters), each, strict=True))
@@ -114,7 +114,7 @@ def _scalars(metrics: Metrics, free_nats: float, pcont_scale: float) -> dict[str
     return scalars
 
 
-def check_behaviour(dreamer: Dreamer, official: Record, prefix: str) -> None:
+def check_behavior(dreamer: Dreamer, official: Record, prefix: str) -> None:
     """Imagination, lambda-returns, both losses and their gradients."""
     expected, data = official.under(prefix), batch(device_of(dreamer))
     posterior, _ = filtered(dreamer)
@@ -150,7 +150,7 @@ def check_imagination(dreamer: Dreamer, start: State, noise: Noise, expected: Re
 
 
 def check_update(dreamer: Dreamer, official: Record, prefix: str) -> None:
-    """One whole update from fresh optimisers: what each parameter moves by."""
+    """One whole update from fresh optimizers: what each parameter moves by."""
     expected, names = official.under(prefix), official_names(dreamer)
     before = to_official({k: x.clone() for k, x in parameters(dreamer).items()}, names)
     metrics = dreamer.update(batch(device_of(dreamer)), noise(dreamer))

@@ -1,9 +1,9 @@
-"""full_depth.npz: losses, gradients, behaviour and update at the default width of the convolutions."""
+"""full_depth.npz: losses, gradients, behavior and update at the default width of the convolutions."""
 
 import pytest
 import torch
 
-from parity.checks import FAST, KL, PCONT, batch, check_behaviour, check_update, check_world_loss
+from parity.checks import FAST, KL, PCONT, batch, check_behavior, check_update, check_world_loss
 from parity.recorded import assert_elements, assert_near, assert_state, norm, record
 from parity.weights import Device, full_depth_dreamer, official_names, parameters, to_official
 
@@ -53,9 +53,9 @@ def test_world_loss_equals_recorded(pcont: bool, kl: str, fast: bool, device: De
 @DEVICE
 @FAST
 @PCONT
-def test_behaviour_equals_recorded(pcont: bool, fast: bool, device: Device) -> None:
+def test_behavior_equals_recorded(pcont: bool, fast: bool, device: Device) -> None:
     dreamer = full_depth_dreamer(pcont, fast=fast, device=device)
-    check_behaviour(dreamer, OFFICIAL, prefix("behaviour", pcont))
+    check_behavior(dreamer, OFFICIAL, prefix("behaviour", pcont))
 
 
 @DEVICE

@@ -86,12 +86,12 @@ def test_score_without_an_evaluation_near_is_read_on_a_straight_line(make_run):
 
 
 def test_published_seeds_at_the_middle_of_their_bins():
-    # 100,000 lies between the points labelled 105,000 and 205,000, centred at 60,000 and 160,000.
+    # 100,000 lies between the points labeled 105,000 and 205,000, centered at 60,000 and 160,000.
     official = official_at("walker_stand", 100_000)
     assert official is not None
     assert official.n == 5
     assert official.mean == pytest.approx(478, abs=0.5)
-    assert official_at("walker_stand", 5_000_000) is None  # its last bin is centred at 4,860,000
+    assert official_at("walker_stand", 5_000_000) is None  # its last bin is centered at 4,860,000
     assert official_at("gym:Pendulum-v1", 100_000) is None
 
 

@@ -37,13 +37,13 @@ def _empty(path: Path) -> None:
 
 def test_checkpoint_round_trip(tmp_path):
     model = torch.nn.Linear(3, 2)
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     model(torch.ones(1, 3)).sum().backward()
-    optimiser.step()
+    optimizer.step()
     state = {
         "env_step": 12345,
         "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "optimizer": optimizer.state_dict(),
         "torch_rng": torch.Generator().manual_seed(3).get_state(),
         "numpy_rng": np.random.default_rng(0).bit_generator.state,  # integers of 128 bits
         "replay": {"episodes": [[0, 7]], "next_id": 7},
@@ -60,8 +60,8 @@ def test_checkpoint_round_trip(tmp_path):
     assert loaded["others"][:4] == state["others"][:4]
     assert loaded["others"][5].dtype == torch.bfloat16
     assert torch.equal(loaded["torch_rng"], state["torch_rng"])
-    moments = loaded["optimiser"]["state"][0]
-    assert torch.equal(moments["exp_avg"], optimiser.state_dict()["state"][0]["exp_avg"])
+    moments = loaded["optimizer"]["state"][0]
+    assert torch.equal(moments["exp_avg"], optimizer.state_dict()["state"][0]["exp_avg"])
 
 
 def test_latest_checkpoint_of_an_empty_folder_is_none(tmp_path):

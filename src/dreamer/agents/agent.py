@@ -118,7 +118,7 @@ class Agent:
     # -- saving ------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything needed to go on exactly: weights, optimisers, random state."""
+        """Return everything needed to go on exactly: weights, optimizers, random state."""
         if isinstance(self.algorithm, Random):
             return {}
         return {

@@ -1,4 +1,4 @@
-"""Dreamer (paper, Algorithm 1): dynamics learning, behaviour learning, and acting.
+"""Dreamer (paper, Algorithm 1): dynamics learning, behavior learning, and acting.
 
 Letters and shapes are those of `dreamer.types`; `docs/algorithm.md` goes through the paper equation by equation.
 """

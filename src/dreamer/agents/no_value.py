@@ -1,6 +1,6 @@
 """Dreamer without a value model (paper, Eq. 4 and Figure 7, "No value"; TF1 utility.py:302-316).
 
-The actor maximises the rewards up to the horizon alone: for every imagined step the discounted sum of what is still
+The actor maximizes the rewards up to the horizon alone: for every imagined step the discounted sum of what is still
 to come, without a bootstrap, all steps weighted alike.
 
     actor   max  E 1/H sum_i R_i,    R_i = r_i + gamma_i R_{i+1},    R_H = r_H

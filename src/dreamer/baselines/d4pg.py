@@ -273,12 +273,12 @@ class Head(nn.Module):
 
 
 def squashed(inputs: int, outputs: int) -> nn.Sequential:
-    """Make a dense layer with layer normalisation and tanh, which bounds what the next one reads."""
+    """Make a dense layer with layer normalization and tanh, which bounds what the next one reads."""
     return nn.Sequential(uniform_(nn.Linear(inputs, outputs)), nn.LayerNorm(outputs), nn.Tanh())
 
 
 def uniform_(layer: nn.Linear) -> nn.Linear:
-    """Initialise a layer in place: weights uniform within 1 / sqrt(outputs), biases 0 (Acme)."""
+    """Initialize a layer in place: weights uniform within 1 / sqrt(outputs), biases 0 (Acme)."""
     nn.init.uniform_(layer.weight, -(layer.out_features**-0.5), layer.out_features**-0.5)
     nn.init.zeros_(layer.bias)
     return layer

@@ -1,1 +1,1 @@
-"""Part 3: learning behaviours by latent imagination (paper, Section 3)."""
+"""Part 3: learning behaviors by latent imagination (paper, Section 3)."""

@@ -32,7 +32,7 @@ def cem(
     shape: tuple[int, int, int],
     elites: int,
 ) -> Tensor:
-    """Maximise `returns_of(actions, state_noise) -> (N, J)` over plans; one iteration for each element of `noise`.
+    """Maximize `returns_of(actions, state_noise) -> (N, J)` over plans; one iteration for each element of `noise`.
 
     `shape` is (H, N, A). Returns the mean of the last fit, `(H, N, A)`.
     """

@@ -1,4 +1,4 @@
-"""Behaviour learning in imagination: where trajectories start, their noise, and value estimates (paper, Section 3)."""
+"""Behavior learning in imagination: where trajectories start, their noise, and value estimates (paper, Section 3)."""
 
 import torch
 from jaxtyping import Float

@@ -35,7 +35,7 @@ class Part(NamedTuple):
 
 
 def parts(timer: Timer, agent: Agent, config: ReplayConfig) -> Iterator[Measurement]:
-    """Forward and backward of each network, and the step of the optimisers."""
+    """Forward and backward of each network, and the step of the optimizers."""
     assert isinstance(agent.algorithm, Dreamer | NoValue | PlaNet)
     batch = random_batch(agent.spec, config.batch_size, config.batch_length, device=agent.device)
     for part in _parts(agent, agent.algorithm, batch):
@@ -45,7 +45,7 @@ def parts(timer: Timer, agent: Agent, config: ReplayConfig) -> Iterator[Measurem
     gradients = {name: tuple(map(torch.randn_like, adam.parameters)) for name, adam in adams}
 
     losses = {name: torch.zeros((), device=agent.device) for name in gradients}
-    yield timer.measure(GROUP, "optimisers", lambda: optimizers.apply(losses, gradients))
+    yield timer.measure(GROUP, "optimizers", lambda: optimizers.apply(losses, gradients))
 
 
 def _forward_and_backward(timer: Timer, agent: Agent, part: Part) -> Iterator[Measurement]:

@@ -10,7 +10,7 @@ brings.
 | `rssm_loops.py` | products that need no recurrent state are taken for all steps at once | CPU, GPU |
 | `imagination.py` | the backward pass through imagination is written by hand | CPU |
 | `conv_transpose.py`, `decoder.py` | transposed convolutions in quicker forms; images are compared as bytes | CPU |
-| `overlap.py`, `optimizers.py` | model gradient and behaviour learning on half of the cores each | CPU |
+| `overlap.py`, `optimizers.py` | model gradient and behavior learning on half of the cores each | CPU |
 | `optimizers.py` | one fused kernel for Adam, and nothing that waits for the device | GPU |
 | `malloc.py` | memory that was freed is kept by the process | CPU |
 | `cuda_graph.py` | a whole update is one CUDA graph | GPU |

@@ -2,7 +2,7 @@
 
 An update is thousands of small kernels, most of them in the loops over time, and on a GPU their launches take longer
 than their arithmetic. The graph holds all of it: world model, imagination, all backward passes, clipping, all
-optimisers. What it reads has fixed addresses, so each batch is copied into its buffers; its noise comes from the
+optimizers. What it reads has fixed addresses, so each batch is copied into its buffers; its noise comes from the
 agent's own generator, whose state every replay moves on.
 
 Graphs are standard practice for networks of this size. What this one gains has not been measured on a GPU yet.

@@ -5,7 +5,7 @@ gradient of every weight of the actor anew at every step. But what the actor rea
 through it from one step to the next. Here the backward loop goes through the dynamics alone; the actor's gradients are
 then formed for all H steps at once, by one matrix product per layer.
 
-Dynamics and start states get no gradient: behaviour learning trains neither.
+Dynamics and start states get no gradient: behavior learning trains neither.
 """
 
 from typing import Any, NamedTuple

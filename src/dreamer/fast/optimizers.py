@@ -1,4 +1,4 @@
-"""Optimisers that leave no core idle, and on a GPU never wait for it."""
+"""Optimizers that leave no core idle, and on a GPU never wait for it."""
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +24,7 @@ class FastAdam(Adam):
 
     @cached_property
     def fused(self) -> torch.optim.Adam:
-        """PyTorch's optimiser, on our moments."""
+        """PyTorch's optimizer, on our moments."""
         device = self.parameters[0].device
         lr, betas = torch.zeros((), device=device), (BETA1, BETA2)
         capturable = device.type == "cuda"
@@ -55,10 +55,10 @@ def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
 
 
 class FastOptimizers(Optimizers):
-    """Optimisers that may `begin` with the world model's gradient, in a thread, while behaviour learning goes on.
+    """Optimizers that may `begin` with the world model's gradient, in a thread, while behavior learning goes on.
 
     A gradient step is thousands of operations, most of them too small to share between cores. The world model's
-    gradient and all of behaviour learning start from the same posterior states and need nothing of each other. On half
+    gradient and all of behavior learning start from the same posterior states and need nothing of each other. On half
     of the cores each they take less time, and every number stays as it is.
     """
 

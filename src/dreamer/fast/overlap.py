@@ -1,4 +1,4 @@
-"""Behaviour learning beside the world model's backward pass; see `FastOptimizers`."""
+"""Behavior learning beside the world model's backward pass; see `FastOptimizers`."""
 
 from collections.abc import Callable
 
@@ -32,7 +32,7 @@ def _begin_early(algorithm: "Dreamer | NoValue", early: bool) -> None:
 
 
 class FastDreamer(Dreamer):
-    """A Dreamer whose model's gradient is begun early, if behaviour learning follows."""
+    """A Dreamer whose model's gradient is begun early, if behavior learning follows."""
 
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
         _begin_early(self, phase != "model")
@@ -40,7 +40,7 @@ class FastDreamer(Dreamer):
 
 
 class FastNoValue(NoValue):
-    """A no-value agent whose model's gradient is begun early, if behaviour learning follows."""
+    """A no-value agent whose model's gradient is begun early, if behavior learning follows."""
 
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
         _begin_early(self, phase == "all")

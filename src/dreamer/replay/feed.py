@@ -84,7 +84,7 @@ class Prefetcher:
         return {key: torch.empty_like(buffer, pin_memory=True) for key, buffer in buffers.items()}
 
     def _draw(self, rng: np.random.Generator, buffers: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict]:
-        """Fill the buffers. Return them and the generator's state afterwards."""
+        """Fill the buffers. Return them and the generator's state afterward."""
         self.sampler.sample(rng, {key: buffer.numpy() for key, buffer in buffers.items()})
         return buffers, dict(rng.bit_generator.state)
 

@@ -37,7 +37,7 @@ def save(directory: Path, state: Mapping[str, Any]) -> Path:
     Raises `UserError` if the disk refuses; the old files are then untouched. Raises `TypeError` if `state` holds
     something that `load` could not read.
     """
-    content = _serialise({"format": FORMAT, **state})
+    content = _serialize({"format": FORMAT, **state})
     path = directory / f"step-{state['env_step']:09d}-{_checksum(content)}.pt"
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def _state(path: Path, content: bytes) -> dict[str, Any]:
     return state
 
 
-def _serialise(state: dict[str, Any]) -> bytes:
+def _serialize(state: dict[str, Any]) -> bytes:
     """Pickle `state`, and check at once that it can be read back."""
     buffer = io.BytesIO()
     torch.save(state, buffer)

@@ -1,13 +1,13 @@
 """The training loop (paper, Algorithm 1).
 
-     1  initialise the dataset with S random seed episodes
-     2  initialise the parameters of all networks
+     1  initialize the dataset with S random seed episodes
+     2  initialize the parameters of all networks
      3  while not converged
      4      for update step c = 1..C                      a round of updates, every --train-every frames
      5          draw B data sequences                     dynamics learning
      6          compute the model states
      7          update the world model
-     8          imagine trajectories from every state     behaviour learning
+     8          imagine trajectories from every state     behavior learning
      9          predict rewards and values
     10          compute value estimates
     11          update the actor

@@ -45,8 +45,8 @@ def log_densities(
     The square is multiplied out, so that two matrix products do it; in float32, as its parts are large.
     """
     with torch.autocast(feat.device.type, enabled=False):
-        centre = mean.detach().mean(0)  # nearer to zero, less is lost when the large parts cancel
-        feat, mean, precision = feat.float() - centre, mean - centre, std.pow(-2)
+        center = mean.detach().mean(0)  # nearer to zero, less is lost when the large parts cancel
+        feat, mean, precision = feat.float() - center, mean - center, std.pow(-2)
         square = feat.square() @ precision.T - 2 * feat @ (mean * precision).T
         offset = (mean.square() * precision).sum(-1) + 2 * std.log().sum(-1)
         return -0.5 * (square + offset) - feat.shape[-1] * HALF_LOG_TWO_PI

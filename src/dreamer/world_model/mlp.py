@@ -14,7 +14,7 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
 def glorot_(layer: Layer) -> Layer:
-    """Give a layer Keras' default initialisation, in place."""
+    """Give a layer Keras' default initialization, in place."""
     nn.init.xavier_uniform_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -22,7 +22,7 @@ def glorot_(layer: Layer) -> Layer:
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
-    """Make a `Linear` layer with Keras' default initialisation."""
+    """Make a `Linear` layer with Keras' default initialization."""
     return glorot_(nn.Linear(inputs, outputs))
 
 

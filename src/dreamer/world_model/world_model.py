@@ -64,7 +64,7 @@ class WorldModel(nn.Module):
     def losses(self, batch: Batch, noise: Float[Tensor, "B T S"]) -> tuple[dict[str, Tensor], State, Metrics]:
         """Loss of the model on a batch `(B, T, ...)` under filter noise `(B, T, S)` (Eq. 10).
 
-        Returns losses by optimiser (`model`, and `decoder` if it is trained for videos only), the posterior states
+        Returns losses by optimizer (`model`, and `decoder` if it is trained for videos only), the posterior states
         `(B, T, .)`, from which imagination starts, and metrics.
         """
         embed = self.encoder(batch)  # (B, T, E)

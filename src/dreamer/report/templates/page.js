@@ -1,5 +1,5 @@
 "use strict";
-// Draws the charts of the report from the JSON in the page. Colours and dashes are in the style sheet.
+// Draws the charts of the report from the JSON in the page. Colors and dashes are in the style sheet.
 (() => {
   const HEIGHT = 210, LEFT = 38, RIGHT = 16;
   const data = JSON.parse(document.getElementById("data").textContent);
