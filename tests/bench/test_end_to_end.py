@@ -6,7 +6,8 @@ import pytest
 from bench.small import TIMER, small_run
 from dreamer.bench import end_to_end
 from dreamer.bench.end_to_end import frames_per_second, short_round, training
-from dreamer.config import TrainConfig
+from dreamer.config import TrainConfig, with_options
+from dreamer.presets import preset
 
 
 @pytest.mark.parametrize(
@@ -38,10 +39,19 @@ def test_speed_is_read_from_the_log(tmp_path: Path) -> None:
 
 
 def test_real_training(capsys: pytest.CaptureFixture[str]) -> None:
-    found = training(TIMER, small_run(train_every=20, train_steps=1), rounds=3)
-    assert (found.unit, found.count) == ("frames/s", 3)
+    found, alone = training(TIMER, small_run(train_every=20, train_steps=1), rounds=3)
+    assert (found.unit, found.count, alone.unit, alone.count) == ("frames/s", 3, "frames/s", 1)
     assert found.median > 0
+    assert alone.median > 0
     assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("agent", ["d4pg", "a3c"])
+def test_real_training_of_the_baselines(agent: str) -> None:
+    """A3C trains in workers, which need some time to begin: its speed is that between ends of episodes."""
+    options = {"train_every": 20, "train_steps": 1, "replay_device": "disk"} if agent == "d4pg" else {}
+    found, _ = training(TIMER, with_options(preset("debug", agent=agent), {"time_limit": 20, **options}), rounds=3)
+    assert found.median > 0
 
 
 def test_pretraining_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,8 +61,8 @@ def test_pretraining_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
         trained.append(config.training)
         raise InterruptedError
 
-    monkeypatch.setattr(end_to_end, "Trainer", stop)
+    monkeypatch.setattr(end_to_end, "make_trainer", stop)
     with pytest.raises(InterruptedError):
-        training(TIMER, small_run(pretrain_model=1000, pretrain_value=300, prefill=5000), rounds=2)
+        next(training(TIMER, small_run(pretrain_model=1000, pretrain_value=300, prefill=5000), rounds=2))
     (schedule,) = trained
     assert (schedule.pretrain_model, schedule.pretrain_value, schedule.prefill) == (0, 0, 0)

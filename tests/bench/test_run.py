@@ -8,7 +8,9 @@ from bench.small import small_run
 from dreamer.bench import run
 from dreamer.bench.report import Report
 from dreamer.bench.run import bench
+from dreamer.config import with_options
 from dreamer.errors import UserError
+from dreamer.presets import preset
 
 
 def test_everything_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,6 +36,20 @@ def test_one_subject(tmp_path: Path) -> None:
     bench(small_run(), tmp_path / "bench.json", repeats=1, only=("acting",))
     titles = {m.title for m in Report.read(tmp_path / "bench.json").measurements}
     assert titles == {"this machine, float32", "acting"}
+
+
+@pytest.mark.parametrize(
+    ("agent", "missing"), [("d4pg", {"parts of a gradient step"}), ("a3c", {"gradient step", "replay"})]
+)
+def test_the_baselines_are_measured(agent: str, missing: set[str], tmp_path: Path) -> None:
+    options = (
+        {"batch_size": 2, "time_limit": 20, "train_every": 20} if agent == "d4pg" else {"time_limit": 20}
+    )
+    config = with_options(preset("debug", agent=agent), options)
+    assert bench(config, tmp_path / "bench.json", repeats=1, rounds=2) == 0
+    found = {m.group for m in Report.read(tmp_path / "bench.json").measurements}
+    assert {"this machine", "training", "acting", "environment"} <= found
+    assert not found & missing
 
 
 def test_measurements_before_a_failure_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

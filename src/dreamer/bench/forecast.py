@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from dreamer.agents.make import make_agent, make_update
-from dreamer.bench.measurement import seconds_per_call
-from dreamer.bench.random_data import random_batch, random_observation
+from dreamer.bench.collecting import acting
+from dreamer.bench.measurement import Timer, seconds_per_call
+from dreamer.bench.random_data import training_batch
 from dreamer.config import Config
 from dreamer.fast.cuda_graph import warm_up
 from dreamer.replay.make import bytes_per_agent_step
@@ -35,13 +34,12 @@ class Forecast:
 def time_agent(spec: EnvSpec, config: Config) -> AgentCost:
     """Measure the agent of `config` on random data, updated as a run updates it."""
     agent = make_agent(spec, config)
-    batch = random_batch(spec, config.replay.batch_size, config.replay.batch_length, device=agent.device)
-    obs, state, generator = random_observation(spec, 1), agent.initial_state(1), torch.Generator(agent.device)
     update, seconds = make_update(agent, config.training.fast), 0.0
     if agent.trainable:
+        batch = training_batch(agent, config.replay)
         warm_up(update, batch)
         seconds = seconds_per_call(lambda: update(batch, "all"), agent.device)
-    action = seconds_per_call(lambda: agent.policy(obs, state, True, generator), agent.device, 0.5)
+    action = acting(Timer(agent.device), agent, 1).median
     weights = sum(weight.nbytes for weight in agent.algorithm.parameters())
     return AgentCost(seconds, action, 3 * weights)  # a checkpoint has both moments of Adam, too
 

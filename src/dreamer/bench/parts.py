@@ -16,7 +16,7 @@ from dreamer.agents.planet import PlaNet
 from dreamer.agents.precision import autocast
 from dreamer.behavior.imagination import imagination_starts
 from dreamer.bench.measurement import Measurement, Timer
-from dreamer.bench.random_data import random_batch
+from dreamer.bench.random_data import training_batch
 from dreamer.bench.roofline import count_flops
 from dreamer.config import ReplayConfig
 from dreamer.types import Batch
@@ -37,13 +37,12 @@ class Part(NamedTuple):
 def parts(timer: Timer, agent: Agent, config: ReplayConfig) -> Iterator[Measurement]:
     """Forward and backward of each network, and the step of the optimizers."""
     assert isinstance(agent.algorithm, Dreamer | NoValue | PlaNet)
-    batch = random_batch(agent.spec, config.batch_size, config.batch_length, device=agent.device)
+    batch = training_batch(agent, config)
     for part in _parts(agent, agent.algorithm, batch):
         yield from _forward_and_backward(timer, agent, part)
     optimizers = agent.algorithm.optimizers
     adams = optimizers.optimizers.items()
     gradients = {name: tuple(map(torch.randn_like, adam.parameters)) for name, adam in adams}
-
     losses = {name: torch.zeros((), device=agent.device) for name in gradients}
     yield timer.measure(GROUP, "optimizers", lambda: optimizers.apply(losses, gradients))
 

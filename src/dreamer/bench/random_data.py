@@ -2,8 +2,10 @@
 
 import torch
 
+from dreamer.agents.agent import Agent
 from dreamer.behavior.exploration import random_action
-from dreamer.types import Batch, EnvSpec, Observation
+from dreamer.config import ReplayConfig
+from dreamer.types import Batch, EnvSpec
 
 
 def random_batch(
@@ -26,7 +28,9 @@ def random_batch(
     return {key: tensor.to(device) for key, tensor in batch.items()}
 
 
-def random_observation(spec: EnvSpec, n: int, seed: int = 0) -> Observation:
-    """Return random observations of `n` environments, `(n, ...)`."""
-    batch = random_batch(spec, n, 1, seed)
-    return {key: batch[key][:, 0].numpy() for key in spec.images | spec.vectors}
+def training_batch(agent: Agent, config: ReplayConfig) -> Batch:
+    """Return a random batch of what the agent learns from: sequences, or transitions with weights."""
+    rows, kind = config.batch_size, agent.transitions
+    length = config.batch_length if kind is None else kind.before + 1 + kind.after
+    batch = random_batch(agent.spec, rows, length, device=agent.device)
+    return batch if kind is None else batch | {"weight": torch.ones(rows, device=agent.device)}

@@ -12,11 +12,11 @@ import torch
 from dreamer.agents.make import make_agent, make_update
 from dreamer.bench.machine import peak_memory, reset_peak_memory
 from dreamer.bench.measurement import Measurement, Timer
-from dreamer.bench.random_data import random_batch
+from dreamer.bench.random_data import training_batch
 from dreamer.bench.roofline import count_flops
 from dreamer.config import Config, with_options
 from dreamer.fast.cuda_graph import warm_up
-from dreamer.types import Batch, EnvSpec, Metrics
+from dreamer.types import EnvSpec, Metrics
 
 GROUP = "gradient step"
 
@@ -28,23 +28,22 @@ def update_modes(config: Config, device: torch.device) -> tuple[str, ...]:
     return ("plain", "fast", "CUDA graph") if device.type == "cuda" else ("plain", "fast")
 
 
-def make_step(spec: EnvSpec, config: Config, mode: str, batch: Batch) -> Callable[[], Metrics]:
-    """Return the gradient step of a new agent on `batch` in one of the modes, warmed up."""
+def make_step(spec: EnvSpec, config: Config, mode: str) -> Callable[[], Metrics]:
+    """Return the gradient step of a new agent on random data in one of the modes, warmed up."""
     agent = make_agent(spec, with_options(config, {"fast": mode != "plain"}))
-    update = make_update(agent, fast=mode == "CUDA graph")
+    update, batch = make_update(agent, fast=mode == "CUDA graph"), training_batch(agent, config.replay)
     warm_up(update, batch)
     return lambda: update(batch, "all")
 
 
 def gradient_steps(timer: Timer, spec: EnvSpec, config: Config) -> Iterator[Measurement]:
     """A gradient step on random data in every mode, how much quicker than plain it is, and its memory."""
-    batch = random_batch(spec, config.replay.batch_size, config.replay.batch_length, device=timer.device)
     *others, own = update_modes(config, timer.device)
     reset_peak_memory(timer.device)
-    steps = {own: make_step(spec, config, own, batch)}
+    steps = {own: make_step(spec, config, own)}
     steps[own]()
     memory = peak_memory(timer.device)
-    steps = {mode: make_step(spec, config, mode, batch) for mode in others} | steps
+    steps = {mode: make_step(spec, config, mode) for mode in others} | steps
     flops, times = count_flops(steps["plain"]), timer.alternate(steps)
     for mode in steps:
         yield timer.summary(GROUP, mode, times[mode], flops=flops)
