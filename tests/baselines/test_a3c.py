@@ -60,18 +60,18 @@ def test_loss_equals_a_loop_over_its_steps(terminated: bool) -> None:
             expected -= normal_log_density(some.action[t, a].item(), mean, std) * (estimate - value[t])
             expected -= 0.01 * (0.5 * math.log(2 * math.pi * math.e) + math.log(std))
         expected += 0.5 * (estimate - value[t]) ** 2
-    assert algorithm.loss(some)[0].item() == pytest.approx(expected / 5, rel=1e-4)
+    assert algorithm.loss(some)[0].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_value_is_trained_by_its_own_error_alone() -> None:
-    """The value head gets -(R - V) of every step, nothing of the policy's advantage, nothing of the bootstrap."""
+    """The value head gets -(R - V) for every step, nothing of the policy's advantage, nothing of the bootstrap."""
     algorithm = a3c()
     some = rollout(algorithm)
     loss, _ = algorithm.loss(some)
     gradient = torch.autograd.grad(loss, algorithm.value.bias)[0]
     value = algorithm(some.obs)[1]
     error = returns(some.reward, algorithm(some.last)[1], algorithm.config.behavior.gamma) - value
-    torch.testing.assert_close(gradient, -error.mean().detach().unsqueeze(0))
+    torch.testing.assert_close(gradient, -error.sum().detach().unsqueeze(0))
 
 
 def test_log_probability_of_buttons() -> None:

@@ -5,7 +5,7 @@ Workers, each a process with an environment and a copy of the weights of its own
     copy the shared weights theta
     act for n steps, or to the end of the episode
     R_t = r_{t+1} + gamma R_{t+1}, from V(o_n) on, or from 0 where the episode terminated
-    loss = mean_t  -log pi(a_t | o_t) (R_t - V(o_t))  +  1/2 (R_t - V(o_t))^2  -  beta H(pi(. | o_t))
+    loss = sum_t  -log pi(a_t | o_t) (R_t - V(o_t))  +  1/2 (R_t - V(o_t))^2  -  beta H(pi(. | o_t))
     g <- alpha g + (1 - alpha) (d loss)^2,   theta <- theta - rate d loss / sqrt(g + epsilon)      shared RMSProp
 
 without locks: theta and the statistics g lie in shared memory, and what one worker changes the others see. In the
@@ -15,9 +15,8 @@ Networks and settings are those of the Control Suite's report (Tassa et al. 2018
 critic share; a diagonal Gaussian whose mean passes tanh, with std = 0.01 + 2 sigmoid(.). Actions are clipped for the
 environment alone: log-probabilities are those of what was drawn.
 
-Two choices that neither paper states keep the policy from narrowing to nothing while V is still far off: the loss is
-the mean over the steps of a rollout (the first paper sums), so that epsilon counts, and the policy's last layer begins
-near 0.
+The policy's last layer begins near 0, so that all states have the same wide distribution at first (a choice: T18 does
+not say). With larger weights the policy of a cartpole narrows to a constant push before V is learned.
 """
 
 from collections.abc import Callable, Mapping
@@ -42,7 +41,7 @@ DECAY, EPSILON = 0.99, 0.1
 """Of RMSProp: alpha and epsilon (T18)."""
 MIN_STD, RANGE = 0.01, 2.0
 NEAR_ZERO = 1e-3
-"""Of the policy's last weights at first. It begins as the same wide distribution everywhere."""
+"""Standard deviation of the policy's last weights at first."""
 
 
 class A3C(ModelFree):
@@ -68,19 +67,20 @@ class A3C(ModelFree):
         return Policy(self.policy(x), self.spec.action.groups), self.value(x).squeeze(-1)
 
     def loss(self, rollout: "Rollout") -> tuple[Tensor, Metrics]:
-        """Return the loss of a rollout, a mean over its steps, and metrics."""
+        """Return the loss of a rollout, a sum over its steps, and metrics."""
         policy, value = self(rollout.obs)  # (n,)
         with torch.no_grad():
             estimate = self(rollout.last)[1]
         bootstrap = torch.zeros(()) if rollout.terminated else estimate
         advantage = returns(rollout.reward, bootstrap, self.config.behavior.gamma) - value  # (n,)
         entropy = policy.entropy()
-        policy_loss = -(policy.log_prob(rollout.action) * advantage.detach()).mean()
-        value_loss = 0.5 * advantage.square().mean()
-        loss = policy_loss + value_loss - self.options.entropy * entropy.mean()
+        policy_loss = -(policy.log_prob(rollout.action) * advantage.detach()).sum()
+        value_loss = 0.5 * advantage.square().sum()
+        loss = policy_loss + value_loss - self.options.entropy * entropy.sum()
+        steps = len(value)
         metrics = {
-            "actor/loss": policy_loss,
-            "value/loss": value_loss,
+            "actor/loss": policy_loss / steps,
+            "value/loss": value_loss / steps,
             "value/mean": value.mean(),
             "actor/entropy": entropy.mean(),
         }
