@@ -119,7 +119,7 @@ def work(
         for name, end in pool.exits().items():
             _settle(by_name[name], end, stopping)
             display.changed(by_name[name])
-        if not stopping and (interrupt.requested or display.lost):
+        if not stopping and interrupt.requested:
             stopping = True
             pool.ask_to_stop()
         if not stopping:
