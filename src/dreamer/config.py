@@ -9,9 +9,8 @@ import math
 import operator
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
-from numbers import Real
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, SupportsFloat, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from annotated_types import Ge, Gt, Le
@@ -326,10 +325,10 @@ def _fitted(name: str, value: Any) -> Any:
     """Return a value in the type of its option: 1e6 as a whole number, 1 as 1.0. Raises `UserError` if it has none."""
     hint = get_args(HINTS[name])[0]
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    number = isinstance(value, Real) and not isinstance(value, bool)
+    number = isinstance(value, SupportsFloat) and not isinstance(value, bool)
     for kind in kinds:
         if kind is int and number and float(value).is_integer():
-            return int(value)
+            return int(float(value))
         if kind is float and number:
             return float(value)
         if (kind in (bool, str) and isinstance(value, kind)) or value in get_args(kind):

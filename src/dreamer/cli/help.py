@@ -3,6 +3,7 @@
 import ast
 import functools
 import inspect
+import itertools
 import re
 import shutil
 import textwrap
@@ -97,10 +98,15 @@ def _of_class(kind: type, instance: Any = None) -> list[Option]:
 
 
 def _strings_below(kind: type) -> dict[str, str]:
-    body: Any = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    pairs = zip(body.body, body.body[1:], strict=False)
-    found = [(a.target.id, b.value.value) for a, b in pairs if isinstance(a, ast.AnnAssign)]
-    return {name: " ".join(text.split()) for name, text in found}
+    (body,) = [
+        node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef)
+    ]
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
 
 
 def _of_function(function: Callable[..., Any]) -> list[Option]:
