@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "results": _BASE | {"storage"},
     "training": _RUN | {"baselines", "options"},
     "export": _DREAMER | {"make", "envs", "storage"},
-    "api": _RUN | {"training", "presets", "export"},
+    "api": _RUN | {"training", "presets", "export", "results"},
     "__init__": {"api", "export"},
     "bench": _RUN | {"training", "results"},
     "report": _BASE | {"results", "storage"},
@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "cli": _RUN
     | {
         "__init__",
+        "api",
         "arguments",
         "training",
         "presets",
