@@ -141,7 +141,7 @@ class Trainer:
 
     @property
     def _stop(self) -> bool:
-        return self.interrupt.requested or self.logger.stdout_lost
+        return self.interrupt.requested
 
     def _learn(self) -> None:
         """Take the updates that are due: C = `--train-steps` of them every `--train-every` frames."""
@@ -271,4 +271,4 @@ class Trainer:
             _logger.warning(message, self.run_directory.path)
         with writing(self.store.directory):
             self.store.rewind({"episodes": [], "next_id": 0})
-        self.logger.writer.rewind(0)
+        self.logger.start_anew()
