@@ -82,18 +82,17 @@ class WorldModel(nn.Module):
             losses["decoder"] = -torch.stack([log_prob.mean() for log_prob in videos.values()]).sum()
             log_probs |= videos
 
+        reward = self.reward_target(batch["reward"])
         metrics = {f"model/{key}_loss": -log_prob.mean().detach() for key, log_prob in log_probs.items()} | {
             "model/kl": kl.mean().detach(),
             "model/prior_entropy": gaussian.mean_entropy(prior.std),
             "model/posterior_entropy": gaussian.mean_entropy(posterior.std),
             "model/loss": loss.detach(),
-            "model/reward_mean": self.reward_target(batch["reward"]).mean(),
-            "model/reward_square": self.reward_target(batch["reward"]).square().mean(),
+            "model/reward_mean": reward.mean(),
+            "model/reward_square": reward.square().mean(),
         }
-        for key in [
-            name for name in log_probs if name in self.decoder.keys
-        ]:  # the loss without the constant of its density
-            constant = HALF_LOG_TWO_PI * batch[key][0, 0].numel()
+        for key in self.decoder.keys:  # each was decoded: by the objective, or for videos
+            constant = HALF_LOG_TWO_PI * batch[key][0, 0].numel()  # of the observation's density
             metrics[f"model/{key}_error"] = metrics[f"model/{key}_loss"] - constant
         return losses, posterior, metrics
 
@@ -108,13 +107,15 @@ class WorldModel(nn.Module):
             result = self.decoder.log_probs(feat, batch)
         elif self.contrast and self.state_model:
             result = {"contrast": self.contrast(feat, *self.state_model(embed))}
-        squash = self.config.clip_rewards == "tanh"  # TF2 dreamer.py:329-341
-        reward = torch.tanh(batch["reward"]) if squash else batch["reward"]
-        result["reward"] = unit_log_prob(self.reward(feat), reward)
+        result["reward"] = unit_log_prob(self.reward(feat), self.reward_target(batch["reward"]))
         if self.pcont is not None:
             label = self.gamma * batch["discount"]  # soft labels, 0 and gamma (paper, Section 3)
             result["pcont"] = -F.binary_cross_entropy_with_logits(self.pcont(feat), label, reduction="none")
         return result
+
+    def reward_target(self, reward: Tensor) -> Tensor:
+        """Return what the reward head learns: rewards as they are, or their tanh (TF2 dreamer.py:329-341)."""
+        return torch.tanh(reward) if self.config.clip_rewards == "tanh" else reward
 
     def kl(self, posterior: State, prior: State) -> tuple[Float[Tensor, "B T"], Float[Tensor, ""]]:
         """Return KL(posterior || prior) of states `(B, T, .)` at each step, `(B, T)`, and its loss, a scalar.
