@@ -27,7 +27,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="the packages for ONNX a
 MIXED = EnvSpec({"left": (32, 32, 3), "right": (32, 32, 1)}, {"state": 4}, ActionSpec(2))
 QUICKLY = {"free_nats": 0.0, "model_lr": 0.02, "actor_lr": 1e-3, "value_lr": 0.02}
 TOLERANCE = 1e-4
-"""Of an action in [-1, 1]: some ten layers, whose sums of at most 1,000 terms round by 2^-24 of their absolute values."""
+"""Of an action in [-1, 1]: ten layers, whose sums of at most 1,000 terms round by 2^-24 of their absolute values."""
 
 
 def trained(spec: EnvSpec, **options: Any) -> Agent:
@@ -131,3 +131,16 @@ def test_file_names_no_path_of_this_machine() -> None:
 def test_agents_without_an_actor_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=r"end in \.pt"):
         policy_onnx(small_agent(IMAGE, agent=name))
+
+
+def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (program,) = (
+        block.split("```")[0] for block in readme.split("```python\n")[1:] if "onnxruntime" in block
+    )
+    agent = small_agent(EnvSpec({"image": (64, 64, 3)}, {}, ActionSpec(2)))
+    (tmp_path / "swingup.onnx").write_bytes(policy_onnx(agent))
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    assert names["action"].shape == (1, 2)

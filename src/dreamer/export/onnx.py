@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from dreamer.agents.agent import Agent
 from dreamer.agents.dreamer import Dreamer
+from dreamer.agents.make import make_agent
 from dreamer.agents.no_value import NoValue
 from dreamer.behavior.actor import MODE_SAMPLES, Actor
+from dreamer.config import with_options
 from dreamer.errors import UserError
-from dreamer.export.policy import Policy
+from dreamer.export.policy import ACTS_ALIKE
 from dreamer.types import ActionSpec, EnvSpec
 from dreamer.world_model.rssm import State
 
@@ -35,7 +37,8 @@ def policy_onnx(agent: Agent) -> bytes:
     | `memory` | `(N, S + D + A)` | zeros at the beginning of an episode, then the `next_memory` before |
     | `noise` | `(N, S)`, or `(N, S + 100 A)` if actions are continuous | standard normal numbers |
 
-    Outputs are `action` `(N, A)`, the mode as in evaluation, and `next_memory`.
+    Outputs are `action` `(N, A)`, the mode as in evaluation, and `next_memory`. The metadata name the environment and
+    the frames for which an action is meant.
 
     Raises `UserError` if the agent has no actor in a world model, or if a package is missing.
     """
@@ -44,8 +47,8 @@ def policy_onnx(agent: Agent) -> bytes:
             "Only the policy of --agent dreamer or no-value can be written as ONNX: let the name of --out end"
             " in .pt for this one."
         )
-    policy = Policy(agent.spec, agent.algorithm.config)
-    algorithm = policy.agent.algorithm
+    config = with_options(agent.algorithm.config, {**ACTS_ALIKE, "device": "cpu"})
+    algorithm = make_agent(agent.spec, config).algorithm
     assert isinstance(algorithm, Dreamer | NoValue)
     weights = agent.algorithm.state_dict()
     algorithm.load_state_dict({name: weights[name] for name in algorithm.state_dict()})
@@ -54,7 +57,9 @@ def policy_onnx(agent: Agent) -> bytes:
     inputs = {key: torch.zeros(rows, *shape, dtype=torch.uint8) for key, shape in spec.images.items()}
     inputs |= {key: torch.zeros(rows, size) for key, size in spec.vectors.items()}
     inputs |= {"memory": torch.zeros(rows, graph.memory), "noise": torch.zeros(rows, graph.noise)}
-    return to_onnx(graph, inputs, ["action", "next_memory"])
+    environment = config.environment
+    facts = {"env": environment.env, "action_repeat": str(environment.repeat)}
+    return to_onnx(graph, inputs, ["action", "next_memory"], facts)
 
 
 class PolicyStep(nn.Module):
@@ -91,7 +96,12 @@ def mode(actor: Actor, feat: Tensor, noise: Tensor) -> Tensor:
     return actor(feat).mode(noise)
 
 
-def to_onnx(graph: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> bytes:
+def to_onnx(
+    graph: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    facts: Mapping[str, str] | None = None,
+) -> bytes:
     """Trace `graph`, whose `forward` takes `*inputs`; their first axis, of size 2 or more, may later have any size.
 
     Raises `UserError` if a package is missing.
@@ -117,6 +127,7 @@ def to_onnx(graph: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[st
     model = program.model_proto
     for node in model.graph.node:
         node.ClearField("metadata_props")  # the exporter's notes, with paths of this machine
+    onnx.helper.set_model_props(model, dict(facts or {}))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 

@@ -2,11 +2,12 @@
 
 | graph | inputs | outputs |
 |---|---|---|
-| `imagine` | `stoch` `(N, S)`, `deter` `(N, D)`, `action` `(N, A)`, `noise` `(N, S)` | `next_stoch`, `next_deter`, `std` `(N,)` |
-| `look` | `stoch`, `deter` | `rgba` `(N, H, W, 4)` uint8, `reward` `(N,)`, and `value` `(N,)` where there is a value model |
-| `act` | `stoch`, `deter`, `noise` `(N, K A)` | `action` `(N, A)`, the mode; only where there is an actor |
+| `imagine` | `stoch` `(N, S)`, `deter` `(N, D)`, `action` `(N, A)`, `noise` `(N, S)` | `next_stoch`, `next_deter`, `std` |
+| `look` | `stoch`, `deter` | `rgba` `(N, H, W, 4)` uint8, `reward`, `value` |
+| `act` | `stoch`, `deter`, `noise` `(N, K A)` | `action` `(N, A)`, the mode |
 
-`std` is the mean standard deviation of the prior: how much the model leaves open.
+`std` `(N,)` is the mean standard deviation of the prior: how much the model leaves open. PlaNet has no `act`, and only
+Dreamer has a `value`.
 """
 
 import torch

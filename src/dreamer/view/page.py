@@ -116,7 +116,7 @@ def render(dreams: Sequence[Dream], runtime: Runtime) -> str:
 
 
 def _packed(content: bytes) -> str:
-    """Compress as the browser's DecompressionStream unpacks it; without the time, so that equal inputs give equal pages."""
+    """Compress for the browser's DecompressionStream; without the time, so that equal inputs give equal pages."""
     return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode()
 
 

@@ -1,4 +1,4 @@
-"""A recorded episode of a run, with the latent state of every step: where dreams begin, and what they are compared to."""
+"""A recorded episode, with the latent state of each step: where dreams begin, and what they are compared to."""
 
 import io
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""ONNX Runtime Web, which executes the model in the browser: fetched once from the npm registry, then read from a cache.
+"""ONNX Runtime Web, which executes the model in the browser: fetched once from npm, then read from a cache.
 
 `make view` calls `python -m dreamer.view.runtime`. Nothing else here uses the network.
 """
