@@ -19,10 +19,11 @@ MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "affects": set(),
+    "own_code": set(),
     "options": {"affects"},
     "config": {"errors", "affects", "options"},
     "presets": _BASE,
-    "envs": _BASE,
+    "envs": _BASE | {"own_code"},
     "world_model": _BASE,
     "behavior": _BASE | {"world_model"},
     "agents": _BASE | {"world_model", "behavior"},
@@ -42,7 +43,18 @@ MAY_IMPORT = {
     "report": _BASE | {"results", "storage"},
     "sweep": _BASE | {"presets", "envs", "storage", "logs", "training", "results"},
     "cli": _RUN
-    | {"__init__", "training", "presets", "distributed", "export", "results", "bench", "sweep", "report"},
+    | {
+        "__init__",
+        "own_code",
+        "training",
+        "presets",
+        "distributed",
+        "export",
+        "results",
+        "bench",
+        "sweep",
+        "report",
+    },
     "__main__": {"cli"},
 }
 

@@ -21,6 +21,7 @@ import dreamer
 from dreamer.config import RENAMED, Config, check, flag
 from dreamer.errors import UserError, did_you_mean
 from dreamer.logs.stdout import Stdout, open_closed_streams
+from dreamer.own_code import search_current_folder
 from dreamer.presets import preset as preset_named
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -108,10 +109,10 @@ def evaluate(
     if video is not None:
         check_format(video)
     trained = load_run(run, device=device)
-    with closing(trained.envs):
-        if video is not None and not trained.envs.spec.images:
-            raise UserError("This agent sees no images, so there is nothing to show: leave --video out.")
-        result = play(trained.agent, trained.envs, episodes, seed, video is not None)
+    if video is not None and not trained.agent.spec.images:
+        raise UserError("This agent sees no images, so there is nothing to show: leave --video out.")
+    with closing(trained.make_envs()) as envs:
+        result = play(trained.agent, envs, episodes, seed, video is not None)
     mean, std = float(np.mean(result.returns)), float(np.std(result.returns))
     scores = {"mean": mean, "std": std, "returns": result.returns, "env_step": trained.env_step}
     print(json.dumps(scores))  # before the video, which may fail if the disk is full
@@ -154,7 +155,6 @@ def dream(
     out = out or run / "videos" / "dream.mp4"
     check_format(out)
     trained = load_run(run)
-    trained.envs.close()
     episodes = EpisodeStore(trained.directory.replay, mode="r")
     result = predict(trained.agent, episodes, seed, sequences, length, context)
     errors = write(result, trained.env_step, out)
@@ -338,9 +338,7 @@ def main() -> None:
 def _run() -> int:
     """Run the command that `sys.argv` names, and return its status; errors of the user are printed."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # `gym:my_module:MyEnv-v0` finds my_module.py in the current folder. It comes last, so that a random.py
-    # there does not hide the standard library's.
-    sys.path.append(str(Path.cwd()))
+    search_current_folder()
     try:
         status = run(sys.argv[1:] or ["--help"])
         sys.stdout.flush()

@@ -19,7 +19,7 @@ action, zero reward, discount 1.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -68,6 +68,13 @@ class EnvSpec:
     images: dict[str, tuple[int, int, int]]
     vectors: dict[str, int]
     action: ActionSpec
+
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> "EnvSpec":
+        """Return the spec of which `content` is the `dataclasses.asdict`."""
+        images = {key: tuple(shape) for key, shape in content["images"].items()}
+        action = ActionSpec(content["action"]["size"], tuple(content["action"]["groups"]))
+        return EnvSpec(**{**content, "images": images, "action": action})
 
 
 @dataclass(frozen=True)
