@@ -19,7 +19,6 @@ def export_run(run: Path, out: Path) -> None:
     if not out.absolute().parent.is_dir():
         raise UserError(f"The directory of {out} does not exist: make it, or choose another --out.")
     trained = load_run(run, device="cpu")
-    trained.envs.close()
     if out.suffix == ".onnx":
         content = policy_onnx(trained.agent)
         with atomic_file(out) as file:

@@ -2,7 +2,7 @@
 
 | graph | inputs | outputs |
 |---|---|---|
-| `imagine` | `stoch` `(N, S)`, `deter` `(N, D)`, `action` `(N, A)`, `noise` `(N, S)` | `next_stoch`, `next_deter`, `std` |
+| `imagine` | `stoch` `(N, S)`, `deter` `(N, D)`, `action` `(N, A)`, `noise` `(N, S)` | the two afterward, and `std` |
 | `look` | `stoch`, `deter` | `rgba` `(N, H, W, 4)` uint8, `reward`, `value` |
 | `act` | `stoch`, `deter`, `noise` `(N, K A)` | `action` `(N, A)`, the mode |
 

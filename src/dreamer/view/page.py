@@ -10,12 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import jinja2
 from markupsafe import Markup
 
-from dreamer.config import Config
-from dreamer.envs.make import make_env
+from dreamer.config import EnvConfig
+from dreamer.envs.dmc import load_dmc
 from dreamer.errors import UserError
 from dreamer.replay.store import EpisodeStore
 from dreamer.storage.atomic_file import atomic_file
@@ -27,7 +26,7 @@ from dreamer.view.runtime import Runtime, read_runtime
 TEMPLATES = Path(__file__).parent / "templates"
 SCRIPTS = ("unpack.js", "dream.js", "traces.js", "controls.js", "page.js")
 STEP_SECONDS = 0.05
-"""Time of an agent step where the environment does not say how long a frame lasts."""
+"""Seconds of an agent step outside the Control Suite."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,6 @@ def write_view(runs: Sequence[Path], out: Path) -> Path:
 def dream_of(run: Path) -> Dream:
     """Return what the page needs of a run."""
     trained = load_run(run, device="cpu", fast=False)
-    trained.envs.close()
     agent, spec = trained.agent, trained.agent.spec
     algorithm = world_of(agent)
     recording = record(agent, EpisodeStore(trained.directory.replay, mode="r"))
@@ -71,23 +69,23 @@ def dream_of(run: Path) -> Dream:
         "groups": spec.action.groups,
         "act_noise": act_noise(spec.action),
         "columns": COLUMNS,
-        **_about_environment(trained.config, spec.action.size),
+        **_about_environment(trained.config.environment, spec.action.size),
         **_about_recording(recording),
     }
     parts = {**graphs(agent), "numbers": recording.numbers(), "sheet": recording.sheet()}
     return Dream(facts, parts)
 
 
-def _about_environment(config: Config, actions: int) -> dict[str, Any]:
-    """Return the seconds of an agent step, and names of the actions, as far as the environment knows them."""
-    with closing(make_env(config.environment)) as env:
-        frame_seconds, names = _attribute(env, "frame_seconds"), _attribute(env, "action_names")
-    seconds = frame_seconds * config.environment.repeat if frame_seconds else STEP_SECONDS
-    return {"seconds": seconds, "actions": names or [f"action {i + 1}" for i in range(actions)]}
+def _about_environment(config: EnvConfig, actions: int) -> dict[str, Any]:
+    """Return the seconds of an agent step and names of the actions: those of the Control Suite, else general ones.
 
-
-def _attribute(env: gym.Env, name: str) -> Any:
-    return env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
+    No other environment is made, because its code may be missing here, or not be trusted.
+    """
+    kind, _, name = config.env.partition(":")
+    if kind != "dmc":
+        return {"seconds": STEP_SECONDS, "actions": [f"action {i + 1}" for i in range(actions)]}
+    with closing(load_dmc(name, config)) as env:
+        return {"seconds": env.frame_seconds * config.repeat, "actions": env.action_names}
 
 
 def _about_recording(recording: Recording) -> dict[str, Any]:
