@@ -27,6 +27,7 @@ A run can stop between any two updates or agent steps, and goes on exactly there
 """
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -251,6 +252,7 @@ class Trainer:
         """Return everything that is needed to go on exactly; `checkpoint` writes it."""
         return {
             "env_step": self.counters.env_step,
+            "spec": dataclasses.asdict(self.envs.spec),
             "replay": self.store.extent(),
             "replay_rng": checkpoint.pack_rng(self.replay_rng),
             **{name: part.state_dict() for name, part in self._parts().items()},
