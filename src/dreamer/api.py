@@ -58,12 +58,12 @@ def evaluate(
     _at_least(1, "--episodes", episodes)
     _at_least(0, "--seed", seed)
     trained = load_run(Path(run), device=device)
-    with closing(trained.envs):
-        if images and not trained.envs.spec.images:
-            raise UserError(
-                "This agent sees no images, so there is nothing to show: leave --video out, or images=True."
-            )
-        result = play(trained.agent, trained.envs, episodes, seed, images)
+    if images and not trained.agent.spec.images:
+        raise UserError(
+            "This agent sees no images, so there is nothing to show: leave --video out, or images=True."
+        )
+    with closing(trained.make_envs()) as envs:
+        result = play(trained.agent, envs, episodes, seed, images)
     return replace(result, env_step=trained.env_step)
 
 
