@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import pytest
 
 import dreamer
 from dreamer import cli
-from dreamer.config import with_options
+from dreamer.cli.options import DEFAULTS, RunOptions, Start, default_logdir
+from dreamer.config import to_flat, with_options
 from dreamer.errors import UserError
 from dreamer.presets import debug
 
@@ -89,7 +91,7 @@ def test_the_result_of_an_evaluation_is_shown_even_if_its_video_fails(
 def test_a_video_that_cannot_be_written_is_refused_before_anything_is_played(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    monkeypatch.setattr("dreamer.storage.load.load_run", lambda *_, **__: pytest.fail("the run was loaded"))
+    monkeypatch.setattr("dreamer.api.load_run", lambda *_, **__: pytest.fail("the run was loaded"))
     for command_line in (["eval", trained, "--video", "x.txt"], ["dream", trained, "--out", "x.txt"]):
         assert in_process(monkeypatch, *command_line) == 2
         assert "let the file name end in .mp4 or .gif" in capsys.readouterr().err
@@ -105,7 +107,7 @@ def test_an_agent_that_sees_no_images_makes_no_video(
     logdir = tmp_path / "run"
     options = [*SHORT, "--obs", "state", "--steps", "60", "--logdir", logdir]
     assert in_process(monkeypatch, "train", *options) == 0
-    monkeypatch.setattr("dreamer.training.evaluate.evaluate", lambda *_, **__: pytest.fail("it was played"))
+    monkeypatch.setattr("dreamer.api.play", lambda *_, **__: pytest.fail("it was played"))
     assert in_process(monkeypatch, "eval", logdir, "--video", tmp_path / "a.gif") == 2
     assert "sees no images, so there is nothing to show: leave --video out" in capsys.readouterr().err
 
@@ -162,6 +164,19 @@ def test_scores_and_their_table(
     assert in_process(monkeypatch, "plot", out, "--out", tmp_path / "curve.png") == 0
 
 
+def test_commands_over_many_runs_leave_out_what_is_no_run(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for command_line in (["plot", "--out", tmp_path / "a.png"], ["scores", "--out", tmp_path / "a.csv"]):
+        assert in_process(monkeypatch, *command_line, trained, tmp_path / "folder") == 0
+        out, err = capsys.readouterr()
+        assert out
+        assert err.startswith(f"dreamer: {tmp_path}/folder is not a run directory")
+        assert in_process(monkeypatch, *command_line, tmp_path / "folder") == 2
+        capsys.readouterr()
+
+
 def test_bench_compares_with_a_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     options = ["bench", *SMALL, "--only", "replay", "--repeats", "1", "--json"]
@@ -193,17 +208,38 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
     assert again.stdout.startswith("Resuming toy:dot in run\n")
 
 
-def test_run_whose_output_has_gone_stops_and_saves(tmp_path: Path) -> None:
-    line = [sys.executable, "-u", "-m", "dreamer", "train", *SHORT, "--logdir", "run", "--steps", "100000000"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(line, env=_environment(), cwd=tmp_path, stdout=pipe, stderr=pipe) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()  # as `| head -1` does
-        assert process.wait(timeout=100) == 0
-        assert not process.stderr.read()
-    assert list((tmp_path / "run" / "checkpoint").glob("step-*"))
+OUTPUTS = {
+    "closed": ">&-",
+    "full": "> /dev/full",
+    "all closed": "<&- >&- 2>&-",
+    "all full": "> /dev/full 2> /dev/full",
+    "a reader that leaves": "2> errors | head -1",
+}
+
+
+@pytest.mark.parametrize("redirection", OUTPUTS.values(), ids=OUTPUTS.keys())
+def test_training_goes_on_whatever_becomes_of_its_output(redirection: str, tmp_path: Path) -> None:
+    line = shlex.join([sys.executable, "-u", "-m", "dreamer", "train", *SHORT, "--agent", "random"])
+    script = f"{line} --logdir run {redirection}"
+    subprocess.run(["sh", "-c", script], env=_environment(), cwd=tmp_path, check=True, timeout=120)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["env_step"] == 300
+    assert list((tmp_path / "run" / "checkpoint").glob("step-000000300-*"))
+
+
+def test_result_that_cannot_be_printed_is_an_error(tmp_path: Path) -> None:
+    scores = Path(dreamer.__file__).parents[2] / "docs" / "results" / "scores" / "dreamer_laptop.csv"
+    line = shlex.join([sys.executable, "-m", "dreamer", "table", str(scores)])
+    result = subprocess.run(
+        ["sh", "-c", f"{line} > /dev/full"],
+        env=_environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 2
+    assert result.stderr == "dreamer: Cannot write the output (No space left on device): send it elsewhere.\n"
 
 
 def _signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int, str, str]:
@@ -222,8 +258,9 @@ def _signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int,
 
 BAD = {
     "unknown command": (["fly"], "There is no command 'fly'; there are train"),
+    "a group of commands": (["help", "plto"], "There is no command 'plto' (did you mean plot?)"),
     "mistyped command": (["trian"], "There is no command 'trian' (did you mean train?)"),
-    "an option before the command": (["--seed", "1", "train"], "--seed"),
+    "an option before the command": (["--seed", "1", "train"], "Options come after a command"),
     "unknown environment": (["train", "--env", "dmc:walker_stnad"], "did you mean dmc:walker_stand"),
     "unknown option": (["train", "--horizzon", "3"], "--horizon"),
     "ill-typed option": (["train", "--horizon", "abc"], "--horizon"),
@@ -265,8 +302,8 @@ def test_a_run_of_another_configuration_is_left_alone(trained: Path) -> None:
     result = command("train", *SHORT, "--horizon", "7", "--logdir", trained)
     assert result.returncode == 2
     assert result.stderr == (
-        f"dreamer: {trained} holds a run with other options (horizon was 5, now 7):"
-        " choose another --logdir.\n"
+        f"dreamer: {trained} holds a run with other options (horizon was 5, now 7): choose another --logdir,"
+        f" or go on with the run's own options by `dreamer train --logdir {trained}`.\n"
     )
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
 
@@ -276,16 +313,32 @@ def test_every_command_explains_itself(name: str, monkeypatch: pytest.MonkeyPatc
     assert in_process(monkeypatch, name, "--help") == 0
     shown = capsys.readouterr().out
     assert f"usage: dreamer {name}" in shown
-    assert re.search(rf"Examples?: `dreamer {name} ", shown)
+    assert f"Examples:\n  dreamer {name} " in shown
+    assert max(map(len, shown.replace("  dreamer ", "\n").splitlines())) < 80 or name == "sweep"
+    assert in_process(monkeypatch, "help", name) == 0
+    assert capsys.readouterr().out == shown
 
 
 def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert in_process(monkeypatch, "--help") == 0
     shown = capsys.readouterr().out
     assert "dreamer train --env dmc:walker_stand" in shown
-    assert re.findall(r"• (\w+)", shown) == list(cli.COMMANDS)
-    assert in_process(monkeypatch) == 0
-    assert capsys.readouterr().out == shown
+    assert [command for command in re.findall(r"^  (\w+) ", shown, re.M) if command != "dreamer"] == [
+        *cli.COMMANDS
+    ]
+    for same in ([], ["help"], ["-h"]):
+        assert in_process(monkeypatch, *same) == 0
+        assert capsys.readouterr().out == shown
+
+
+def test_help_of_train_begins_with_what_people_change_first(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert in_process(monkeypatch, "train", "--preset", "debug", "--help") == 0
+    first, *parts = re.split(r"\n\n(?=[^\n]+:\n  --)", capsys.readouterr().out)[1:]
+    assert re.findall(r"^  --([\w-]+)", first, re.M) == [
+        *("preset", "config", "logdir", "env", "obs", "agent", "steps", "seed", "action-repeat", "device")
+    ]
+    assert "--steps INT           Simulator frames in all. [1000]" in first  # the preset's own default
+    assert parts[0].startswith("The environment and what the agent sees of it (paper, Section 6):\n")
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -341,10 +394,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     result: dict[str, Any] = {}
 
     def train(
-        preset: str = "auto", logdir: Path | None = None, config: cli.RunOptions = cli.DEFAULTS
+        preset: str = "",
+        config: Path | None = None,
+        logdir: Path | None = None,
+        options: RunOptions = DEFAULTS,
     ) -> None:
         """Note the options."""
-        result.update(preset=preset, logdir=logdir, config=config)
+        result.update(preset=preset, options=options)
 
     monkeypatch.setitem(cli.COMMANDS, "train", train)
     return result
@@ -352,16 +408,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_the_preset_sets_the_defaults_of_all_other_options(asked: dict[str, Any]) -> None:
     cli.run(["train", "--horizon", "9", "--preset=debug"])
-    assert (asked["config"].behavior.horizon, asked["config"].model.units) == (9, 16)
+    assert (asked["options"].behavior.horizon, asked["options"].model.units) == (9, 16)
     assert asked["preset"] == "debug"
 
 
 def test_an_atari_game_sets_defaults_too(asked: dict[str, Any]) -> None:
     cli.run(["train", "--preset", "laptop", "--env", "atari:pong", "--horizon", "9"])
-    assert asked["config"].model.pcont
-    assert (asked["config"].environment.time_limit, asked["config"].behavior.horizon) == (108_000, 9)
+    assert asked["options"].model.pcont
+    assert (asked["options"].environment.time_limit, asked["options"].behavior.horizon) == (108_000, 9)
     cli.run(["train", "--preset", "laptop"])
-    assert not asked["config"].model.pcont
+    assert not asked["options"].model.pcont
 
 
 @pytest.mark.parametrize(
@@ -377,9 +433,84 @@ def test_a_renamed_option_is_answered_with_its_new_name(old: list[str], new: str
         cli.run(["train", "--env", "toy:dot", *old])
 
 
-def test_default_logdir_names_env_preset_agent_and_seed() -> None:
-    config = with_options(debug(), {"env": "gym:my:Env-v0", "seed": 3})
-    assert cli._default_logdir("debug", config) == Path("runs/gym-my-Env-v0-debug-dreamer-3")
+@pytest.mark.parametrize(("number", "value"), [("1e3", 1000), ("1.5e6", 1_500_000), ("2_000", 2000)])
+def test_whole_numbers_may_have_exponents(number: str, value: int, asked: dict[str, Any]) -> None:
+    cli.run(["train", "--preset", "debug", "--steps", number])
+    assert asked["options"].training.steps == value
+
+
+@pytest.mark.parametrize("number", ["1.5", "nan", "inf", "many", ""])
+def test_other_numbers_are_no_whole_numbers(number: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert in_process(monkeypatch, "train", "--steps", number) == 2
+    assert f"--steps: {number} is not a whole number" in capsys.readouterr().err
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """The directory of a run that has its options, of which some are no preset's."""
+    options = {"env": "toy:dot", "horizon": 4, "batch_size": 3, "action_repeat": 2}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text(json.dumps(to_flat(with_options(debug(), options))))
+    return tmp_path / "mine"
+
+
+def test_a_run_goes_on_with_its_own_options(saved: Path, asked: dict[str, Any]) -> None:
+    cli.run(["train", "--logdir", str(saved), "--steps", "5e3"])
+    behavior, replay, schedule = asked["options"].behavior, asked["options"].replay, asked["options"].training
+    assert (behavior.horizon, replay.batch_size, schedule.steps) == (4, 3, 5000)
+    cli.run(["train", "--logdir", str(saved), "--preset", "debug"])  # a preset that is given wins
+    assert asked["options"].behavior.horizon == debug().behavior.horizon
+
+
+def test_a_copy_starts_from_a_run_or_a_file(saved: Path, asked: dict[str, Any], tmp_path: Path) -> None:
+    for start in (saved, saved / "config.json"):
+        cli.run(["train", "--config", str(start), "--batch-size", "7", "--logdir", str(tmp_path / "copy")])
+        assert (asked["options"].behavior.horizon, asked["options"].replay.batch_size) == (4, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "missing"], "There is no missing: give a directory that `dreamer train` wrote"),
+        (["--config", "mine", "--preset", "debug"], "--preset and --config are both a starting point"),
+        (["--config", "broken.json"], "broken.json cannot be read"),
+        (["--config", "typed.json"], "--horizon must be a whole number, got 'x'"),
+        (["--config", "old.json"], "grey is now gray"),
+    ],
+    ids=str,
+)
+def test_a_starting_point_that_cannot_be_is_a_sentence(
+    arguments: list[str], message: str, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(saved.parent)
+    for name, text in {"broken": "{", "typed": '{"horizon": "x"}', "old": '{"grey": true}'}.items():
+        Path(f"{name}.json").write_text(text)
+    with pytest.raises(UserError, match=re.escape(message)):
+        cli.run(["train", *arguments])
+
+
+def name_of(**options: Any) -> str:
+    """Name of a run by default, for options on top of the preset `debug`."""
+    start = Start("debug", debug())
+    return str(default_logdir(start, with_options(debug(), options)))
+
+
+def test_default_logdir_names_what_differs_from_the_preset() -> None:
+    assert name_of(env="gym:my:Env-v0", seed=3) == "runs/gym-my-Env-v0-debug-dreamer-3"
+    assert name_of(horizon=7, pcont=True) == "runs/toy-dot-debug-dreamer-pcont=True,horizon=7-0"
+    assert name_of(agent="planet", obs="state") == "runs/toy-dot-debug-planet-obs=state-0"
+
+
+def test_default_logdir_ignores_what_a_run_may_change() -> None:
+    """So the same command with more `--steps` goes on with the same run."""
+    assert name_of(steps=5, threads=1, device="cpu") == name_of()
+
+
+def test_default_logdir_fits_a_file_system() -> None:
+    changes = {name: value * 2 for name, value in to_flat(debug()).items() if type(value) is float and value}
+    first, second = name_of(**changes), name_of(**changes | {"model_lr": 0.5})
+    assert len(first) < 100
+    assert first != second
 
 
 def test_traceback_of_an_internal_error_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

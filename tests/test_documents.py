@@ -20,6 +20,7 @@ from dreamer.baselines.options import A3CConfig, D4PGConfig
 from dreamer.config import Config, flag, to_flat
 from dreamer.logs.logger import Logger
 from dreamer.sweep.sweep import Sweep
+from functions_of_an_update import count
 from helpers import KINDS, random_batch, small_agent
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +36,7 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 COMMAND = re.compile(r"(?<![\w./-])dreamer ([a-z]+)\b([^\n`#]*)")
 OTHER_PROGRAMS = {"--help", "--version", "--standalone", "--nproc-per-node"}
 """Options that every command has, and those of torchrun."""
-METRIC_GROUPS = ("train", "eval", "time", "model", "decoder", "actor", "value", "imagine")
+METRIC_GROUPS = ("train", "eval", "time", "memory", "model", "decoder", "actor", "value", "imagine")
 MADE_BY_COMMANDS = {
     ".venv/bin/dreamer",
     "build/",
@@ -74,7 +75,7 @@ def options_of(command: str) -> set[str]:
     """Every option of a command."""
     if command == "sweep":
         return run_options() | {flag(field.name) for field in fields(Sweep)} | OTHER_PROGRAMS
-    own = {flag(name) for name in inspect.signature(cli.COMMANDS[command]).parameters if name != "config"}
+    own = {flag(name) for name in inspect.signature(cli.COMMANDS[command]).parameters if name != "options"}
     return own | OTHER_PROGRAMS | (run_options() if command in cli.OF_A_RUN else set())
 
 
@@ -162,18 +163,29 @@ def test_size_of_an_update_is_what_the_command_counts() -> None:
     assert int(total.split()[0]) == pytest.approx(int(said[2].replace(",", "")), rel=0.05)
 
 
+def test_functions_of_an_update_are_those_that_it_passes() -> None:
+    text = (ROOT / "docs" / "algorithm.md").read_text()
+    said = re.findall(r"^\| (?:one gradient step|the same with loop).*? \| (\d+) \| (\d+) \|$", text, re.M)[
+        -2:
+    ]
+    for (functions, files), counted in zip(said, count().values(), strict=True):
+        # Within 5 %: not every commit has to change the page.
+        assert sum(map(len, counted.values())) == pytest.approx(int(functions), rel=0.05)
+        assert len(counted) == pytest.approx(int(files), rel=0.05)
+
+
 def test_help_of_train_names_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     shown = io.StringIO()
-    with contextlib.redirect_stdout(shown), pytest.raises(SystemExit):
-        cli.run(["train", "--help"])
+    with contextlib.redirect_stdout(shown):
+        assert cli.run(["train", "--help"]) == 0
     named = set(OPTION.findall(shown.getvalue()))
-    assert named == dreamer_options() | {"--preset", "--logdir", "--help"}
+    assert named == dreamer_options() | {"--preset", "--config", "--logdir"}
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Every key that runs write to `metrics.jsonl`: of each agent and objective, of episodes and evaluations."""
+    """Every key that runs write to `metrics.jsonl`: of each agent and objective, episodes, evaluations and a GPU."""
     counters: Any = SimpleNamespace(env_step=0, agent_step=0, grad_step=0, seconds=0.0)
     logger = Logger(tmp_path_factory.mktemp("run"), counters, total_env_steps=1)
     logger.episode(0.0, 1)
@@ -181,16 +193,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     for spec, options in KINDS.values():
         metrics = small_agent(spec, **options).update(random_batch(spec))
         logger.update(metrics, metrics.pop("skipped"))
+        counters.grad_step += 1
     logger.round()
-    logger.writer.close()
-    return set(re.findall(r'"([\w/]+)":', logger.writer.path.read_text()))
+    return set(re.findall(r'"([\w/]+)":', logger.writer.path.read_text())) | {"memory/gpu"}
 
 
 def test_metrics_are_those_that_runs_write(written: set[str]) -> None:
     text, _ = (ROOT / "docs" / "metrics.md").read_text().split("\n## Videos\n")
     documented = set(re.findall(r"^\| `([\w/]+)` \|", text, re.M))
     # The image stands for every observation: `model/<key>_loss`.
-    assert documented == written - {"model/state_loss"}
+    assert documented == written - {"model/state_loss", "model/state_error"}
 
 
 @each_document

@@ -18,8 +18,8 @@ with it, and `discount` (0 where the environment terminated, else 1). Element 0 
 action, zero reward, discount 1.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -68,6 +68,15 @@ class EnvSpec:
     images: dict[str, tuple[int, int, int]]
     vectors: dict[str, int]
     action: ActionSpec
+    spaces: dict[str, Any] = field(default_factory=dict)
+    """The environment's own spaces of vectors and of `action`, in plain values; see `envs/native.py`."""
+
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> "EnvSpec":
+        """Return the spec of which `content` is the `dataclasses.asdict`."""
+        images = {key: tuple(shape) for key, shape in content["images"].items()}
+        action = ActionSpec(content["action"]["size"], tuple(content["action"]["groups"]))
+        return EnvSpec(**{**content, "images": images, "action": action})
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """One run as a process."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -37,6 +38,13 @@ def test_run_has_its_arguments_its_threads_and_a_log(program: Path, tmp_path: Pa
     priority = max(os.nice(0), child.NICE)
     assert lines == [f"{['train', *arguments]} 2 passive", f"1 {priority} True {tmp_path}"]
     assert not logdir.exists()
+
+
+@pytest.mark.skipif(not child.AUTOGROUP.exists(), reason="this kernel shares the cores among processes only")
+def test_session_of_a_run_has_the_priority_of_the_run(program: Path, tmp_path: Path) -> None:
+    program.write_text("print(open('/proc/self/autogroup').read())")
+    assert process.start(command(tmp_path)).wait() == 0
+    assert f" nice {max(os.nice(0), child.NICE)}\n" in (tmp_path / "run.log").read_text()
 
 
 def test_log_goes_on_where_it_was(program: Path, tmp_path: Path) -> None:
@@ -96,6 +104,19 @@ def test_run_waits_for_the_one_that_was_there_before(tmp_path: Path) -> None:
         threading.Timer(0.3, file.close).start()
         child.wait_until_free(lock, 60)
         assert time.monotonic() - begun < 30
+
+
+def test_run_does_not_wait_where_the_file_system_has_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (tmp_path / ".lock").touch()
+    begun = time.monotonic()
+    child.wait_until_free(tmp_path / ".lock", 60)
+    assert time.monotonic() - begun < 30
 
 
 def test_exits_are_told_apart(tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def run(settings: Config, logdir: Path, stop: Stop | None = None) -> Trainer:
 def everything(trainer: Trainer) -> dict[str, Any]:
     """All that a run is, but the time it took: its state and the content of its episodes."""
     state = trainer.state_dict()
-    del state["logger"]["offset"], state["counters"]["seconds"]  # lines with times in them differ in length
+    # Lines with times in them differ in length.
+    del state["logger"]["offset"], state["logger"]["tensorboard"], state["counters"]["seconds"]
     return state | {"files": tree(trainer.run_directory.replay), "weights": weights(trainer)}
 
 
@@ -89,7 +90,10 @@ def same(one: Any, other: Any) -> bool:
 def metrics(logdir: Path) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl` without the times."""
     lines = map(json.loads, (logdir / "metrics.jsonl").read_text().splitlines())
-    return [{k: x for k, x in line.items() if k != "seconds" and not k.startswith("time/")} for line in lines]
+    return [
+        {k: x for k, x in line.items() if k != "seconds" and not k.startswith(("time/", "memory/"))}
+        for line in lines
+    ]
 
 
 def tree(directory: Path) -> dict[str, str]:

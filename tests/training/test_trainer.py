@@ -110,13 +110,13 @@ def test_learning_starts_after_the_prefill_and_a_whole_episode(tmp_path: Path) -
 def test_pretraining_trains_the_model_then_the_value_then_all(tmp_path: Path) -> None:
     trainer = Trainer(config(pretrain_model=5, pretrain_value=3, steps=200), tmp_path)
     seen: list[Phase] = []
-    whole = trainer.update
+    whole = trainer.agent.update
 
     def watched(batch: Batch, phase: Phase = "all") -> Any:
         seen.append(phase)
         return whole(batch, phase)
 
-    trainer.update = watched
+    trainer.agent.update = watched
     trainer.run()
     trainer.close()
     assert seen == ["model"] * 5 + ["model and value"] * 3 + ["all"] * 4
@@ -134,14 +134,14 @@ def test_run_with_two_environments(tmp_path: Path) -> None:
 
 def _poison(trainer: Trainer, when: Callable[[int], bool]) -> None:
     """Put a NaN into the rewards of the updates whose number (from 0) `when` picks."""
-    whole = trainer.update
+    whole = trainer.agent.update
 
     def poisoned(batch: Batch, phase: Phase = "all") -> Any:
         if when(trainer.counters.grad_step):
             batch = {**batch, "reward": batch["reward"] * math.nan}
         return whole(batch, phase)
 
-    trainer.update = poisoned
+    trainer.agent.update = poisoned
 
 
 def test_update_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> None:
@@ -247,3 +247,35 @@ def test_a_full_disk_stops_a_run_that_can_go_on(tmp_path: Path, monkeypatch: pyt
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert same(weights(run(config(), tmp_path / "run")), weights(whole))
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+# -- what is only shown ------------------------------------------------------------------------------------
+
+
+def test_videos_that_fail_are_one_warning_each_and_training_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = Trainer(config(**WITH_VIDEOS), tmp_path)
+    (tmp_path / "videos").touch()  # no folder can be made there
+    assert trainer.run()
+    trainer.close()
+    endings = [record.message.partition("From here on ")[2] for record in caplog.records]
+    assert endings == ["videos are written as .gif.", "videos are left out."]
+
+
+@pytest.mark.parametrize("a_file", [False, True])
+def test_a_lost_folder_of_tensorboard_stops_no_run(
+    a_file: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer, folder = Trainer(config(steps=400), tmp_path), tmp_path / "tensorboard"
+
+    def lose() -> None:
+        shutil.rmtree(folder)
+        if a_file:
+            folder.touch()
+
+    call_after(trainer, "_interact", 120, lose)
+    assert trainer.run()
+    trainer.close()
+    assert metrics(tmp_path)[-1]["env_step"] == 400
+    assert len(caplog.records) == a_file

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dreamer.agents.make import make_agent, make_update
+from dreamer.agents.make import make_agent
 from dreamer.bench.collecting import acting
 from dreamer.bench.measurement import Timer, seconds_per_call
 from dreamer.bench.random_data import training_batch
@@ -34,11 +34,11 @@ class Forecast:
 def time_agent(spec: EnvSpec, config: Config) -> AgentCost:
     """Measure the agent of `config` on random data, updated as a run updates it."""
     agent = make_agent(spec, config)
-    update, seconds = make_update(agent, config.training.fast), 0.0
+    seconds = 0.0
     if agent.trainable:
         batch = training_batch(agent, config.replay)
-        warm_up(update, batch)
-        seconds = seconds_per_call(lambda: update(batch, "all"), agent.device)
+        warm_up(agent, batch)
+        seconds = seconds_per_call(lambda: agent.update(batch), agent.device)
     action = acting(Timer(agent.device), agent, 1).median
     weights = sum(weight.nbytes for weight in agent.algorithm.parameters())
     return AgentCost(seconds, action, 3 * weights)  # a checkpoint has both moments of Adam, too

@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal, Protocol
 
 import tyro
 
+from dreamer.arguments import read
 from dreamer.errors import UserError
 from dreamer.sweep.cluster import RayPool, connect, with_address
 from dreamer.sweep.display import Display
@@ -79,9 +81,7 @@ class Pool(Protocol):
 
 def main(arguments: Sequence[str]) -> int:
     """Run `dreamer sweep` with these arguments and return its exit status."""
-    options, training = tyro.cli(
-        Sweep, args=with_address(arguments), prog="dreamer sweep", return_unknown_args=True
-    )
+    options, training = read(Sweep, with_address(arguments), "dreamer sweep", return_unknown_args=True)
     return run_sweep(options, training)
 
 
@@ -119,7 +119,7 @@ def work(
         for name, end in pool.exits().items():
             _settle(by_name[name], end, stopping)
             display.changed(by_name[name])
-        if not stopping and (interrupt.requested or display.lost):
+        if not stopping and interrupt.requested:
             stopping = True
             pool.ask_to_stop()
         if not stopping:
@@ -208,7 +208,8 @@ def _ending(statuses: Sequence[Status], directory: Path) -> str:
     done = sum(status.state == "done" for status in statuses)
     failed = [f"{status.name} failed: {status.reason}" for status in statuses if status.state == "failed"]
     rest = " The same command goes on with the others." if done < len(statuses) else ""
-    return "\n".join([*failed, f"{done} of {len(statuses)} runs done in {directory}.{rest}"])
+    report = f"\n`dreamer report {quote(str(directory))} --out report` makes a page of them." if done else ""
+    return "\n".join([*failed, f"{done} of {len(statuses)} runs done in {directory}.{rest}{report}"])
 
 
 def _exit_status(statuses: Sequence[Status]) -> int:
