@@ -50,7 +50,9 @@ def test_real_training(capsys: pytest.CaptureFixture[str]) -> None:
 def test_real_training_of_the_baselines(agent: str) -> None:
     """A3C trains in workers, which need some time to begin: its speed is that between ends of episodes."""
     options = {"train_every": 20, "train_steps": 1, "replay_device": "disk"} if agent == "d4pg" else {}
-    found, _ = training(TIMER, with_options(preset("debug", agent=agent), {"time_limit": 20, **options}), rounds=3)
+    found, _ = training(
+        TIMER, with_options(preset("debug", agent=agent), {"time_limit": 20, **options}), rounds=3
+    )
     assert found.median > 0
 
 
