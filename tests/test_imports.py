@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "results": _BASE | {"storage"},
     "training": _RUN | {"baselines", "options", "parent"},
     "export": _DREAMER | {"make", "envs", "storage"},
-    "api": _RUN | {"training", "presets", "export"},
+    "api": _RUN | {"training", "presets", "export", "results"},
     "__init__": {"api", "export"},
     "bench": _RUN | {"training", "results"},
     "view": _DREAMER | {"envs", "storage", "replay", "logs", "export"},
@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "cli": _RUN
     | {
         "__init__",
+        "api",
         "own_code",
         "arguments",
         "training",
