@@ -9,7 +9,7 @@ from typing import IO, Any
 from dreamer.config import METADATA, Affects, Config, from_flat, options_affecting, to_flat, what_became_of
 from dreamer.errors import UserError, writing
 from dreamer.storage import checkpoint
-from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file
+from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file, remove_leftovers
 
 REFUSED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
 """Options that a resumed run may not change."""
@@ -53,8 +53,7 @@ class RunDirectory:
 
     def _holds_something_else(self) -> bool:
         """Whether there are files that are not left over from a run killed before it wrote `config.json`."""
-        left_behind = {LOCK, self.config_file.name + TEMPORARY_SUFFIX}
-        return any(path.name not in left_behind for path in self.path.iterdir())
+        return any(path.name != LOCK and path.suffix != TEMPORARY_SUFFIX for path in self.path.iterdir())
 
     def _check_options(self, config: Config) -> None:
         saved = self.config()
@@ -126,6 +125,7 @@ class RunDirectory:
     def write_config(self, config: Config) -> None:
         """Write `config.json` atomically. If that fails in a new directory, the directory is removed again."""
         try:
+            remove_leftovers(self.path)
             with atomic_file(self.config_file) as file:
                 file.write((json.dumps(to_flat(config), indent=2) + "\n").encode())
         except UserError:

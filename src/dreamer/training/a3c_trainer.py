@@ -153,7 +153,8 @@ class A3CTrainer:
             self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
             self.resumed = saved is not None
             if saved is not None:
-                self.load_state_dict(saved)
+                with checkpoint.restoring(self.run_directory.checkpoints, saved, self.agent):
+                    self.load_state_dict(saved)
             else:
                 self.logger.writer.rewind(0)
             self.processes: list[BaseProcess] = []
