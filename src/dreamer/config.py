@@ -9,7 +9,7 @@ import math
 import operator
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 from annotated_types import Ge, Gt, Le
@@ -248,6 +248,10 @@ METADATA: dict[str, tuple[Any, ...]] = {
     for name, hint in get_type_hints(part, include_extras=True).items()
 }
 """What stands at the field of each option: its range (`Ge`, `Gt`, `Le`) and what it affects."""
+TYPES: dict[str, Any] = {
+    name: hint for part in (*PARTS, *BASELINES.values()) for name, hint in get_type_hints(part).items()
+}
+"""The type of each option."""
 
 
 def options_affecting(*kinds: Affects) -> frozenset[str]:
@@ -297,6 +301,34 @@ def to_flat(config: Config) -> dict[str, Any]:
 def from_flat(options: dict[str, Any]) -> Config:
     """Return the configuration with these options, the rest at their defaults."""
     return with_options(Config(), options)
+
+
+def from_file(options: Any) -> Config:
+    """Return the configuration with these options, which come from a file.
+
+    Raises `ValueError`, which says what is wrong, if they are no dictionary of options with values of their types and
+    ranges.
+    """
+    if not isinstance(options, dict) or not options.keys() <= METADATA.keys():
+        raise ValueError("it holds something else than the options of a run")
+    for name, value in options.items():
+        if not _is_of(TYPES[name], value):
+            raise ValueError(f"{name} is {value!r}")
+        if isinstance(value, int | float):
+            try:
+                _check_range(name, value)
+            except (UserError, OverflowError) as error:
+                raise ValueError(str(error).rstrip(".")) from error
+    return from_flat(options)
+
+
+def _is_of(kind: Any, value: Any) -> bool:
+    """Whether a value from a JSON file is of the type of an option."""
+    if get_origin(kind) is Literal:
+        return isinstance(value, str) and value in get_args(kind)
+    if get_args(kind):
+        return any(_is_of(one, value) for one in get_args(kind))
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def with_options(config: Config, options: dict[str, Any]) -> Config:

@@ -44,11 +44,12 @@ def reward_of(reward: Any, name: str) -> float:
         UserError: it is not one number that float32 can hold; the message says what `name` returned.
     """
     array = _array(reward)
-    if array is None or array.size != 1 or not (np.abs(array) <= LARGEST).all():
-        raise UserError(
-            f"{name} returned the reward {_brief(reward)}: it must be one finite number, at most {LARGEST:.1e}."
-        )
-    return float(array.item())
+    if array is None or array.size != 1 or not np.isfinite(array).all():
+        raise UserError(f"{name} returned the reward {_brief(reward)}: it must be one finite number.")
+    value = float(array.item())
+    if abs(value) > LARGEST:
+        raise UserError(f"{name} returned the reward {value}: scale rewards to less than {LARGEST:.1e}.")
+    return value
 
 
 def end_of(value: Any, name: str, which: str) -> bool:

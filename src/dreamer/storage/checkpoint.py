@@ -19,12 +19,15 @@ import numpy as np
 import torch
 
 from dreamer.agents.agent import Agent
+from dreamer.config import Affects, Config, options_affecting, to_flat
 from dreamer.errors import UserError, writing
 from dreamer.storage.atomic_file import atomic_file, remove_leftovers
 
 FORMAT = 2
 """Version of the content, stored in every checkpoint."""
 
+FIXED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
+"""Options that a resumed run may not change."""
 TRIES = 100
 """How often the files are listed anew, if one of them was removed before it was read."""
 
@@ -80,17 +83,23 @@ def _load(directory: Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def restoring(directory: Path, state: Mapping[str, Any], agent: Agent) -> Iterator[None]:
-    """Check that `state` holds such an agent. Raise `UserError` if it does not, or if the block cannot load it.
+def restoring(directory: Path, state: Mapping[str, Any], config: Config, agent: Agent) -> Iterator[None]:
+    """Check that `state` is of a run with these options and holds such an agent, before the block loads it.
 
-    A file with a right checksum has the content that it was written with. That may still be of another program, or of
-    an environment that has changed since.
+    Raises `UserError` if it does not, or if the block cannot load it: a file with a right checksum may still come from
+    another program, or from an environment that has changed since.
     """
     try:
+        ours = fixed_options(config)
+        for name, value in state.get("options", ours).items():  # older checkpoints have no options
+            if ours[name] != value:
+                raise ValueError(f"it has the {name} {value!r}, and config.json {ours[name]!r}")
         _compare(state["agent"], agent.state_dict(), "agent")
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).strip().splitlines()[0]
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).split("\n")[0]
         raise UserError(
             f"The checkpoint in {directory} does not fit ({reason}): use the program and the environment that it"
             " was made with, or start in a new run directory."
@@ -117,6 +126,11 @@ def _kind(tensor: torch.Tensor) -> str:
 def exists(directory: Path) -> bool:
     """Whether there is a checkpoint, sound or not."""
     return bool(_paths(directory))
+
+
+def fixed_options(config: Config) -> dict[str, Any]:
+    """Return the options that a run keeps from its beginning to its end."""
+    return {name: value for name, value in to_flat(config).items() if name in FIXED}
 
 
 def pack_rng(rng: np.random.Generator) -> str:

@@ -37,6 +37,6 @@ def load_run(path: Path, **changes: Any) -> TrainedRun:
         raise UserError(f"{path} holds no checkpoint yet: let `dreamer train` run until it saves one.")
     envs = VectorEnv(evaluated(config.environment), 1, config.training.seed)
     agent = make_agent(envs.spec, config)
-    with checkpoint.restoring(directory.checkpoints, state, agent):
+    with checkpoint.restoring(directory.checkpoints, state, config, agent):
         agent.load_state_dict(state["agent"])
         return TrainedRun(directory, config, agent, envs, state["env_step"])

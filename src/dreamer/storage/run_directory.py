@@ -6,13 +6,20 @@ import logging
 from pathlib import Path
 from typing import IO, Any
 
-from dreamer.config import METADATA, Affects, Config, from_flat, options_affecting, to_flat, what_became_of
+from dreamer.config import (
+    METADATA,
+    Affects,
+    Config,
+    from_file,
+    options_affecting,
+    to_flat,
+    what_became_of,
+    with_options,
+)
 from dreamer.errors import UserError, writing
 from dreamer.storage import checkpoint
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file, remove_leftovers
 
-REFUSED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
-"""Options that a resumed run may not change."""
 WARNED = options_affecting(Affects.UPDATES)
 """Options that a resumed run may change with a warning: another machine or non-finite updates may need it."""
 
@@ -63,7 +70,7 @@ class RunDirectory:
         changed = {
             name: f"{name} was {old[name]!r}, now {new[name]!r}" for name in new if old[name] != new[name]
         }
-        refused = [text for name, text in changed.items() if name in REFUSED | decoder]
+        refused = [text for name, text in changed.items() if name in checkpoint.FIXED | decoder]
         warned = [text for name, text in changed.items() if name in WARNED]
         if refused:
             raise UserError(
@@ -154,12 +161,18 @@ class RunDirectory:
                 f"{self.path} was made by an earlier version, whose options were others"
                 f" ({what_became_of(unknown)}): use that version for it, or train anew in another --logdir."
             )
-        return from_flat({**saved, **changes})
+        try:
+            return with_options(from_file(saved), changes)
+        except ValueError as error:
+            raise UserError(f"{self.config_file} is damaged ({error}): restore it, or start anew.") from error
 
     def _flat(self) -> dict[str, Any]:
         try:
-            return json.loads(self.config_file.read_text())
-        except (OSError, ValueError) as error:
+            saved = json.loads(self.config_file.read_text())
+            if not isinstance(saved, dict):
+                raise ValueError("it holds no options")
+            return saved
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(
                 f"{self.config_file} cannot be read ({error}): restore it, or start anew."
             ) from error

@@ -117,7 +117,7 @@ class Trainer:
         if saved is None:
             self._start_anew()
         else:
-            with checkpoint.restoring(self.run_directory.checkpoints, saved, self.agent):
+            with checkpoint.restoring(self.run_directory.checkpoints, saved, self.config, self.agent):
                 self.load_state_dict(saved)
 
     def close(self) -> None:
@@ -263,6 +263,7 @@ class Trainer:
         """Return everything that is needed to go on exactly; see `checkpoint`."""
         return {
             "env_step": self.counters.env_step,
+            "options": checkpoint.fixed_options(self.config),
             "replay": self.store.extent(),
             "replay_rng": checkpoint.pack_rng(self.replay_rng),
             **{name: part.state_dict() for name, part in self._parts().items()},
