@@ -36,9 +36,9 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink()
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Remove the temporary files that a killed process left in `directory`."""
-    for path in directory.glob("*" + TEMPORARY_SUFFIX):
+def remove_leftovers(directory: Path, files: str = "*") -> None:
+    """Remove the temporary files of `files` that a killed process left in `directory`."""
+    for path in directory.glob(files + TEMPORARY_SUFFIX):
         path.unlink(missing_ok=True)
 
 

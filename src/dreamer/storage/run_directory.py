@@ -6,18 +6,9 @@ import logging
 from pathlib import Path
 from typing import IO, Any
 
-from dreamer.config import (
-    METADATA,
-    Affects,
-    Config,
-    from_file,
-    options_affecting,
-    to_flat,
-    what_became_of,
-    with_options,
-)
+from dreamer.config import Affects, Config, options_affecting, to_flat
 from dreamer.errors import UserError, writing
-from dreamer.storage import checkpoint
+from dreamer.storage import checkpoint, config_file
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file, remove_leftovers
 
 WARNED = options_affecting(Affects.UPDATES)
@@ -35,7 +26,7 @@ class RunDirectory:
 
     def __init__(self, path: Path):
         self.path = path
-        self.config_file = path / "config.json"
+        self.config_file = path / config_file.FILE
         self.checkpoints = path / "checkpoint"
         self.replay = path / "replay"
         self.videos = path / "videos"
@@ -60,7 +51,8 @@ class RunDirectory:
 
     def _holds_something_else(self) -> bool:
         """Whether there are files that are not left over from a run killed before it wrote `config.json`."""
-        return any(path.name != LOCK and path.suffix != TEMPORARY_SUFFIX for path in self.path.iterdir())
+        left_behind = self.config_file.name + "*" + TEMPORARY_SUFFIX
+        return any(path.name != LOCK and not path.match(left_behind) for path in self.path.iterdir())
 
     def _check_options(self, config: Config) -> None:
         saved = self.config()
@@ -68,14 +60,16 @@ class RunDirectory:
         # With and without a decoder the weights are different ones.
         decoder = {"video_every"} if saved.has_decoder != config.has_decoder else set()
         changed = {
-            name: f"{name} was {old[name]!r}, now {new[name]!r}" for name in new if old[name] != new[name]
+            name: f"{name} was {old.get(name)!r}, now {value!r}"
+            for name, value in new.items()
+            if old.get(name) != value
         }
         refused = [text for name, text in changed.items() if name in checkpoint.FIXED | decoder]
         warned = [text for name, text in changed.items() if name in WARNED]
         if refused:
             raise UserError(
-                f"{self.path} holds a run with other options ({', '.join(refused[:5])}):"
-                " choose another --logdir."
+                f"{self.path} holds a run with other options ({', '.join(refused)}): choose another --logdir,"
+                f" or go on with the run's own options by `dreamer train --logdir {self.path}`."
             )
         if warned:
             _logger.warning("%s goes on with other options: %s.", self.path, ", ".join(warned))
@@ -139,7 +133,7 @@ class RunDirectory:
     def write_config(self, config: Config) -> None:
         """Write `config.json` atomically. If that fails in a new directory, the directory is removed again."""
         try:
-            remove_leftovers(self.path)
+            remove_leftovers(self.path, "*.json*")
             with atomic_file(self.config_file) as file:
                 file.write((json.dumps(to_flat(config), indent=2) + "\n").encode())
         except UserError:
@@ -155,24 +149,4 @@ class RunDirectory:
         """
         if not self.exists:
             raise UserError(f"{self.path} is not a run directory: it has no config.json.")
-        saved = self._flat()
-        if unknown := [name for name in saved if name not in METADATA]:
-            raise UserError(
-                f"{self.path} was made by an earlier version, whose options were others"
-                f" ({what_became_of(unknown)}): use that version for it, or train anew in another --logdir."
-            )
-        try:
-            return with_options(from_file(saved), changes)
-        except ValueError as error:
-            raise UserError(f"{self.config_file} is damaged ({error}): restore it, or start anew.") from error
-
-    def _flat(self) -> dict[str, Any]:
-        try:
-            saved = json.loads(self.config_file.read_text())
-            if not isinstance(saved, dict):
-                raise ValueError("it holds no options")
-            return saved
-        except (OSError, ValueError, RecursionError) as error:
-            raise UserError(
-                f"{self.config_file} cannot be read ({error}): restore it, or start anew."
-            ) from error
+        return config_file.read_config(self.config_file, **changes)
