@@ -10,7 +10,7 @@ from dreamer.config import Config
 from dreamer.types import ActionSpec, Batch, EnvSpec
 from dreamer.world_model.rssm import State
 from dreamer.world_model.world_model import WorldModel
-from helpers import IMAGE, SIZES, STATE, random_batch, small_config
+from helpers import BOTH, IMAGE, SIZES, STATE, random_batch, small_config
 
 
 def small_model(spec: EnvSpec = IMAGE, **options: Any) -> WorldModel:
@@ -173,3 +173,16 @@ def test_rewards_are_squashed_for_the_reward_head_alone() -> None:
         expected = torch.distributions.Normal(model.reward(feat), 1).log_prob(raw.tanh())
     torch.testing.assert_close(log_prob, expected)
     assert torch.equal(data["reward"], raw)
+
+
+def test_errors_are_losses_without_their_constants() -> None:
+    model, data = small_model(BOTH), random_batch(BOTH)
+    _, posterior, metrics = model.losses(data, filter_noise(data))
+    means = model.decoder(posterior.feat)
+    squares = (means["image"] - (data["image"].float() / 255 - 0.5)).square().flatten(2).sum(-1)
+    # The loss has float32 numbers of some 2,800 in it, each rounded by up to 2^-24 of itself.
+    assert metrics["model/image_error"].item() == pytest.approx(0.5 * squares.mean().item(), abs=2e-3)
+    squares = (means["state"] - data["state"]).square().sum(-1)
+    assert metrics["model/state_error"].item() == pytest.approx(0.5 * squares.mean().item(), abs=1e-5)
+    assert metrics["model/reward_mean"].item() == pytest.approx(data["reward"].mean().item(), abs=1e-6)
+    assert metrics["model/reward_square"].item() == pytest.approx(data["reward"].square().mean().item())

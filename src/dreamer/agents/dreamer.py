@@ -69,6 +69,7 @@ class Dreamer(nn.Module):
             "imagine/value": value.detach().mean(),
             "imagine/return": returns.detach().mean(),
         }
+        metrics |= self.actor.statistics(start.feat, noise["action"][0])
 
         # The step: each loss trains its own network only, and all of them change together
         losses["value"] = value_loss

@@ -52,6 +52,7 @@ class NoValue(nn.Module):
             "imagine/reward": reward.detach().mean(),
             "imagine/return": returns.detach().mean(),
         }
+        metrics |= self.actor.statistics(start.feat, noise["action"][0])
         return metrics | self.optimizers.step(losses | {"actor": actor_loss})
 
     def draw_noise(self, rows: int, length: int, generator: torch.Generator) -> Noise:

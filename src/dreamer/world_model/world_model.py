@@ -22,7 +22,7 @@ from dreamer.world_model import gaussian
 from dreamer.world_model.contrastive import CONTRASTS, StateModel
 from dreamer.world_model.decoder import Decoder
 from dreamer.world_model.encoder import Encoder
-from dreamer.world_model.gaussian import unit_log_prob
+from dreamer.world_model.gaussian import HALF_LOG_TWO_PI, unit_log_prob
 from dreamer.world_model.mlp import ScalarMLP
 from dreamer.world_model.rssm import RSSM, State, given
 
@@ -88,7 +88,14 @@ class WorldModel(nn.Module):
             "model/prior_entropy": gaussian.mean_entropy(prior.std),
             "model/posterior_entropy": gaussian.mean_entropy(posterior.std),
             "model/loss": loss.detach(),
+            "model/reward_mean": self.reward_target(batch["reward"]).mean(),
+            "model/reward_square": self.reward_target(batch["reward"]).square().mean(),
         }
+        for key in [
+            name for name in log_probs if name in self.decoder.keys
+        ]:  # the loss without the constant of its density
+            constant = HALF_LOG_TWO_PI * batch[key][0, 0].numel()
+            metrics[f"model/{key}_error"] = metrics[f"model/{key}_loss"] - constant
         return losses, posterior, metrics
 
     def observation_log_probs(self, feat: Tensor, embed: Tensor, batch: Batch) -> dict[str, Tensor]:
