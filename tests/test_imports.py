@@ -19,11 +19,12 @@ MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "affects": set(),
+    "own_code": set(),
     "options": {"affects"},
     "config": {"errors", "affects", "options"},
     "presets": _BASE,
+    "envs": _BASE | {"own_code"},
     "arguments": set(),
-    "envs": _BASE,
     "world_model": _BASE,
     "behavior": _BASE | {"world_model"},
     "agents": _BASE | {"world_model", "behavior"},
@@ -45,6 +46,7 @@ MAY_IMPORT = {
     "cli": _RUN
     | {
         "__init__",
+        "own_code",
         "arguments",
         "training",
         "presets",

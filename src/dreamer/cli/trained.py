@@ -40,10 +40,10 @@ def evaluate(
     if video is not None:
         check_format(video)
     trained = load_run(run, device=device)
-    with closing(trained.envs):
-        if video is not None and not trained.envs.spec.images:
-            raise UserError("This agent sees no images, so there is nothing to show: leave --video out.")
-        result = play(trained.agent, trained.envs, episodes, seed, video is not None)
+    if video is not None and not trained.agent.spec.images:
+        raise UserError("This agent sees no images, so there is nothing to show: leave --video out.")
+    with closing(trained.make_envs()) as envs:
+        result = play(trained.agent, envs, episodes, seed, video is not None)
     mean, std = float(np.mean(result.returns)), float(np.std(result.returns))
     scores = {"mean": mean, "std": std, "returns": result.returns, "env_step": trained.env_step}
     print(json.dumps(scores))  # before the video, which may fail if the disk is full
@@ -86,7 +86,6 @@ def dream(
     out = out or run / "videos" / "dream.mp4"
     check_format(out)
     trained = load_run(run)
-    trained.envs.close()
     episodes = EpisodeStore(trained.directory.replay, mode="r")
     result = predict(trained.agent, episodes, seed, sequences, length, context)
     errors = write(result, trained.env_step, out)

@@ -18,7 +18,6 @@ def export_run(run: Path, out: Path) -> None:
     if not out.absolute().parent.is_dir():
         raise UserError(f"The directory of {out} does not exist: make it, or choose another --out.")
     trained = load_run(run, device="cpu")
-    trained.envs.close()
     policy = pack(trained.agent)
     with atomic_file(out) as file:
         torch.save(policy, file)

@@ -17,7 +17,7 @@ from torch import Tensor
 from dreamer.agents.make import ALGORITHMS
 from dreamer.config import Config, from_file
 from dreamer.errors import UserError
-from dreamer.types import ActionSpec, EnvSpec
+from dreamer.types import EnvSpec
 
 FORMAT = "dreamer-policy-2"
 """Stands in every file, and changes with what is in it."""
@@ -51,7 +51,7 @@ def read_policy_file(file: Path) -> Content:
         raise UserError(f"{file} was written by another version of this program: use that version for it.")
     try:
         _check_content(file, content)
-        spec, config = _spec(content["spec"]), from_file(content["options"])
+        spec, config = EnvSpec.from_dict(content["spec"]), from_file(content["options"])
         _check_weights(content["weights"], spec, config)
     except Exception as error:
         raise UserError(f"{file} is damaged ({error}): write it again with `dreamer export`.") from error
@@ -89,10 +89,3 @@ def _check_weights(weights: dict[str, Tensor], spec: EnvSpec, config: Config) ->
             raise ValueError(f"the weights {name} are {'missing' if name in expected else 'of no network'}")
         if (weights[name].shape, weights[name].dtype) != (expected[name].shape, expected[name].dtype):
             raise ValueError(f"the weights {name} have another shape than the network")
-
-
-def _spec(content: dict[str, Any]) -> EnvSpec:
-    """Return the spec of which `content` is the `asdict`."""
-    action = ActionSpec(content["action"]["size"], tuple(content["action"]["groups"]))
-    images = {key: tuple(shape) for key, shape in content["images"].items()}
-    return EnvSpec(images, content["vectors"], action, content.get("spaces", {}))

@@ -83,18 +83,19 @@ def _load(directory: Path) -> dict[str, Any] | None:
 
 
 @contextmanager
-def restoring(directory: Path, state: Mapping[str, Any], config: Config, agent: Agent) -> Iterator[None]:
-    """Check that `state` is of a run with these options and holds such an agent, before the block loads it.
+def restoring(directory: Path, state: Mapping[str, Any], config: Config) -> Iterator[None]:
+    """Check that `state` is of a run with these options. The block then loads it.
 
-    Raises `UserError` if it does not, or if the block cannot load it: a file with a right checksum may still come from
-    another program, or from an environment that has changed since.
+    Raises `UserError` if it is not, or if the block fails: a file with a right checksum may still come from another
+    program, or from an environment that has changed since.
     """
     try:
         ours = fixed_options(config)
-        for name, value in state.get("options", ours).items():  # older checkpoints have no options
+        for name, value in state.get(
+            "options", ours
+        ).items():  # the first checkpoints of this version have no options
             if ours[name] != value:
-                raise ValueError(f"it has the {name} {value!r}, and config.json {ours[name]!r}")
-        _compare(state["agent"], agent.state_dict(), "agent")
+                raise ValueError(f"its {name} is {value!r}, and that of config.json {ours[name]!r}")
         yield
     except UserError:
         raise
@@ -104,6 +105,11 @@ def restoring(directory: Path, state: Mapping[str, Any], config: Config, agent: 
             f"The checkpoint in {directory} does not fit ({reason}): use the program and the environment that it"
             " was made with, or start in a new run directory."
         ) from error
+
+
+def check_agent(state: Mapping[str, Any], agent: Agent) -> None:
+    """Raise `ValueError` or `KeyError` unless the checkpoint holds networks and optimizers of this kind."""
+    _compare(state["agent"], agent.state_dict(), "agent")
 
 
 def _compare(saved: Any, ours: Any, name: str) -> None:

@@ -8,6 +8,7 @@ A worker that was killed is replaced. One that fails ends the run with its cause
 """
 
 import contextlib
+import dataclasses
 import logging
 import signal
 import traceback
@@ -153,7 +154,8 @@ class A3CTrainer:
             self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
             self.resumed = saved is not None
             if saved is not None:
-                with checkpoint.restoring(self.run_directory.checkpoints, saved, config, self.agent):
+                with checkpoint.restoring(self.run_directory.checkpoints, saved, config):
+                    checkpoint.check_agent(saved, self.agent)
                     self.load_state_dict(saved)
             else:
                 self.logger.start_anew()
@@ -319,8 +321,9 @@ class A3CTrainer:
         """Return what is needed to go on; call it while all workers wait. Episodes in progress are lost."""
         self.shared.optimizers.grad_step = self.counters.grad_step
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        options = checkpoint.fixed_options(self.config)
-        return {"env_step": self.counters.env_step, "options": options, "starts": self.starts, **state}
+        options, spec = checkpoint.fixed_options(self.config), dataclasses.asdict(self.envs.spec)
+        counts = {"env_step": self.counters.env_step, "starts": self.starts}
+        return {"options": options, "spec": spec, **counts, **state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken, in new episodes; metrics of later are dropped."""

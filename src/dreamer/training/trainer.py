@@ -27,6 +27,7 @@ A run can stop between any two updates or agent steps, and goes on exactly there
 """
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,7 +118,8 @@ class Trainer:
         if saved is None:
             self._start_anew()
         else:
-            with checkpoint.restoring(self.run_directory.checkpoints, saved, self.config, self.agent):
+            with checkpoint.restoring(self.run_directory.checkpoints, saved, self.config):
+                checkpoint.check_agent(saved, self.agent)
                 self.load_state_dict(saved)
 
     def close(self) -> None:
@@ -264,6 +266,7 @@ class Trainer:
         return {
             "env_step": self.counters.env_step,
             "options": checkpoint.fixed_options(self.config),
+            "spec": dataclasses.asdict(self.envs.spec),
             "replay": self.store.extent(),
             "replay_rng": checkpoint.pack_rng(self.replay_rng),
             **{name: part.state_dict() for name, part in self._parts().items()},
