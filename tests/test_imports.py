@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "api": _RUN | {"training", "presets", "export"},
     "__init__": {"api", "export"},
     "bench": _RUN | {"training", "results"},
+    "view": _DREAMER | {"envs", "storage", "replay", "logs", "export"},
     "report": _BASE | {"results", "storage"},
     "sweep": _BASE | {"arguments", "presets", "envs", "storage", "logs", "training", "results"},
     "cli": _RUN
@@ -56,6 +57,7 @@ MAY_IMPORT = {
         "bench",
         "sweep",
         "report",
+        "view",
     },
     "__main__": {"cli"},
 }

@@ -11,6 +11,7 @@ from dreamer.errors import UserError
 
 Device = Literal["auto", "cpu", "cuda"]
 RunPath = Annotated[Path, tyro.conf.Positional]
+Paths = Annotated[list[Path], tyro.conf.Positional]
 
 
 def evaluate(
@@ -94,18 +95,37 @@ def dream(
 
 
 def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
-    """Write a trained policy as one file, for `dreamer.load_policy`, which needs no simulator.
+    """Write a trained policy as one file: for `dreamer.load_policy`, or as ONNX, for any other program.
 
-    Example: `dreamer export runs/swingup-1 --out swingup.pt`.
+    Neither needs a simulator, and ONNX needs no PyTorch.
+
+    Examples: `dreamer export runs/swingup-1 --out swingup.pt`, `dreamer export runs/swingup-1 --out swingup.onnx`.
 
     Args:
         run: A run directory.
-        out: File to write.
+        out: File to write; ONNX if its name ends in .onnx.
     """
     from dreamer.export.export import export_run
 
     export_run(run, out)
     print(f"Wrote {out}")
+
+
+def view(runs: Paths, out: Path = Path("dream.html")) -> None:
+    """Write a page on which you steer inside the dream of trained world models, in any browser.
+
+    It opens from disk, without a server and without a network: models, recorded images and the runtime are in it.
+
+    Examples: `dreamer view runs/swingup-1`, `dreamer view runs/walker-0 runs/cartpole-0 --out dreams.html`.
+
+    Args:
+        runs: Run directories.
+        out: Page to write.
+    """
+    from dreamer.view.page import write_view
+
+    size = write_view(runs, out).stat().st_size
+    print(f"Wrote {out} ({size / 1e6:.1f} MB): open it in a browser.")
 
 
 def _check_at_least(least: int, option: str, value: int) -> None:

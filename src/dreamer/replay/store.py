@@ -61,6 +61,10 @@ class EpisodeStore:
         self.directory = Path(directory)
         self._capacity = capacity
         self._writable = mode == "a"
+        self.ids = np.zeros(0, np.int64)
+        """Ids of the live episodes in ascending order, `(N,)`; a change makes a new array."""
+        self.lengths = np.zeros(0, np.int64)
+        """Number of elements of each live episode, including the reset, in the order of `ids`: `(N,)`."""
         self._signature = signature
         self._layouts: dict[int, Layout] = {}  # of every sound file, live or not
         self._distinct_layouts: dict[Layout, Layout] = {}
@@ -73,18 +77,8 @@ class EpisodeStore:
         """How often others than the oldest episodes were taken out. After it, an id may belong to another episode."""
         self._open()
 
-    @property
-    def ids(self) -> np.ndarray:
-        """Ids of the live episodes in ascending order, int64 `(N,)`."""
-        return self._ids
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Number of elements of each live episode, including the reset, in the order of `ids`: int64 `(N,)`."""
-        return self._lengths
-
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids)
 
     def append(self, episode: Episode) -> int:
         """Write an episode and return its id.
@@ -97,8 +91,8 @@ class EpisodeStore:
         path = self._path(episode_id, length)
         write_episode(path, episode)
         self._add(episode_id, read_layout(path))
-        self._ids = np.append(self._ids, episode_id)
-        self._lengths = np.append(self._lengths, length)
+        self.ids = np.append(self.ids, episode_id)
+        self.lengths = np.append(self.lengths, length)
         self._evict()
         return episode_id
 
@@ -125,13 +119,13 @@ class EpisodeStore:
 
     def allocate(self, leading: tuple[int, ...]) -> Episode:
         """Return uninitialized arrays `(*leading, ...)` for elements of episodes. There must be an episode."""
-        layout = self._layouts[int(self._ids[0])]
+        layout = self._layouts[int(self.ids[0])]
         return {key: np.empty(leading + shape[1:], dtype) for key, dtype, shape, _ in layout}
 
     def extent(self) -> dict:
         """Return the state of the store for a checkpoint, as JSON: half-open ranges of live ids, and the next id."""
-        gaps = np.flatnonzero(np.diff(self._ids) > 1) + 1
-        ranges = [[int(run[0]), int(run[-1]) + 1] for run in np.split(self._ids, gaps) if len(run)]
+        gaps = np.flatnonzero(np.diff(self.ids) > 1) + 1
+        ranges = [[int(run[0]), int(run[-1]) + 1] for run in np.split(self.ids, gaps) if len(run)]
         return {"episodes": ranges, "next_id": self._next_id}
 
     def rewind(self, extent: dict) -> None:
@@ -216,18 +210,18 @@ class EpisodeStore:
         self._next_id = max(self._next_id, episode_id + 1)
 
     def _set_live(self, ids: Iterable[int]) -> None:
-        self._ids = np.array(sorted(ids), np.int64)
-        self._lengths = np.array([length_of(self._layouts[i]) for i in self._ids], np.int64)
+        self.ids = np.array(sorted(ids), np.int64)
+        self.lengths = np.array([length_of(self._layouts[i]) for i in self.ids], np.int64)
 
     def _evict(self) -> None:
         """Remove the oldest episodes until the rest fits the capacity. The newest always stays."""
         if not self._capacity:
             return
-        kept_steps = np.cumsum((self._lengths - 1)[::-1])[::-1]
+        kept_steps = np.cumsum((self.lengths - 1)[::-1])[::-1]
         too_old = kept_steps > self._capacity
         too_old[-1:] = False
-        self._evicted.update(self._ids[too_old].tolist())
-        self._ids, self._lengths = self._ids[~too_old], self._lengths[~too_old]
+        self._evicted.update(self.ids[too_old].tolist())
+        self.ids, self.lengths = self.ids[~too_old], self.lengths[~too_old]
 
     def _delete(self, ids: Iterable[int]) -> None:
         for episode_id in list(ids):
@@ -279,7 +273,7 @@ class EpisodeStore:
         self._forget(episode_id)
         self._evicted.discard(episode_id)
         self._expired.discard(episode_id)
-        self._set_live(set(self._ids.tolist()) - {episode_id})
+        self._set_live(set(self.ids.tolist()) - {episode_id})
         self.rewinds += 1
 
     def _path(self, episode_id: int, length: int) -> Path:
