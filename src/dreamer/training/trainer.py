@@ -157,9 +157,8 @@ class Trainer:
         due = self.rounds.updates_due(env_step) if self.agent.trainable else 0
         if self.counters.grad_step >= due:
             return
-        if (
-            self.rounds.begun(env_step) > 1
-        ):  # With --async-collect, collect the next round during these updates.
+        # With --async-collect, the next round is collected during these updates, unless they are the first.
+        if self.rounds.begun(env_step) > 1:
             self.collector.begin_round(self.rounds.end(env_step))
         for batch in self.feed.iterate(self.replay_rng, due - self.counters.grad_step):  # lines 4 and 5
             self._update(batch)  # lines 6 to 12
