@@ -38,7 +38,7 @@ MAY_IMPORT = {
     "results": _BASE | {"storage"},
     "training": _RUN | {"baselines", "options"},
     "export": _DREAMER | {"make", "envs", "storage"},
-    "api": _RUN | {"training", "presets", "export"},
+    "api": _RUN | {"training", "presets", "export", "results"},
     "__init__": {"api", "export"},
     "bench": _RUN | {"training", "results"},
     "view": _DREAMER | {"envs", "storage", "replay", "logs", "export"},
@@ -47,6 +47,7 @@ MAY_IMPORT = {
     "cli": _RUN
     | {
         "__init__",
+        "api",
         "own_code",
         "arguments",
         "training",

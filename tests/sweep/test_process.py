@@ -40,6 +40,13 @@ def test_run_has_its_arguments_its_threads_and_a_log(program: Path, tmp_path: Pa
     assert not logdir.exists()
 
 
+@pytest.mark.skipif(not child.AUTOGROUP.exists(), reason="this kernel shares the cores among processes only")
+def test_session_of_a_run_has_the_priority_of_the_run(program: Path, tmp_path: Path) -> None:
+    program.write_text("print(open('/proc/self/autogroup').read())")
+    assert process.start(command(tmp_path)).wait() == 0
+    assert f" nice {max(os.nice(0), child.NICE)}\n" in (tmp_path / "run.log").read_text()
+
+
 def test_log_goes_on_where_it_was(program: Path, tmp_path: Path) -> None:
     program.write_text("")
     for _ in range(2):

@@ -36,6 +36,11 @@ class Prediction:
     model: np.ndarray
     context: int
 
+    @property
+    def errors(self) -> dict[str, list[float]]:
+        """The error by the number of steps since the last image seen; see `error_by_horizon`."""
+        return video.error_by_horizon(self.truth, self.model, self.context)
+
 
 def predict(
     agent: Agent, store: EpisodeStore, seed: int, sequences: int = 6, length: int = 50, context: int = CONTEXT
@@ -66,7 +71,7 @@ def write(prediction: Prediction, env_step: int, path: Path) -> dict[str, Any]:
     video.write_video(path, video.annotated(truth, model, context))
     every = max(1, truth.shape[1] // 10)
     video.write_image(path.with_suffix(".png"), video.filmstrip(truth[0], model[0], every, context))
-    errors = {"env_step": env_step, **video.error_by_horizon(truth, model, context)}
+    errors = {"env_step": env_step, **prediction.errors}
     with atomic_file(path.with_suffix(".json")) as file:
         file.write((json.dumps(errors) + "\n").encode())
     return errors

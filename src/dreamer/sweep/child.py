@@ -8,6 +8,7 @@
 4. Print when and where the run begins, and become `python -m dreamer train ARGUMENT...`.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 NICE = 10
 PATIENCE = 60.0
 """Seconds to wait for the lock of the run. After that, `dreamer train` fails and says that it is locked."""
+AUTOGROUP = Path("/proc/self/autogroup")
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
@@ -32,8 +34,14 @@ def die_with(parent: int) -> None:
 
 
 def give_way() -> None:
-    """Lower the priority, and unblock all signals, because children inherit those that a Ray worker blocks."""
+    """Lower the priority, and unblock all signals, because children inherit those that a Ray worker blocks.
+
+    Where Linux shares the cores among sessions first (`sched_autogroup`), `nice` counts only within this one, which the
+    run has to itself. So the session gets the same priority.
+    """
     os.nice(max(0, NICE - os.nice(0)))
+    with contextlib.suppress(OSError):
+        AUTOGROUP.write_text(str(os.nice(0)))
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import threading
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -14,7 +15,7 @@ class Interrupt:
     """While entered, the first signal is confirmed and sets `requested`; a second one stops at once.
 
     The second raises `KeyboardInterrupt`. SIGHUP, which a closing terminal sends several times, never does;
-    under `nohup` it stays ignored.
+    under `nohup` it stays ignored. Signals reach the main thread only: in another one, nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -22,6 +23,8 @@ class Interrupt:
         self._previous: dict[signal.Signals, signal.Handlers | None] = {}
 
     def __enter__(self) -> Self:
+        if threading.current_thread() is not threading.main_thread():
+            return self
         for number in SIGNALS:
             if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
                 continue
