@@ -157,7 +157,9 @@ class A3CTrainer:
             self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
             self.resumed = saved is not None
             if saved is not None:
-                self.load_state_dict(saved)
+                with checkpoint.restoring(self.run_directory.checkpoints, saved, config):
+                    checkpoint.check_agent(saved, self.agent)
+                    self.load_state_dict(saved)
             else:
                 self.logger.start_anew()
             self.processes: list[BaseProcess] = []
@@ -322,8 +324,9 @@ class A3CTrainer:
         """Return what is needed to go on; call it while all workers wait. Episodes in progress are lost."""
         self.shared.optimizers.grad_step = self.counters.grad_step
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        spec = dataclasses.asdict(self.envs.spec)
-        return {"env_step": self.counters.env_step, "spec": spec, "starts": self.starts, **state}
+        options, spec = checkpoint.fixed_options(self.config), dataclasses.asdict(self.envs.spec)
+        counts = {"env_step": self.counters.env_step, "starts": self.starts}
+        return {"options": options, "spec": spec, **counts, **state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken, in new episodes; metrics of later are dropped."""
