@@ -77,7 +77,7 @@ def test_rep_scale_scales_the_posteriors_gradient_below_the_free_nats(free_avg: 
     for free_nats, scale in ((0.0, 0.0), (0.0, 0.1), (1000.0, 0.1)):
         torch.manual_seed(0)
         model = small_model(free_nats=free_nats, free_avg=free_avg, rep_scale=scale)
-        model.observation_log_probs = model.scalar_log_probs = lambda *_: {}  # pyright: ignore[reportAttributeAccessIssue]
+        model.log_probs = lambda *_: {}  # type: ignore[method-assign]
         losses, _, _ = model.losses(data, filter_noise(data))
         weights = [model.rssm.prior_out.weight, model.rssm.posterior_out.weight]
         found[free_nats, scale] = losses["model"].detach(), *torch.autograd.grad(losses["model"], weights)
@@ -133,10 +133,11 @@ def test_discount_head_learns_soft_labels() -> None:
     logit = torch.tensor([[0.99, 1e-7]]).logit()
     assert model.pcont is not None
     model.pcont.forward = lambda x: logit  # type: ignore[method-assign]
-    best = model.scalar_log_probs(feat, data)["pcont"].sum()
+    embed = model.encoder(data)
+    best = model.log_probs(feat, embed, data)["pcont"].sum()
     for shift in (-0.5, 0.5):
         model.pcont.forward = lambda x, s=shift: logit + s  # type: ignore[method-assign]
-        assert model.scalar_log_probs(feat, data)["pcont"].sum() < best
+        assert model.log_probs(feat, embed, data)["pcont"].sum() < best
 
 
 def states_with_kl(kl: Tensor) -> tuple[State, State]:
@@ -169,7 +170,7 @@ def test_rewards_are_squashed_for_the_reward_head_alone() -> None:
     model = small_model(clip_rewards="tanh")
     feat = torch.randn(3, 7, model.feat_size)
     with torch.no_grad():
-        log_prob = model.scalar_log_probs(feat, data)["reward"]
+        log_prob = model.log_probs(feat, model.encoder(data), data)["reward"]
         expected = torch.distributions.Normal(model.reward(feat), 1).log_prob(raw.tanh())
     torch.testing.assert_close(log_prob, expected)
     assert torch.equal(data["reward"], raw)

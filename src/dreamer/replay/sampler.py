@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamer.errors import UserError
+from dreamer.replay.episode_file import DamagedEpisodeError
 from dreamer.replay.store import EpisodeStore
 
 Batch = dict[str, np.ndarray]
@@ -49,7 +50,11 @@ class SequenceSampler:
         self._check_not_empty()
         ids, lengths = self.store.ids, self.store.lengths
         drawn = rng.integers(len(ids), size=self.batch_size)
-        starts = self._starts(lengths[drawn], rng)
+        latest = np.maximum(lengths[drawn] - self.batch_length, 0)  # the last start whose window fits
+        if self.prioritize_ends:
+            starts = np.clip(rng.integers(1 - self.batch_length, lengths[drawn]), 0, latest)
+        else:
+            starts = rng.integers(latest, endpoint=True)
         windows = []
         for row, (number, start) in enumerate(zip(drawn.tolist(), starts.tolist(), strict=True)):
             filled = 0
@@ -61,33 +66,33 @@ class SequenceSampler:
                 filled += length
         return windows
 
-    def _starts(self, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        latest = np.maximum(lengths - self.batch_length, 0)
-        if self.prioritize_ends:
-            return np.clip(rng.integers(1 - self.batch_length, lengths), 0, latest)
-        return rng.integers(latest, endpoint=True)
-
     def sample(self, rng: np.random.Generator, out: Batch | None = None) -> Batch:
         """Draw a batch: the episodes' keys as `(B, L, ...)`, and `is_first`, bool `(B, L)`.
 
         Fills the arrays of `out` if it is given (see `allocate`). Raises `UserError` if there is no episode.
         """
         out = self.allocate() if out is None else out
-        out["is_first"][:] = False
-        for row, offset, episode_id, start, length in self.draw(rng):
-            for key, array in self.store.episode(episode_id).items():
-                out[key][row, offset : offset + length] = array[start : start + length]
-            out["is_first"][row, offset] = start == 0
+        while not self._fill(out, self.draw(rng)):
+            pass
         out.update(self.per_row())
         return out
+
+    def _fill(self, out: Batch, windows: list[Window]) -> bool:
+        """Read the windows into a batch. Return False if an episode is unsound: the store has left it out."""
+        out["is_first"][:] = False
+        try:
+            for row, offset, episode_id, start, length in windows:
+                self.store.read(episode_id, start, out, (row, slice(offset, offset + length)))
+                out["is_first"][row, offset] = start == 0
+        except DamagedEpisodeError:
+            return False
+        return True
 
     def allocate(self) -> Batch:
         """Return uninitialized arrays `(B, L, ...)` of a batch, for `sample` to fill."""
         leading = (self.batch_size, self.batch_length)
         self._check_not_empty()
-        example = self.store.episode(self.store.ids[0])
-        batch = {key: np.empty(leading + array.shape[1:], array.dtype) for key, array in example.items()}
-        return batch | {"is_first": np.empty(leading, np.bool_)}
+        return self.store.allocate(leading) | {"is_first": np.empty(leading, np.bool_)}
 
     def _check_not_empty(self) -> None:
         if not len(self.store):
@@ -95,20 +100,20 @@ class SequenceSampler:
                 f"There is no episode in {self.store.directory} to learn from: collect one first."
             )
 
-    # -- what samplers need that draw by priority: here all sequences are alike --------------------------
+    # -- for samplers that draw by priority; here all sequences are alike --------------------------------
 
     by_priority = False
     """Whether what is drawn next depends on what was learned from the batch before."""
 
     def per_row(self) -> Batch:
-        """Return what the batch drawn last has one of per row, `(B,)`: nothing."""
+        """Return further keys of the batch drawn last, with one number per row `(B,)`: here there are none."""
         return {}
 
     def set_priorities(self, priorities: np.ndarray) -> None:
-        """Take the priorities `(B,)` of the batch drawn last: they change nothing."""
+        """Take the priorities `(B,)` of the batch drawn last: here they change nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: nothing."""
+        """Return what a checkpoint keeps: here nothing."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
