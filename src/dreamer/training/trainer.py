@@ -44,6 +44,7 @@ from dreamer.errors import writing
 from dreamer.logs import open_loop
 from dreamer.logs.logger import Logger
 from dreamer.logs.video import comparison
+from dreamer.replay.episode_file import signature_of_spec
 from dreamer.replay.make import make_feed
 from dreamer.replay.store import EpisodeStore
 from dreamer.storage import checkpoint
@@ -104,7 +105,11 @@ class Trainer:
         self.run_directory.write_config(self.config)
         record_machine(self.run_directory.path, self.agent.device)
         self.run_directory.note_checkpoint(saved=saved is not None)
-        self.store = EpisodeStore(self.run_directory.replay, self.config.replay.replay_size)
+        self.store = EpisodeStore(
+            self.run_directory.replay,
+            self.config.replay.replay_size,
+            signature=signature_of_spec(self.envs.spec),
+        )
         device, transitions = self.agent.device, self.agent.transitions
         self.feed = make_feed(self.config, self.envs.spec, self.store, device, transitions)
         self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
@@ -112,10 +117,15 @@ class Trainer:
         if saved is None:
             self._start_anew()
         else:
-            self.load_state_dict(saved)
+            with checkpoint.restoring(self.run_directory.checkpoints, saved, self.config):
+                checkpoint.check_agent(saved, self.agent)
+                self.load_state_dict(saved)
 
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
+        if self.interrupt.at_once:
+            self.envs.kill()
+            self.eval_envs.kill()
         self._opened.close()
 
     # -- Algorithm 1 -------------------------------------------------------------------------------------
@@ -251,6 +261,7 @@ class Trainer:
         """Return everything that is needed to go on exactly; `checkpoint` writes it."""
         return {
             "env_step": self.counters.env_step,
+            "options": checkpoint.fixed_options(self.config),
             "spec": dataclasses.asdict(self.envs.spec),
             "replay": self.store.extent(),
             "replay_rng": checkpoint.pack_rng(self.replay_rng),
