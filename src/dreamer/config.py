@@ -42,6 +42,8 @@ class EnvConfig:
     """Environments that collect in parallel; more than one run in processes of their own."""
     worker_timeout: Annotated[float, Gt(0), Affects.NOTHING] = 120.0
     """Seconds after which an environment process that does not answer counts as hung."""
+    env_failures: Annotated[int, Ge(0), Affects.NOTHING] = 10
+    """Failures of an environment in a row that a run survives, each with a new episode; 0 ends it at the first."""
     gray: Annotated[bool, Affects.EVERYTHING] = False
     """Atari: gray images instead of color."""
     sticky: Annotated[float, Ge(0), Le(1), Affects.EVERYTHING] = 0.25

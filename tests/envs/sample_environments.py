@@ -1,6 +1,7 @@
 """Gymnasium environments as users write them, good and bad, made as `gym:sample_environments:<id>`."""
 
 import os
+import socket
 import struct
 import sys
 import time
@@ -327,8 +328,57 @@ class Stalls(SampleEnv):
         return 0.0
 
 
+SHARE = 0.3
+"""Of the episodes of `Fragile`, how many fail."""
+
+
+class Fragile(SampleEnv):
+    """Runs for 20 frames; in a share of the episodes, which follow from their seeds, frame 15 or the reset fails."""
+
+    def __init__(self, how: str = "raise", render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self._how = how
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        observation, info = super().reset(seed=seed)
+        self._breaks = self.np_random.random() < SHARE
+        if self._how == "reset":
+            self._fail()
+        return observation, info
+
+    def step(self, action: Any):
+        observation, reward, _, _, info = super().step(action)
+        if self._breaks and self._frames == 15:
+            self._fail()
+            observation = {"nan": np.full(3, np.nan), "shape": np.zeros(4)}.get(self._how, observation)
+            reward = float("nan") if self._how == "reward" else reward
+        return observation, reward, False, self._frames == 20, info
+
+    def _fail(self) -> None:
+        if self._how in ("raise", "reset") and self._breaks:
+            raise OSError("the simulator crashed")
+        if self._how == "exit":
+            os._exit(3)
+        if self._how == "hang":
+            time.sleep(600)
+
+
+class OnlyOne(Drawn):
+    """A simulator that binds an address, so that only one may be open."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind("\0" + os.environ["ONLY_ONE"])
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 for sample in [*SampleEnv.__subclasses__(), *Drawn.__subclasses__(), NoSpaces, NoEnv]:
     gym.register(f"{sample.__name__}-v0", f"{__name__}:{sample.__name__}")
 gym.register("Sample-v0", f"{__name__}:SampleEnv")
 gym.register("OldStepLimited-v0", f"{__name__}:OldStep", max_episode_steps=3)
 gym.register("Short-v0", f"{__name__}:SampleEnv", max_episode_steps=3)
+for how in ("raise", "exit", "hang", "nan", "reward", "shape", "reset"):
+    gym.register(f"Fragile-{how}-v0", Fragile, kwargs={"how": how})

@@ -26,11 +26,6 @@ _STANDARD = Path(sysconfig.get_path("stdlib"))
 _DRAWING = ("mujoco", "OpenGL", "glfw")
 """Packages that fail where MUJOCO_GL names what does not work."""
 
-OLD_STEP = (
-    "{name} returns 4 values from step, as before Gymnasium 0.26: "
-    "return observation, reward, terminated, truncated, info{place}."
-)
-
 _HINTS = {
     ("reset", "unexpected keyword argument"): "it must take reset(self, *, seed=None, options=None)",
     ("make", "argument 'render_mode'"): "its __init__ must take render_mode, or use --obs state",
@@ -40,23 +35,43 @@ _HINTS = {
 """What to do, by the call and a part of the exception's text."""
 
 
+class EnvFailure(UserError):
+    """An environment failed in an episode: it raised, died, hung, or returned what cannot be used.
+
+    If `passing`, another episode may go well. If not, the environment's code must be mended.
+    """
+
+    def __init__(self, text: str, passing: bool = True) -> None:
+        super().__init__(text)
+        self.passing = passing
+
+
 @contextmanager
 def calling(name: str, call: str, env: Any = None) -> Iterator[None]:
-    """Turn whatever the block raises into a `UserError`; `env`, if it exists, is what was called."""
+    """Turn whatever the block raises into an `EnvFailure`; `env`, if it exists, is what was called."""
     try:
         yield
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserError(failure(name, call, error, env)) from error
+        if call == "step" and "expected 5, got 4" in str(error) and _raised_in(error, _GYMNASIUM):
+            raise old_step(name, env) from error
+        raise EnvFailure(failure(name, call, error, env)) from error
+
+
+def old_step(name: str, env: Any) -> EnvFailure:
+    """Return the error about an environment whose `step` returns four values."""
+    return EnvFailure(
+        f"{name} returns 4 values from step, as before Gymnasium 0.26: return observation, reward, terminated, "
+        f"truncated, info{definition(env, 'step')}.",
+        passing=False,
+    )
 
 
 def failure(name: str, call: str, error: BaseException, env: Any = None) -> str:
     """Return the sentence about `error`, which `call` (make, reset, step, render or close) has raised."""
     cause = _cause(error)
     place = _place(cause, call, env)
-    if call == "step" and "expected 5, got 4" in str(cause) and _raised_in(cause, _GYMNASIUM):
-        return OLD_STEP.format(name=name, place=place)
     text = one_line(str(cause), _LONGEST_CAUSE).rstrip(".")
     return f"{name} raised {type(cause).__name__} in {call}{text and f': {text}'}{place}{_hint(call, cause)}."
 

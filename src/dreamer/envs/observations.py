@@ -11,7 +11,7 @@ from PIL import Image
 
 from dreamer.config import EnvConfig
 from dreamer.envs.conversion import Convert, image_of, vector_conversion
-from dreamer.envs.failures import definition
+from dreamer.envs.failures import EnvFailure, definition
 from dreamer.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class RenderedEnv(gym.ObservationWrapper):
     """Show what `render()` returns, in place of the environment's own observation.
 
     Raises:
-        UserError: it returns no image.
+        EnvFailure: it returns no image.
     """
 
     def __init__(self, env: gym.Env, name: str) -> None:
@@ -70,7 +70,7 @@ class RenderedEnv(gym.ObservationWrapper):
         image: Any = self.env.render()
         if image is None:
             place = definition(self.env, "render")
-            raise UserError(
+            raise EnvFailure(
                 f"{self._name} returned no image from render{place}: it must where render_mode is rgb_array, which "
                 "__init__ must keep."
             )
@@ -106,7 +106,7 @@ class DictObservation(gym.ObservationWrapper):
         parts = observation if self._key is None else {self._key: observation}
         if not isinstance(parts, dict) or not self._convert.keys() <= parts.keys():
             given = list(parts) if isinstance(parts, dict) else type(parts).__name__
-            raise UserError(f"{self._name} returned {given} where {list(self._convert)} are declared.")
+            raise EnvFailure(f"{self._name} returned {given} where {list(self._convert)} are declared.")
         return {name: convert(parts[name]) for name, convert in self._convert.items()}
 
 
@@ -158,7 +158,7 @@ def _image_conversion(shape: tuple[int, ...], subject: str, size: int) -> tuple[
     def convert(value: Any) -> np.ndarray:
         image = image_of(value, subject)
         if image.shape != shape:
-            raise UserError(f"{subject} has shape {image.shape} where {shape} is declared.")
+            raise EnvFailure(f"{subject} has shape {image.shape} where {shape} is declared.")
         return resize(image, size)
 
     return spaces.Box(0, 255, (size, size, shape[2] if len(shape) == 3 else 1), np.uint8), convert
