@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -193,17 +194,38 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
     assert again.stdout.startswith("Resuming toy:dot in run\n")
 
 
-def test_run_whose_output_has_gone_stops_and_saves(tmp_path: Path) -> None:
-    line = [sys.executable, "-u", "-m", "dreamer", "train", *SHORT, "--logdir", "run", "--steps", "100000000"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(line, env=_environment(), cwd=tmp_path, stdout=pipe, stderr=pipe) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()  # as `| head -1` does
-        assert process.wait(timeout=100) == 0
-        assert not process.stderr.read()
-    assert list((tmp_path / "run" / "checkpoint").glob("step-*"))
+OUTPUTS = {
+    "closed": ">&-",
+    "full": "> /dev/full",
+    "all closed": "<&- >&- 2>&-",
+    "all full": "> /dev/full 2> /dev/full",
+    "a reader that leaves": "2> errors | head -1",
+}
+
+
+@pytest.mark.parametrize("redirection", OUTPUTS.values(), ids=OUTPUTS.keys())
+def test_training_goes_on_whatever_becomes_of_its_output(redirection: str, tmp_path: Path) -> None:
+    line = shlex.join([sys.executable, "-u", "-m", "dreamer", "train", *SHORT, "--agent", "random"])
+    script = f"{line} --logdir run {redirection}"
+    subprocess.run(["sh", "-c", script], env=_environment(), cwd=tmp_path, check=True, timeout=120)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["env_step"] == 300
+    assert list((tmp_path / "run" / "checkpoint").glob("step-000000300-*"))
+
+
+def test_result_that_cannot_be_printed_is_an_error(tmp_path: Path) -> None:
+    scores = Path(dreamer.__file__).parents[2] / "docs" / "results" / "scores" / "dreamer_laptop.csv"
+    line = shlex.join([sys.executable, "-m", "dreamer", "table", str(scores)])
+    result = subprocess.run(
+        ["sh", "-c", f"{line} > /dev/full"],
+        env=_environment(),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 2
+    assert result.stderr == "dreamer: Cannot write the output (No space left on device): send it elsewhere.\n"
 
 
 def _signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int, str, str]:

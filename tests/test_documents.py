@@ -182,7 +182,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         metrics = small_agent(spec, **options).update(random_batch(spec))
         logger.update(metrics, metrics.pop("skipped"))
     logger.round()
-    logger.writer.close()
     return set(re.findall(r'"([\w/]+)":', logger.writer.path.read_text()))
 
 

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "logs": _DREAMER | {"replay", "storage"},
     "results": _BASE | {"storage"},
     "training": _RUN | {"baselines", "options"},
-    "export": _DREAMER | {"make", "storage"},
+    "export": _DREAMER | {"make", "envs", "storage"},
     "api": _RUN | {"training", "presets", "export"},
     "__init__": {"api", "export"},
     "bench": _RUN | {"training", "results"},

@@ -10,7 +10,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +20,7 @@ import tyro
 import dreamer
 from dreamer.config import RENAMED, Config, check, flag
 from dreamer.errors import UserError, did_you_mean
-from dreamer.logs.stdout import discard
+from dreamer.logs.stdout import Stdout, open_closed_streams
 from dreamer.presets import preset as preset_named
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -323,25 +323,35 @@ OF_A_RUN = ("train", "bench", "doctor")
 
 def main() -> None:
     """Run the command that `sys.argv` names, and exit with its status."""
+    open_closed_streams()
+    # Whoever trains is not stopped by output that nobody can see. Of other commands the output is the result.
+    needed = sys.argv[1:2] not in (["train"], ["sweep"])
+    with redirect_stderr(Stdout(sys.stderr)), redirect_stdout(Stdout(sys.stdout, needed)):  # pyright: ignore[reportArgumentType]
+        status = _run()
+    if "dreamer.distributed.ranks" in sys.modules:
+        from dreamer.distributed.ranks import exit_process
+
+        exit_process(status)
+    sys.exit(status)
+
+
+def _run() -> int:
+    """Run the command that `sys.argv` names, and return its status; errors of the user are printed."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     # `gym:my_module:MyEnv-v0` finds my_module.py in the current folder. It comes last, so that a random.py
     # there does not hide the standard library's.
     sys.path.append(str(Path.cwd()))
     try:
         status = run(sys.argv[1:] or ["--help"])
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"dreamer: {error}", file=sys.stderr)
-        status = 2
+        return 2
     except KeyboardInterrupt:
-        status = 130
+        return 130
     except BrokenPipeError:  # the reader of `dreamer ... | head` has seen enough
-        discard(sys.stdout)
-        status = 128 + signal.SIGPIPE
-    if "dreamer.distributed.ranks" in sys.modules:
-        from dreamer.distributed.ranks import exit_process
-
-        exit_process(status)
-    sys.exit(status)
+        return 128 + signal.SIGPIPE
 
 
 def run(arguments: list[str]) -> int:

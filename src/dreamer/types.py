@@ -18,8 +18,8 @@ with it, and `discount` (0 where the environment terminated, else 1). Element 0 
 action, zero reward, discount 1.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -68,6 +68,8 @@ class EnvSpec:
     images: dict[str, tuple[int, int, int]]
     vectors: dict[str, int]
     action: ActionSpec
+    spaces: dict[str, Any] = field(default_factory=dict)
+    """The environment's own spaces of vectors and of `action`, in plain values; see `envs/native.py`."""
 
 
 @dataclass(frozen=True)

@@ -113,18 +113,19 @@ def test_reset_forgets_everything(policy: Policy) -> None:
     ("change", "message"),
     [
         ({"state": None}, "'state' is missing"),
-        ({"state": np.zeros((2, 5), np.float32)}, r"'state' is of shape \(2, 5\).*\(4,\)"),
-        ({"left": np.zeros((2, 32, 32, 3), np.float32)}, "must be uint8"),
+        ({"state": np.zeros((2, 5), np.float32)}, r"'state' (is of|has) shape \((2, )?5,?\).*\(4,\)"),
+        ({"left": np.full((2, 32, 32, 3), 2, np.float32)}, r"must be uint8|return uint8"),
         ({"state": np.zeros((3, 4), np.float32)}, "not equally many"),
     ],
 )
+@pytest.mark.parametrize("raw", [False, True])
 def test_observations_that_do_not_fit_are_refused(
-    change: dict[str, Any], message: str, policy: Policy
+    change: dict[str, Any], message: str, raw: bool, policy: Policy
 ) -> None:
     obs = random_observation(MIXED, 2)
     wrong = {key: value for key, value in {**obs, **change}.items() if value is not None}
     with pytest.raises(UserError, match=message):
-        policy.act(wrong)
+        policy.act(wrong, raw)
 
 
 def test_policy_for_another_number_of_environments_needs_a_reset(policy: Policy) -> None:
@@ -183,7 +184,7 @@ def test_a_run_is_exported_and_loads_without_simulators(tmp_path: Path, monkeypa
 import sys, numpy, dreamer
 policy = dreamer.load_policy({str(out)!r})
 print(policy.act(numpy.zeros((64, 64, 3), numpy.uint8)).shape)
-loaded = {{"mujoco", "dm_control", "gymnasium", "matplotlib", "imageio", "ale_py"}} & set(sys.modules)
+loaded = {{"mujoco", "dm_control", "matplotlib", "imageio", "ale_py"}} & set(sys.modules)
 assert not loaded, loaded
 """
     result = subprocess.run(
@@ -207,4 +208,4 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(program, names)
-    assert names["action"].shape == (2,)
+    assert names["env"].action_space.contains(names["action"])

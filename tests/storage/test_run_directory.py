@@ -128,6 +128,18 @@ def test_only_one_process_trains_in_a_directory(tmp_path: Path) -> None:
     Trainer(config(), tmp_path / "run").close()
 
 
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_no_other_process(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    Trainer(config(), tmp_path / "run").close()
+    assert f"has no locks ({os.strerror(number)}): make sure yourself" in caplog.text
+
+
 def test_a_run_that_has_kept_nothing_may_lose_its_checkpoints(tmp_path: Path) -> None:
     Trainer(config(), tmp_path / "run").close()
     shutil.rmtree(tmp_path / "run" / "checkpoint")

@@ -1,5 +1,6 @@
 """One run as a process."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -96,6 +97,19 @@ def test_run_waits_for_the_one_that_was_there_before(tmp_path: Path) -> None:
         threading.Timer(0.3, file.close).start()
         child.wait_until_free(lock, 60)
         assert time.monotonic() - begun < 30
+
+
+def test_run_does_not_wait_where_the_file_system_has_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    (tmp_path / ".lock").touch()
+    begun = time.monotonic()
+    child.wait_until_free(tmp_path / ".lock", 60)
+    assert time.monotonic() - begun < 30
 
 
 def test_exits_are_told_apart(tmp_path: Path) -> None:

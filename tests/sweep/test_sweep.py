@@ -125,22 +125,17 @@ def test_request_to_stop_reaches_every_run_once(tmp_path: Path) -> None:
     assert pool.asked == 1
 
 
-def test_sweep_whose_output_has_gone_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Display, "lost", True)
-    pool = ScriptedPool({})
-    assert {state for state, _ in work(tmp_path, pool).values()} == {"waiting"}
-
-
 def test_sweep_ends_with_its_failures_and_repeats_nothing_that_is_done(commands: Commands) -> None:
     arguments = ["--tasks", "gym:no_such_module:It-v0,toy:dot", "--steps", "300", "--jobs", "2"]
     status, output = commands.finish(*arguments)
     assert status == 1, output
     assert "gym-no_such_module-It-v0-random-0: failed, " in output
     assert f"{DOT}: done, return " in output
-    *_, failure, ending = output.splitlines()
+    *_, failure, ending, report = output.splitlines()
     assert failure.startswith("gym-no_such_module-It-v0-random-0 failed: ")
     assert "no_such_module" in failure.partition("failed: ")[2]
     assert ending.startswith(f"1 of 2 runs done in {commands.directory}.")
+    assert f"`dreamer report {commands.directory} --out report`" in report
     status, output = commands.finish(*arguments)
     assert status == 1
     assert output.startswith("1 of 2 runs done in ")

@@ -66,7 +66,8 @@ def run(settings: Config, logdir: Path, stop: Stop | None = None) -> Trainer:
 def everything(trainer: Trainer) -> dict[str, Any]:
     """All that a run is, but the time it took: its state and the content of its episodes."""
     state = trainer.state_dict()
-    del state["logger"]["offset"], state["counters"]["seconds"]  # lines with times in them differ in length
+    # Lines with times in them differ in length.
+    del state["logger"]["offset"], state["logger"]["tensorboard"], state["counters"]["seconds"]
     return state | {"files": tree(trainer.run_directory.replay), "weights": weights(trainer)}
 
 

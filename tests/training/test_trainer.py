@@ -247,3 +247,35 @@ def test_a_full_disk_stops_a_run_that_can_go_on(tmp_path: Path, monkeypatch: pyt
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert same(weights(run(config(), tmp_path / "run")), weights(whole))
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+# -- what is only shown ------------------------------------------------------------------------------------
+
+
+def test_videos_that_fail_are_one_warning_each_and_training_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer = Trainer(config(**WITH_VIDEOS), tmp_path)
+    (tmp_path / "videos").touch()  # no folder can be made there
+    assert trainer.run()
+    trainer.close()
+    endings = [record.message.partition("From here on ")[2] for record in caplog.records]
+    assert endings == ["videos are written as .gif.", "videos are left out."]
+
+
+@pytest.mark.parametrize("a_file", [False, True])
+def test_a_lost_folder_of_tensorboard_stops_no_run(
+    a_file: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer, folder = Trainer(config(steps=400), tmp_path), tmp_path / "tensorboard"
+
+    def lose() -> None:
+        shutil.rmtree(folder)
+        if a_file:
+            folder.touch()
+
+    call_after(trainer, "_interact", 120, lose)
+    assert trainer.run()
+    trainer.close()
+    assert metrics(tmp_path)[-1]["env_step"] == 400
+    assert len(caplog.records) == a_file

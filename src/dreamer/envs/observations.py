@@ -93,6 +93,7 @@ class DictObservation(gym.ObservationWrapper):
         parts = _without_words(parts, config.env)
         if not parts:
             raise UserError(f"{config.env} shows images only, no state vector: use --obs image.")
+        self.parts = parts
         self._convert: dict[str, Convert] = {}
         shown: dict[str, gym.Space] = {}
         for name, part in parts.items():

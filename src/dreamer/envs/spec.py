@@ -1,8 +1,11 @@
 """Describe an environment's spaces as an `EnvSpec`."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 from gymnasium import spaces
 
+from dreamer.envs.native import native_spaces
 from dreamer.errors import UserError
 from dreamer.types import ActionSpec, EnvSpec
 
@@ -20,7 +23,8 @@ def spec_of(env: gym.Env) -> EnvSpec:
     action_space = env.action_space
     assert isinstance(action_space, spaces.Box)
     groups = env.get_wrapper_attr("action_groups") if env.has_wrapper_attr("action_groups") else ()
-    return spec_from_space(env.observation_space, ActionSpec(action_space.shape[0], groups))
+    spec = spec_from_space(env.observation_space, ActionSpec(action_space.shape[0], groups))
+    return replace(spec, spaces=native_spaces(env))
 
 
 def spec_from_space(observation_space: gym.Space, action: ActionSpec) -> EnvSpec:

@@ -17,6 +17,7 @@ from dreamer.agents.make import make_agent
 from dreamer.agents.policy_state import PolicyState
 from dreamer.agents.random import Random
 from dreamer.config import Config, from_flat, to_flat, with_options
+from dreamer.envs.native import Native
 from dreamer.errors import UserError
 from dreamer.types import ActionSpec, EnvSpec, Observation
 
@@ -33,7 +34,9 @@ class Policy:
     Example:
         >>> policy = dreamer.load_policy("walker.pt")  # doctest: +SKIP
         >>> policy.reset()  # doctest: +SKIP
-        >>> action = policy.act({"image": image})  # doctest: +SKIP
+        >>> action = policy.act(env.render())  # doctest: +SKIP
+        >>> for _ in range(policy.action_repeat):  # doctest: +SKIP
+        ...     env.step(action)
     """
 
     def __init__(self, spec: EnvSpec, config: Config, seed: int = 0, device: str = "cpu"):
@@ -43,29 +46,39 @@ class Policy:
         self.agent.algorithm.requires_grad_(False)
         self._generator = torch.Generator(self.agent.device).manual_seed(seed)
         self._state: PolicyState | None = None
+        self._native = Native(spec, config.environment.env)
+
+    @property
+    def action_repeat(self) -> int:
+        """Simulator frames for which the policy's actions are meant: call `env.step` so many times with each."""
+        return self.config.environment.repeat
 
     def reset(self, index: int | None = None) -> None:
         """Begin new episodes in all environments, or only in environment `index`."""
         self._state = None if index is None or self._state is None else self._state.reset(index)
 
-    def act(self, observation: Mapping[str, np.ndarray] | np.ndarray) -> np.ndarray:
-        """Return the action `(A,)` for one observation, or `(N, A)` for N of them stacked along a new first axis.
+    def act(self, observation: Any, raw: bool = False) -> Any:
+        """Return the action for one observation, or N of them for N observations stacked along a new first axis.
 
-        `observation` has uint8 images `(H, W, C)` and float vectors `(n,)` by name; where there is only one, it
-        may be the array itself. Actions are in [-1, 1], or one-hot.
+        Both have the environment's own form, `env.reset()` to `env.step()`: images may have any size, and where
+        the policy sees one thing only, it may be given by itself, such as `env.render()`. The agent's own form
+        comes with `raw`: uint8 images of the right size and float vectors `(n,)` by name; actions in [-1, 1], or
+        one-hot.
 
         Raises `UserError` if a part of the observation is missing or has another shape, or if there are more
         or fewer observations than before.
         """
-        obs, n, single = self._batched(observation)
+        obs, single = self._batched(observation) if raw else self._native.observation(observation)
+        n = len(next(iter(obs.values())))
         state = self.agent.initial_state(n) if self._state is None else self._state
         if len(state.action) != n:
             raise UserError(f"{n} observations after {len(state.action)}: call reset() before a new batch.")
         action, self._state = self.agent.policy(obs, state, False, self._generator)
-        return action[0] if single else action
+        action = action[0] if single else action
+        return action if raw else self._native.action(action)
 
-    def _batched(self, observation: Mapping[str, np.ndarray] | np.ndarray) -> tuple[Observation, int, bool]:
-        """Return the observation with a first axis, its size, and whether it was a single one."""
+    def _batched(self, observation: Mapping[str, np.ndarray] | np.ndarray) -> tuple[Observation, bool]:
+        """Return the observation with a first axis, and whether it was a single one."""
         shapes = {**self.spec.images, **{key: (size,) for key, size in self.spec.vectors.items()}}
         if not isinstance(observation, Mapping):
             if len(shapes) != 1:
@@ -75,10 +88,9 @@ class Policy:
         leading = {array.shape[: -len(shapes[key])] for key, array in arrays.items()}
         if len(leading) != 1:
             raise UserError("The parts of the observation are not equally many.")
-        (lead,) = leading
         # Copies: an image may be a view turned upside down, or of memory that the simulator draws in.
         rows = {key: np.array(x.reshape(-1, *shapes[key]), order="C") for key, x in arrays.items()}
-        return rows, lead[0] if lead else 1, not lead
+        return rows, leading == {()}
 
     def _checked(self, key: str, shape: tuple[int, ...], observation: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return one part of the observation, if it has the right shape and type."""
@@ -130,4 +142,4 @@ def _spec(content: dict[str, Any]) -> EnvSpec:
     """Return the spec of which `content` is the `asdict`."""
     action = ActionSpec(content["action"]["size"], tuple(content["action"]["groups"]))
     images = {key: tuple(shape) for key, shape in content["images"].items()}
-    return EnvSpec(images, content["vectors"], action)
+    return EnvSpec(images, content["vectors"], action, content.get("spaces", {}))

@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from dreamer.errors import UserError
 from dreamer.logs.metrics import Counters, Mean, MetricsWriter
 from dreamer.logs.progress import Progress
+from dreamer.logs.tensorboard import TensorBoard
 from dreamer.logs.video import write_video
 from dreamer.types import Metrics
 
@@ -21,16 +21,19 @@ _logger = logging.getLogger(__name__)
 class Logger:
     """Write `metrics.jsonl`, TensorBoard and `videos/`, and show progress; enter it while the run trains.
 
-    `counters` are those of the run, read whenever something is written.
+    `counters` are those of the run, read whenever something is written. `metrics.jsonl` is the record of the run: it
+    is written first, and if the disk refuses it, the run ends with a `UserError`. All else is only shown: if it
+    fails, there is one warning, and the run goes on.
     """
 
     def __init__(self, logdir: Path, counters: Counters, total_env_steps: int):
         self.counters, self.total = counters, total_env_steps
         self.videos = logdir / "videos"
         self.writer = MetricsWriter(logdir)
+        self.board = TensorBoard(logdir / "tensorboard")
         self.progress = Progress(total_env_steps)
         self.means = Mean()
-        self._video_format = ".mp4"
+        self._video_formats = [".mp4", ".gif"]
 
     def __enter__(self) -> Self:
         self.progress = Progress(self.total, self.counters.env_step)
@@ -40,19 +43,13 @@ class Logger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self.progress.__exit__(kind, error, trace)
-        finally:
-            self.writer.close()
-
-    @property
-    def stdout_lost(self) -> bool:
-        """Whether standard output has gone, and with it whoever watched the run."""
-        return self.progress.lost
+        self.progress.__exit__(kind, error, trace)
 
     def scalars(self, scalars: Mapping[str, float]) -> None:
         """Write one line of metrics."""
-        self.writer.write(self.counters, {**scalars, "time/env_steps_per_s": self.progress.speed})
+        scalars = {**scalars, "time/env_steps_per_s": self.progress.speed}
+        self.writer.write(self.counters, scalars)
+        self.board.scalars(self.counters.env_step, scalars)
 
     def episode(self, total_return: float, length: int) -> None:
         """Log a collected episode: its undiscounted return, and its length in agent steps."""
@@ -84,27 +81,36 @@ class Logger:
 
     def video(self, name: str, images: np.ndarray) -> None:
         """Write images `(T, H, W, 3)`, uint8, to TensorBoard and as .mp4, or .gif where that is not possible."""
-        self.writer.video(name, images, self.counters)
-        path = self.videos / f"{name}-{self.counters.env_step:09d}{self._video_format}"
-        try:
-            write_video(path, images)
-        except UserError as error:
-            if path.suffix == ".gif":
-                raise
-            # No video is worth a run. If the disk refuses, it refuses the next one as well.
-            _logger.warning("%s From here on videos are written as .gif.", error)
-            self._video_format = ".gif"
-            write_video(path.with_suffix(".gif"), images)
+        self.board.video(self.counters.env_step, name, images)
+        while self._video_formats:
+            ending, *others = self._video_formats
+            try:
+                write_video(self.videos / f"{name}-{self.counters.env_step:09d}{ending}", images)
+                return
+            except Exception as error:
+                consequence = f"are written as {others[0]}" if others else "are left out"
+                _logger.warning("%s From here on videos %s.", error, consequence)
+                self._video_formats = others
 
     def show(self, train_return: float | None = None, eval_return: float | None = None) -> None:
         """Bring the progress line up to date."""
         self.progress.update(self.counters.env_step, self.counters.grad_step, train_return, eval_return)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the means that are not logged yet, and the length of `metrics.jsonl`."""
-        return {"means": self.means.state_dict(), "offset": self.writer.offset()}
+        """Return the means that are not logged yet, and the lengths of `metrics.jsonl` and TensorBoard's files."""
+        return {
+            "means": self.means.state_dict(),
+            "offset": self.writer.offset(),
+            "tensorboard": self.board.extent(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`; lines of metrics written after it are dropped."""
+        """Go on from `state_dict`; what was logged after it is dropped. The counters are loaded before."""
         self.means.load_state_dict(state["means"])
         self.writer.rewind(state["offset"])
+        self.board.rewind(state.get("tensorboard", self.board.extent()), self.counters.env_step)
+
+    def start_anew(self) -> None:
+        """Drop what a run has left behind that was killed before its first checkpoint."""
+        self.writer.rewind(0)
+        self.board.rewind({}, 0)

@@ -1,8 +1,8 @@
-"""Metrics on disk: `metrics.jsonl`, and the same for TensorBoard.
+"""The record of a run: `metrics.jsonl`.
 
-`metrics.jsonl` has one JSON object a line: the counters `env_step`, `agent_step`, `grad_step` and
-`seconds`, then the scalars of that moment (`train/return`, `model/kl`, ...). A value that is not finite
-is written as `null`, so that every line is valid JSON; TensorBoard gets the NaN or infinity itself.
+It has one JSON object a line: the counters `env_step`, `agent_step`, `grad_step` and `seconds`, then the scalars of
+that moment (`train/return`, `model/kl`, ...). A value that is not finite is written as `null`, so that every line is
+valid JSON.
 """
 
 import io
@@ -10,10 +10,8 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import imageio.v3 as imageio
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,7 +76,7 @@ class Mean:
 
 
 class MetricsWriter:
-    """Append to `logdir/metrics.jsonl` and to `logdir/tensorboard`.
+    """Append to `logdir/metrics.jsonl`.
 
     A checkpoint stores `offset()`. `rewind(offset)`, before a resumed run writes its first line, drops what
     was written after that checkpoint, so that the metrics have neither a gap nor a duplicate.
@@ -86,14 +84,11 @@ class MetricsWriter:
 
     def __init__(self, logdir: Path) -> None:
         self.path = Path(logdir) / "metrics.jsonl"
-        self._tensorboard_dir = Path(logdir) / "tensorboard"
-        self._purge_step: int | None = None
-        self._board = None
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, counters: Counters, scalars: Mapping[str, float]) -> None:
-        """Append one line, and the scalars to TensorBoard at x = `env_step`.
+        """Append one line.
 
         Raises:
             UserError: The disk refuses; the file then still ends with its last whole line.
@@ -105,33 +100,14 @@ class MetricsWriter:
             "seconds": round(counters.seconds, 3),
         }
         line |= {name: _finite(value) for name, value in scalars.items()}
-        _append(self.path, json.dumps(line) + "\n")
-        with writing(self._tensorboard_dir):
-            for name, value in scalars.items():
-                self._tensorboard.add_scalar(name, float(value), counters.env_step)
-
-    def video(self, tag: str, images: np.ndarray, counters: Counters, fps: float = 20.0) -> None:
-        """Show images `(T, H, W, 3)`, uint8, as a video in TensorBoard.
-
-        Raises:
-            UserError: The disk refuses.
-        """
-        # TensorBoard plays an image summary that is a GIF; `add_video` would need a further package.
-        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-
-        gif = imageio.imwrite("<bytes>", images, extension=".gif", duration=1000 / fps, loop=0)
-        height, width = images.shape[1:3]
-        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
-        summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-        with writing(self._tensorboard_dir):
-            self._tensorboard.file_writer.add_summary(summary, counters.env_step)
+        append(self.path, (json.dumps(line) + "\n").encode())
 
     def offset(self) -> int:
         """Return the length of `metrics.jsonl` in bytes."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def rewind(self, offset: int) -> None:
-        """Cut `metrics.jsonl` back to `offset` bytes and hide later events of TensorBoard.
+        """Cut `metrics.jsonl` back to `offset` bytes.
 
         Raises:
             UserError: The disk refuses.
@@ -143,23 +119,6 @@ class MetricsWriter:
             # If the file is shorter than the checkpoint says, as after a power cut, it may end within a line.
             kept = kept[: kept.rfind(b"\n") + 1]
             file.truncate(len(kept))
-        self.close()
-        self._purge_step = json.loads(kept.splitlines()[-1])["env_step"] + 1 if kept else 0
-
-    def close(self) -> None:
-        """Write out what TensorBoard still buffers. Raises `UserError` if the disk refuses."""
-        board, self._board = self._board, None
-        if board is not None:
-            with writing(self._tensorboard_dir):
-                board.close()
-
-    @property
-    def _tensorboard(self) -> Any:
-        if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter  # Takes seconds to import: only when used.
-
-            self._board = SummaryWriter(str(self._tensorboard_dir), purge_step=self._purge_step)
-        return self._board
 
 
 def _finite(value: float) -> float | None:
@@ -167,12 +126,11 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _append(path: Path, text: str) -> None:
-    """Append all of `text` to `path`, or nothing."""
+def append(path: Path, data: bytes) -> None:
+    """Append all of `data` to `path`, or nothing. Raises `UserError` if the disk refuses."""
     with writing(path), path.open("ab", buffering=0) as file:
         start = file.seek(0, io.SEEK_END)
         try:
-            data = text.encode()
             while data:
                 data = data[file.write(data) :]
         except OSError:

@@ -41,8 +41,7 @@ class Progress:
         self.grad_step = 0
         self.train_return: float | None = None
         self.eval_return: float | None = None
-        self._stdout = Stdout()
-        self._console = console or Console(file=self._stdout, highlight=False)  # pyright: ignore[reportArgumentType]
+        self._console = console or Console(file=Stdout(), highlight=False)  # pyright: ignore[reportArgumentType]
         self._every, self._window = every, window
         self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), start)])
         self._last_line = time.monotonic() - every
@@ -83,11 +82,6 @@ class Progress:
         quiet = time.monotonic() - self._last_line
         if not self._console.is_terminal and quiet >= (self._every if news else PLAIN_LINE_EVERY):
             self._line()
-
-    @property
-    def lost(self) -> bool:
-        """Whether standard output has gone, and with it whoever watched the run."""
-        return self._stdout.lost
 
     @property
     def speed(self) -> float:

@@ -100,7 +100,8 @@ class RunDirectory:
     def lock(self) -> None:
         """Make the directory, and keep other processes from training here until `unlock`.
 
-        Raises `UserError` if another process trains here, or if the directory cannot be made or written.
+        Raises `UserError` if another process trains here, or if the directory cannot be made or written. Some file
+        systems of clusters know no locks (ENOSYS, ENOLCK, EOPNOTSUPP): there a warning says so.
         """
         self._new = not self.path.exists()
         try:
@@ -112,11 +113,17 @@ class RunDirectory:
             ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             self._lock.close()
             raise UserError(
                 f"Another process is training in {self.path}: wait for it, or stop it."
             ) from error
+        except OSError as error:
+            _logger.warning(
+                "The file system of %s has no locks (%s): make sure yourself that no other process trains there.",
+                self.path,
+                error.strerror,
+            )
 
     def unlock(self) -> None:
         """Let other processes train here again."""

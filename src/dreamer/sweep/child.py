@@ -41,12 +41,14 @@ def wait_until_free(lock: Path, patience: float = PATIENCE) -> None:
     """Wait until no process holds `lock`, a file that may be missing, or until `patience` seconds are over."""
     end = time.monotonic() + patience
     while lock.exists() and time.monotonic() < end:
-        with lock.open() as file:
-            try:
+        try:
+            with lock.open() as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except OSError:
-                time.sleep(0.2)
+            return
+        except BlockingIOError:
+            time.sleep(0.2)
+        except OSError:  # a file system without locks
+            return
 
 
 def main(parent: str, lock: str, *arguments: str) -> None:

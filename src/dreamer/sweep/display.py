@@ -28,8 +28,7 @@ class Display:
         self, statuses: Sequence[Status], console: Console | None = None, every: float = EVERY
     ) -> None:
         self.statuses = statuses
-        self._output = Stdout()
-        self._console = console or Console(file=self._output, highlight=False)  # pyright: ignore[reportArgumentType]
+        self._console = console or Console(file=Stdout(), highlight=False)  # pyright: ignore[reportArgumentType]
         self._every = every
         self._last_line = time.monotonic()
         self._live = Live(get_renderable=self.table, console=self._console, refresh_per_second=1)
@@ -44,11 +43,6 @@ class Display:
     ) -> None:
         if self._console.is_terminal:
             self._live.stop()
-
-    @property
-    def lost(self) -> bool:
-        """Whether standard output has been closed."""
-        return self._output.lost
 
     def changed(self, status: Status) -> None:
         """Print that the state of a run has changed. In a terminal only reasons are printed; the table has the rest."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Literal, Protocol
 
 import tyro
@@ -119,7 +120,7 @@ def work(
         for name, end in pool.exits().items():
             _settle(by_name[name], end, stopping)
             display.changed(by_name[name])
-        if not stopping and (interrupt.requested or display.lost):
+        if not stopping and interrupt.requested:
             stopping = True
             pool.ask_to_stop()
         if not stopping:
@@ -208,7 +209,8 @@ def _ending(statuses: Sequence[Status], directory: Path) -> str:
     done = sum(status.state == "done" for status in statuses)
     failed = [f"{status.name} failed: {status.reason}" for status in statuses if status.state == "failed"]
     rest = " The same command goes on with the others." if done < len(statuses) else ""
-    return "\n".join([*failed, f"{done} of {len(statuses)} runs done in {directory}.{rest}"])
+    report = f"\n`dreamer report {quote(str(directory))} --out report` makes a page of them." if done else ""
+    return "\n".join([*failed, f"{done} of {len(statuses)} runs done in {directory}.{rest}{report}"])
 
 
 def _exit_status(statuses: Sequence[Status]) -> int:

@@ -155,7 +155,7 @@ class A3CTrainer:
             if saved is not None:
                 self.load_state_dict(saved)
             else:
-                self.logger.writer.rewind(0)
+                self.logger.start_anew()
             self.processes: list[BaseProcess] = []
             self.connections: list[Connection] = []
             opened.callback(self._stop_workers)
@@ -203,7 +203,7 @@ class A3CTrainer:
 
     @property
     def _stop(self) -> bool:
-        return self.interrupt.requested or self.logger.stdout_lost
+        return self.interrupt.requested
 
     def _watch_until_all_wait(self) -> None:
         """Log what workers report, and replace those that die, until all wait at the limit; copy their weights."""

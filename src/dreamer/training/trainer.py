@@ -153,7 +153,7 @@ class Trainer:
 
     @property
     def _stop(self) -> bool:
-        return self.interrupt.requested or self.logger.stdout_lost
+        return self.interrupt.requested
 
     def _batches_due(self) -> Iterator[Batch]:
         """Yield a batch for each update that is due: C of them every `--train-every` frames, else none.
@@ -333,4 +333,4 @@ class Trainer:
             _logger.warning(message, self.run_directory.path)
         with writing(self.store.directory):
             self.store.rewind({"episodes": [], "next_id": 0})
-        self.logger.writer.rewind(0)
+        self.logger.start_anew()
