@@ -381,4 +381,4 @@ gym.register("Sample-v0", f"{__name__}:SampleEnv")
 gym.register("OldStepLimited-v0", f"{__name__}:OldStep", max_episode_steps=3)
 gym.register("Short-v0", f"{__name__}:SampleEnv", max_episode_steps=3)
 for how in ("raise", "exit", "hang", "nan", "reward", "shape", "reset"):
-    gym.register(f"Fragile-{how}-v0", Fragile, kwargs={"how": how})
+    gym.register(f"Fragile-{how}-v0", f"{__name__}:Fragile", kwargs={"how": how})
