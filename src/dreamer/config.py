@@ -25,8 +25,9 @@ class EnvConfig:
 
     env: Annotated[str, Affects.EVERYTHING] = "dmc:walker_walk"
     """Task: `dmc:<domain>_<task>` (Control Suite), `gym:<id>` (any registered id), `atari:<game>`."""
-    obs: Annotated[Literal["image", "state"], Affects.EVERYTHING] = "image"
-    """What the agent sees: camera images, or the environment's state vector."""
+    obs: Annotated[str, Affects.EVERYTHING] = "image"
+    """What the agent sees: `image`, `state`, `render` (the picture from `render()`), or parts of the observation by
+    name, with commas between."""
     image_size: Annotated[int, Gt(0), Affects.EVERYTHING] = 64
     """Height and width of the images, in pixels."""
     action_repeat: Annotated[int | Literal["auto"], Gt(0), Affects.EVERYTHING] = 2

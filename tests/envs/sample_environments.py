@@ -155,8 +155,29 @@ class Reserved(SampleEnv):
     observation_space = spaces.Dict({"image": IMAGE, "reward": VECTOR})
 
 
-class Unnamed(SampleEnv):
-    observation_space = spaces.Dict({1: VECTOR})  # pyright: ignore[reportArgumentType]
+class Nested(SampleEnv):
+    """Dictionaries and tuples within dictionaries, and a number for a name."""
+
+    observation_space = spaces.Dict(
+        {
+            "arm": spaces.Dict({"joints": VECTOR, "camera": IMAGE, "name": spaces.Text(5)}),
+            "goal": spaces.Tuple([VECTOR, spaces.Discrete(4, start=2)]),
+            "list": spaces.Sequence(VECTOR),
+            7: VECTOR,
+        }  # pyright: ignore[reportArgumentType]
+    )
+
+
+class DrawnNested(Nested, Drawn):
+    pass
+
+
+class ForgetsPart(Nested):
+    def observation(self) -> Any:
+        observation: Any = super().observation()
+        if self._frames == 2:
+            del observation["arm"]["joints"]
+        return observation
 
 
 class Buttons(SampleEnv):
@@ -181,6 +202,17 @@ class TupleObservation(SampleEnv):
 
 class Tiny(SampleEnv):
     observation_space = spaces.Box(0, 255, (8, 8, 3), np.uint8)
+
+
+class Symbols(SampleEnv):
+    """A grid of numbers from 0 to 10, declared as bytes, as MiniGrid has it."""
+
+    observation_space = spaces.Dict(
+        {"image": spaces.Box(0, 255, (7, 7, 3), np.uint8), "direction": spaces.Discrete(4)}
+    )
+
+    def observation(self) -> Any:
+        return {"image": np.full((7, 7, 3), 2 * self._frames, np.uint8), "direction": np.int64(3)}
 
 
 class ChannelsFirst(SampleEnv):
@@ -352,7 +384,7 @@ class Fragile(SampleEnv):
             self._fail()
             observation = {"nan": np.full(3, np.nan), "shape": np.zeros(4)}.get(self._how, observation)
             reward = float("nan") if self._how == "reward" else reward
-        return observation, reward, False, self._frames == 20, info
+        return observation, reward, self._frames == 20, False, info
 
     def _fail(self) -> None:
         if self._how in ("raise", "reset") and self._breaks:
@@ -375,7 +407,7 @@ class OnlyOne(Drawn):
         self._socket.close()
 
 
-for sample in [*SampleEnv.__subclasses__(), *Drawn.__subclasses__(), NoSpaces, NoEnv]:
+for sample in [*SampleEnv.__subclasses__(), *Drawn.__subclasses__(), ForgetsPart, NoSpaces, NoEnv]:
     gym.register(f"{sample.__name__}-v0", f"{__name__}:{sample.__name__}")
 gym.register("Sample-v0", f"{__name__}:SampleEnv")
 gym.register("OldStepLimited-v0", f"{__name__}:OldStep", max_episode_steps=3)

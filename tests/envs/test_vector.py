@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from dreamer.config import EnvConfig
-from dreamer.envs import EnvFailure, StepResult, VectorEnv
+from dreamer.envs import EnvError, StepResult, VectorEnv
 from dreamer.envs.worker import give_up_reading_after
 from dreamer.errors import UserError
 
@@ -25,9 +25,9 @@ def sample(name: str, **settings) -> EnvConfig:
     )
 
 
-def sound(results: list[StepResult | EnvFailure]) -> list[StepResult]:
+def sound(results: list[StepResult | EnvError]) -> list[StepResult]:
     """Return the results, if no environment failed."""
-    assert not any(isinstance(result, EnvFailure) for result in results)
+    assert not any(isinstance(result, EnvError) for result in results)
     return [result for result in results if isinstance(result, StepResult)]
 
 
@@ -66,7 +66,7 @@ def test_one_environment_may_live_in_a_process_too() -> None:
     np.testing.assert_array_equal(here.observation["image"], there.observation["image"])
     assert here.reward == there.reward
     worker._workers[0]._process.kill()
-    with pytest.raises(EnvFailure, match=r"environment 0 \(toy:dot\) was killed"):
+    with pytest.raises(EnvError, match=r"environment 0 \(toy:dot\) was killed"):
         worker.step_one(0, action[0])
     worker.close()
 
@@ -93,7 +93,7 @@ def failures(config: EnvConfig) -> list[str]:
     results = envs.step(np.zeros((2, 2), np.float32))
     assert all(process.poll() is not None for process in processes), "a worker was left running"
     envs.close()
-    return [str(result) for result in results if isinstance(result, EnvFailure) and result.passing]
+    return [str(result) for result in results if isinstance(result, EnvError) and result.passing]
 
 
 def test_an_exception_in_a_worker_is_told_with_its_cause() -> None:
@@ -119,7 +119,7 @@ def test_an_environment_that_failed_is_made_anew_at_its_reset(workers: bool) -> 
     for _ in range(2):
         envs.reset(0, seed=0)
         envs.step_one(0, np.zeros(2, np.float32))
-        with pytest.raises(EnvFailure, match="division by zero"):
+        with pytest.raises(EnvError, match="division by zero"):
             envs.step_one(0, np.zeros(2, np.float32))
     envs.close()
 
@@ -130,7 +130,7 @@ def test_the_others_do_not_notice_a_failure() -> None:
         envs.reset(index, seed=0)
     envs._workers[0]._process.kill()
     failed, other = envs.step(np.zeros((2, 1), np.float32))
-    assert isinstance(failed, EnvFailure)
+    assert isinstance(failed, EnvError)
     assert isinstance(other, StepResult)
     envs.reset(0, seed=0)
     again, other = sound(envs.step(np.zeros((2, 1), np.float32)))
@@ -148,7 +148,7 @@ def test_a_silent_worker_is_stopped() -> None:
     envs._timeout = 0.5  # Only now: starting the processes may take longer on a busy machine.
     start = time.monotonic()
     for index, failure in enumerate(envs.step(np.zeros((2, 2), np.float32))):
-        assert isinstance(failure, EnvFailure)
+        assert isinstance(failure, EnvError)
         assert f"Environment {index} " in str(failure)
         assert "silent for 0.5 s in step" in str(failure)
     assert time.monotonic() - start < 30
@@ -164,7 +164,7 @@ def test_a_worker_that_stalls_within_an_answer_is_stopped() -> None:
     with connection:  # Only now: starting the process may take longer on a busy machine.
         give_up_reading_after(0.5, connection)
     start = time.monotonic()
-    with pytest.raises(EnvFailure, match=r"0 .* was silent for .* in step and was stopped"):
+    with pytest.raises(EnvError, match=r"0 .* was silent for .* in step and was stopped"):
         envs.step_one(0, np.zeros(2, np.float32))
     assert time.monotonic() - start < 30
     assert process.poll() is not None
@@ -191,7 +191,7 @@ def test_a_killed_worker_is_told_with_its_signal() -> None:
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     failure = envs.step(np.zeros((2, 2), np.float32))[1]
-    assert isinstance(failure, EnvFailure)
+    assert isinstance(failure, EnvError)
     assert re.search(r"environment 1 .* killed by SIGKILL", str(failure))
     envs.close()
 

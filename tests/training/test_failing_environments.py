@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dreamer.config import Config
-from dreamer.envs.failures import EnvFailure
+from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
 from dreamer.storage.checkpoint import load
 from dreamer.training import trainer as trainer_module
@@ -46,7 +46,7 @@ def again_and_again(settings: Config, logdir: Path) -> tuple[Trainer, list[str]]
         try:
             assert trainer.run()
             return trainer, causes
-        except EnvFailure as failure:
+        except EnvError as failure:
             causes.append(str(failure))
         finally:
             trainer.close()
@@ -71,7 +71,9 @@ def test_a_bad_moment_drops_an_episode_and_not_the_run(how: str, tmp_path: Path,
     check(trainer)
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == trainer.counters.env_failures
-    assert all(line.startswith(f"gym:sample_environments:Fragile-{how}-v0") or "state" in line for line in told)
+    assert all(
+        line.startswith(f"gym:sample_environments:Fragile-{how}-v0") or "state" in line for line in told
+    )
     assert "Another episode begins (failure 1 of at most 4 in a row)." in told[0]
 
 
@@ -146,7 +148,7 @@ def test_what_never_works_ends_the_run_with_its_cause(
     settings = fragile("", env=f"gym:sample_environments:{env}-v0", env_failures=2)
     trainer = Trainer(settings, tmp_path)
     monkeypatch.setattr("sample_environments.SHARE", 1.0)
-    with pytest.raises(EnvFailure, match=words):
+    with pytest.raises(EnvError, match=words):
         trainer.run()
     trainer.close()
     assert metrics(tmp_path)[-1]["env/failures"] == failures

@@ -35,7 +35,7 @@ _HINTS = {
 """What to do, by the call and a part of the exception's text."""
 
 
-class EnvFailure(UserError):
+class EnvError(UserError):
     """An environment failed in an episode: it raised, died, hung, or returned what cannot be used.
 
     If `passing`, another episode may go well. If not, the environment's code must be mended.
@@ -48,7 +48,7 @@ class EnvFailure(UserError):
 
 @contextmanager
 def calling(name: str, call: str, env: Any = None) -> Iterator[None]:
-    """Turn whatever the block raises into an `EnvFailure`; `env`, if it exists, is what was called."""
+    """Turn whatever the block raises into an `EnvError`; `env`, if it exists, is what was called."""
     try:
         yield
     except UserError:
@@ -56,12 +56,12 @@ def calling(name: str, call: str, env: Any = None) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if call == "step" and "expected 5, got 4" in str(error) and _raised_in(error, _GYMNASIUM):
             raise old_step(name, env) from error
-        raise EnvFailure(failure(name, call, error, env)) from error
+        raise EnvError(failure(name, call, error, env)) from error
 
 
-def old_step(name: str, env: Any) -> EnvFailure:
+def old_step(name: str, env: Any) -> EnvError:
     """Return the error about an environment whose `step` returns four values."""
-    return EnvFailure(
+    return EnvError(
         f"{name} returns 4 values from step, as before Gymnasium 0.26: return observation, reward, terminated, "
         f"truncated, info{definition(env, 'step')}.",
         passing=False,

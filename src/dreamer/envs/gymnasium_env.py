@@ -8,7 +8,7 @@ import gymnasium as gym
 from dreamer.config import EnvConfig
 from dreamer.envs.atari import game_of, known_games
 from dreamer.envs.failures import close
-from dreamer.envs.observations import shows_image
+from dreamer.envs.observations import is_rendered, require_rendering
 from dreamer.envs.rendering import find_backend, simplify
 from dreamer.errors import UserError, did_you_mean
 
@@ -24,11 +24,10 @@ def load_gym(name: str, config: EnvConfig) -> gym.Env:
             needs is missing, or it cannot render.
     """
     env = _make(name)
-    if config.obs == "state" or shows_image(getattr(env, "observation_space", None)):
+    if not is_rendered(config.obs, getattr(env, "observation_space", None)):
         return env
     close(env, config.env)
-    if "rgb_array" not in ((env.metadata or {}).get("render_modes") or []):
-        raise UserError(f"{config.env} neither shows an image nor renders to an rgb_array: use --obs state.")
+    require_rendering(env, config)
     if _uses_mujoco(env):
         return _make_mujoco(name, str(env.unwrapped.spec and env.unwrapped.spec.entry_point), config)
     return _make(name, render_mode="rgb_array")

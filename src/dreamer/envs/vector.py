@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from dreamer.config import EnvConfig
-from dreamer.envs.failures import EnvFailure
+from dreamer.envs.failures import EnvError
 from dreamer.envs.make import make_env
 from dreamer.envs.spec import EnvSpec, spec_of
 from dreamer.envs.worker import StepResult, Worker, answer
@@ -23,7 +23,7 @@ class VectorEnv:
     of them.
 
     An environment that has failed is made anew at its next reset, and the others do not notice. It fails
-    (`EnvFailure`) if it raises, if it returns what cannot be used, or if its process dies or is silent for
+    (`EnvError`) if it raises, if it returns what cannot be used, or if its process dies or is silent for
     `config.worker_timeout` seconds.
 
     Raises:
@@ -44,7 +44,8 @@ class VectorEnv:
         try:
             for index in range(num_envs):
                 self._workers.append(self._worker(index))
-            self.spec = [_sound(spec) for spec in self._collect(self._workers)][0]
+            specs = [_sound(spec) for spec in self._collect(self._workers)]
+            self.spec = specs[0]
         except BaseException:
             self.close()
             raise
@@ -54,12 +55,12 @@ class VectorEnv:
         return Worker(self.config, self._seed + index, f"{index} ({self.config.env}{several})")
 
     def reset(self, index: int, seed: int) -> dict[str, np.ndarray]:
-        """Begin a new episode in one environment and return its first observation. Raises `EnvFailure`."""
+        """Begin a new episode in one environment and return its first observation. Raises `EnvError`."""
         if index in self._failed:
             self._make_anew(index)
         return _sound(self._ask([index], "reset", [seed])[0])
 
-    def step(self, actions: np.ndarray) -> list[StepResult | EnvFailure]:
+    def step(self, actions: np.ndarray) -> list[StepResult | EnvError]:
         """Take one agent step in every environment; `actions` is `(num_envs, A)` float32 in [-1, 1].
 
         An environment whose last result was terminated, truncated or a failure must be reset first.
@@ -67,7 +68,7 @@ class VectorEnv:
         return self._ask(range(self._number), "step", actions)
 
     def step_one(self, index: int, action: np.ndarray) -> StepResult:
-        """Take one agent step in one environment; `action` is `(A,)`. Raises `EnvFailure`."""
+        """Take one agent step in one environment; `action` is `(A,)`. Raises `EnvError`."""
         return _sound(self._ask([index], "step", [action])[0])
 
     def close(self) -> None:
@@ -81,7 +82,7 @@ class VectorEnv:
         self._failed = set(range(self._number))
 
     def _make_anew(self, index: int) -> None:
-        """Make the environment that has failed again. Raises `EnvFailure`; then it still counts as failed."""
+        """Make the environment that has failed again. Raises `EnvError`; then it still counts as failed."""
         if self._env is not None:
             self._env = make_env(self.config, self._seed)
             spec = spec_of(self._env)
@@ -90,7 +91,7 @@ class VectorEnv:
             spec = _sound(self._collect([self._workers[index]])[0])
         if spec != self.spec:
             text = f"{self.config.env} changed what it shows or takes when it was made anew."
-            raise EnvFailure(text, passing=False)
+            raise EnvError(text, passing=False)
         self._failed.remove(index)
 
     def _ask(self, indices: Sequence[int], command: str, arguments: Sequence[Any] | np.ndarray) -> list[Any]:
@@ -103,7 +104,7 @@ class VectorEnv:
                 worker.send(command, argument)
             answers = self._collect(workers)
         for index, given in zip(indices, answers, strict=True):
-            if isinstance(given, EnvFailure):
+            if isinstance(given, EnvError):
                 self._fail(index)
         return answers
 
@@ -137,12 +138,12 @@ def _answer_here(env: gym.Env, command: str, argument: Any) -> Any:
     """Return what an environment in this process answers, or its failure."""
     try:
         return answer(env, command, argument)
-    except EnvFailure as failure:
+    except EnvError as failure:
         return failure
 
 
 def _sound(given: Any) -> Any:
-    """Return the answer of an environment. Raises `EnvFailure` if it is one."""
-    if isinstance(given, EnvFailure):
+    """Return the answer of an environment. Raises `EnvError` if it is one."""
+    if isinstance(given, EnvError):
         raise given
     return given

@@ -22,7 +22,7 @@ import gymnasium as gym
 import numpy as np
 
 from dreamer.config import EnvConfig
-from dreamer.envs.failures import EnvFailure, calling
+from dreamer.envs.failures import EnvError, calling
 from dreamer.envs.make import make_env
 from dreamer.envs.spec import spec_of
 from dreamer.errors import UserError
@@ -47,7 +47,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Failure:
-    """Last answer of a worker in which an exception was raised; see `EnvFailure`."""
+    """Last answer of a worker in which an exception was raised; see `EnvError`."""
 
     text: str
     passing: bool
@@ -81,7 +81,7 @@ class Worker:
             self.connection.send(message)
 
     def receive(self) -> Any:
-        """Return the next answer, waiting for it, or what went wrong as an `EnvFailure`."""
+        """Return the next answer, waiting for it, or what went wrong as an `EnvError`."""
         try:
             answer = self.connection.recv()
         except BlockingIOError:  # The child stopped in the middle of an answer.
@@ -90,25 +90,25 @@ class Worker:
             return self._died()
         if isinstance(answer, Failure):
             text = f"Environment {self._name} failed in {self._doing}: {answer.text}"
-            return EnvFailure(text, answer.passing)
+            return EnvError(text, answer.passing)
         return answer
 
-    def _died(self) -> EnvFailure:
+    def _died(self) -> EnvError:
         try:
             code = self._process.wait(_GOODBYE_SECONDS)
         except subprocess.TimeoutExpired:
-            return EnvFailure(f"Environment {self._name} closed its connection in {self._doing}.")
+            return EnvError(f"Environment {self._name} closed its connection in {self._doing}.")
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
             how += " (perhaps because memory ran out)" if -code == signal.SIGKILL else ""
         else:
             how = f"ended with exit code {code}"
-        return EnvFailure(f"The process of environment {self._name} {how} in {self._doing}.")
+        return EnvError(f"The process of environment {self._name} {how} in {self._doing}.")
 
-    def hung(self, seconds: float) -> EnvFailure:
+    def hung(self, seconds: float) -> EnvError:
         """Kill the process, and return the error that says how long it was silent."""
         self._process.kill()
-        return EnvFailure(
+        return EnvError(
             f"Environment {self._name} was silent for {seconds:g} s in {self._doing} and was stopped; "
             "give it longer with --worker-timeout, or run it alone with --num-envs 1 --no-async-collect to"
             " see where it hangs."

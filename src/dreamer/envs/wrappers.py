@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium as gym
 
 from dreamer.envs.conversion import end_of, reward_of
-from dreamer.envs.failures import EnvFailure, calling, close, definition, old_step
+from dreamer.envs.failures import EnvError, calling, close, definition, old_step
 from dreamer.errors import UserError
 
 SEEDS = 2**31
@@ -41,7 +41,7 @@ class CheckedEnv(gym.Wrapper):
     Observations are checked where they are converted (`conversion.py`), so only those that the agent uses.
 
     Raises:
-        EnvFailure: says which environment and call has failed, why, and where that stands; or what the call should
+        EnvError: says which environment and call has failed, why, and where that stands; or what the call should
             have returned.
     """
 
@@ -63,7 +63,7 @@ class CheckedEnv(gym.Wrapper):
             returned = self.env.reset(seed=seed, options=options)
         if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], dict):
             place = definition(self.env, "reset")
-            raise EnvFailure(
+            raise EnvError(
                 f"{self._name} must return observation, info from reset (info a dict){place}.", passing=False
             )
         return returned
@@ -89,7 +89,7 @@ class CheckedEnv(gym.Wrapper):
         if isinstance(returned, tuple) and len(returned) == 4:
             raise old_step(self._name, self.env)
         place = definition(self.env, "step")
-        raise EnvFailure(
+        raise EnvError(
             f"{self._name} must return observation, reward, terminated, truncated, info (a dict) from step{place}.",
             passing=False,
         )

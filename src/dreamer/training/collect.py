@@ -17,7 +17,7 @@ import torch
 
 from dreamer.agents.agent import Agent
 from dreamer.behavior.exploration import random_action
-from dreamer.envs.failures import EnvFailure
+from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
 from dreamer.replay.episode_file import Episode
 from dreamer.training.episode_builder import EpisodeBuilder
@@ -38,7 +38,7 @@ class Step:
     """Episodes that a failure broke off, as they were before it."""
     failures: int = 0
     """Failures of environments."""
-    last_straw: EnvFailure | None = None
+    last_straw: EnvError | None = None
     """The failure that ends the run; then no action may have been taken."""
 
 
@@ -68,13 +68,13 @@ class Collector:
             while self.builders[index] is None and self._step.last_straw is None:
                 try:
                     self.builders[index] = self._begin(index)
-                except EnvFailure as failure:
+                except EnvError as failure:
                     self._break_off(index, failure)
 
     def _act(self, random: bool) -> None:
         actions = self._random_actions() if random else self._policy_actions()
         for index, result in enumerate(self.envs.step(actions)):
-            if isinstance(result, EnvFailure):
+            if isinstance(result, EnvError):
                 self._break_off(index, result)
                 continue
             builder = self._builder(index)
@@ -85,7 +85,7 @@ class Collector:
                 self.failures_in_a_row[index] = 0
                 self._next_episode(index)
 
-    def _break_off(self, index: int, failure: EnvFailure) -> None:
+    def _break_off(self, index: int, failure: EnvError) -> None:
         """Let the next episode begin in place of the one that has failed, and count that."""
         if (builder := self.builders[index]) is not None:
             self._step.broken.append(builder)
@@ -94,7 +94,7 @@ class Collector:
         self.failures_in_a_row[index] += 1
         try:
             survive(failure, self.failures_in_a_row[index], self.envs.config.env_failures)
-        except EnvFailure as last_straw:
+        except EnvError as last_straw:
             self._step.last_straw = last_straw
             self.failures_in_a_row[index] = 0  # The run that goes on from here may fail as often again.
 
@@ -164,7 +164,7 @@ class Collector:
             builder = self.builders[index] = self._begin(index)
             for action in episode["action"][1:]:
                 builder.add(action, self.envs.step_one(index, action))
-        except EnvFailure as failure:
+        except EnvError as failure:
             self._break_off(index, failure)
             return
         again = builder.episode()

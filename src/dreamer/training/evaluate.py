@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dreamer.agents.agent import Agent
-from dreamer.envs.failures import EnvFailure
+from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
 from dreamer.logs.video import three_channels
 from dreamer.training.failures import survive
@@ -43,7 +43,7 @@ def evaluate(
     """Play whole episodes in the first environment of `envs`, as a function of `seed` and the weights.
 
     `stop` is asked before every agent step; `StoppedError` is raised as soon as it returns True. `failed` is called at
-    every failure of the environment; `EnvFailure` is raised if there are too many in a row.
+    every failure of the environment; `EnvError` is raised if there are too many in a row.
     """
     generator = torch.Generator(agent.device).manual_seed(seed)
     seeds = np.random.SeedSequence(seed).generate_state(episodes)
@@ -55,7 +55,7 @@ def evaluate(
             try:
                 total, length = _play(agent, envs, episode_seed, generator, shown, stop)
                 break
-            except EnvFailure as failure:
+            except EnvError as failure:
                 failures += 1
                 failed()
                 survive(failure, failures, envs.config.env_failures)

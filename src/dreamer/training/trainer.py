@@ -39,7 +39,7 @@ import torch
 from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent, make_update
 from dreamer.config import Config, EnvConfig, evaluated
-from dreamer.envs.failures import EnvFailure
+from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
 from dreamer.errors import writing
 from dreamer.logs import open_loop
@@ -126,7 +126,7 @@ class Trainer:
     def run(self, final_evaluation: bool = True) -> bool:
         """Train to the end, and save. Return False if the run was asked to stop before.
 
-        Raises `EnvFailure`, when all is saved, if an environment failed too often in a row.
+        Raises `EnvError`, when all is saved, if an environment failed too often in a row.
         """
         self.counters.start()
         with self.interrupt, self.logger:
@@ -134,7 +134,7 @@ class Trainer:
                 self._train()
                 if final_evaluation and not self._stop:
                     self._evaluate_finally()
-            except EnvFailure:  # the environment's fault, between two steps of the run
+            except EnvError:  # the environment's fault, between two steps of the run
                 self._save()
                 raise
             self._save()
@@ -269,7 +269,7 @@ class Trainer:
         if not self._take_turns:
             try:
                 self.eval_envs  # noqa: B018 (makes it)
-            except EnvFailure as failure:
+            except EnvError as failure:
                 self._take_turns = True
                 _logger.warning("%s From here on training and evaluation take turns.", failure)
         if not self._take_turns:
