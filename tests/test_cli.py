@@ -15,7 +15,8 @@ import pytest
 
 import dreamer
 from dreamer import cli
-from dreamer.config import with_options
+from dreamer.cli.options import DEFAULTS, RunOptions, Start, default_logdir
+from dreamer.config import to_flat, with_options
 from dreamer.errors import UserError
 from dreamer.presets import debug
 
@@ -244,8 +245,9 @@ def _signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int,
 
 BAD = {
     "unknown command": (["fly"], "There is no command 'fly'; there are train"),
+    "a group of commands": (["help", "plto"], "There is no command 'plto' (did you mean plot?)"),
     "mistyped command": (["trian"], "There is no command 'trian' (did you mean train?)"),
-    "an option before the command": (["--seed", "1", "train"], "--seed"),
+    "an option before the command": (["--seed", "1", "train"], "Options come after a command"),
     "unknown environment": (["train", "--env", "dmc:walker_stnad"], "did you mean dmc:walker_stand"),
     "unknown option": (["train", "--horizzon", "3"], "--horizon"),
     "ill-typed option": (["train", "--horizon", "abc"], "--horizon"),
@@ -287,8 +289,8 @@ def test_a_run_of_another_configuration_is_left_alone(trained: Path) -> None:
     result = command("train", *SHORT, "--horizon", "7", "--logdir", trained)
     assert result.returncode == 2
     assert result.stderr == (
-        f"dreamer: {trained} holds a run with other options (horizon was 5, now 7):"
-        " choose another --logdir.\n"
+        f"dreamer: {trained} holds a run with other options (horizon was 5, now 7): choose another --logdir,"
+        f" or go on with the run's own options by `dreamer train --logdir {trained}`.\n"
     )
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
 
@@ -298,16 +300,32 @@ def test_every_command_explains_itself(name: str, monkeypatch: pytest.MonkeyPatc
     assert in_process(monkeypatch, name, "--help") == 0
     shown = capsys.readouterr().out
     assert f"usage: dreamer {name}" in shown
-    assert re.search(rf"Examples?: `dreamer {name} ", shown)
+    assert f"Examples:\n  dreamer {name} " in shown
+    assert max(map(len, shown.replace("  dreamer ", "\n").splitlines())) < 80 or name == "sweep"
+    assert in_process(monkeypatch, "help", name) == 0
+    assert capsys.readouterr().out == shown
 
 
 def test_help_lists_every_command(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert in_process(monkeypatch, "--help") == 0
     shown = capsys.readouterr().out
     assert "dreamer train --env dmc:walker_stand" in shown
-    assert re.findall(r"• (\w+)", shown) == list(cli.COMMANDS)
-    assert in_process(monkeypatch) == 0
-    assert capsys.readouterr().out == shown
+    assert [command for command in re.findall(r"^  (\w+) ", shown, re.M) if command != "dreamer"] == [
+        *cli.COMMANDS
+    ]
+    for same in ([], ["help"], ["-h"]):
+        assert in_process(monkeypatch, *same) == 0
+        assert capsys.readouterr().out == shown
+
+
+def test_help_of_train_begins_with_what_people_change_first(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert in_process(monkeypatch, "train", "--preset", "debug", "--help") == 0
+    first, *parts = re.split(r"\n\n(?=[^\n]+:\n  --)", capsys.readouterr().out)[1:]
+    assert re.findall(r"^  --([\w-]+)", first, re.M) == [
+        *("preset", "config", "logdir", "env", "obs", "agent", "steps", "seed", "action-repeat", "device")
+    ]
+    assert "--steps INT           Simulator frames in all. [1000]" in first  # the preset's own default
+    assert parts[0].startswith("The environment and what the agent sees of it (paper, Section 6):\n")
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
@@ -363,10 +381,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     result: dict[str, Any] = {}
 
     def train(
-        preset: str = "auto", logdir: Path | None = None, config: cli.RunOptions = cli.DEFAULTS
+        preset: str = "",
+        config: Path | None = None,
+        logdir: Path | None = None,
+        options: RunOptions = DEFAULTS,
     ) -> None:
         """Note the options."""
-        result.update(preset=preset, logdir=logdir, config=config)
+        result.update(preset=preset, options=options)
 
     monkeypatch.setitem(cli.COMMANDS, "train", train)
     return result
@@ -374,16 +395,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_the_preset_sets_the_defaults_of_all_other_options(asked: dict[str, Any]) -> None:
     cli.run(["train", "--horizon", "9", "--preset=debug"])
-    assert (asked["config"].behavior.horizon, asked["config"].model.units) == (9, 16)
+    assert (asked["options"].behavior.horizon, asked["options"].model.units) == (9, 16)
     assert asked["preset"] == "debug"
 
 
 def test_an_atari_game_sets_defaults_too(asked: dict[str, Any]) -> None:
     cli.run(["train", "--preset", "laptop", "--env", "atari:pong", "--horizon", "9"])
-    assert asked["config"].model.pcont
-    assert (asked["config"].environment.time_limit, asked["config"].behavior.horizon) == (108_000, 9)
+    assert asked["options"].model.pcont
+    assert (asked["options"].environment.time_limit, asked["options"].behavior.horizon) == (108_000, 9)
     cli.run(["train", "--preset", "laptop"])
-    assert not asked["config"].model.pcont
+    assert not asked["options"].model.pcont
 
 
 @pytest.mark.parametrize(
@@ -399,9 +420,84 @@ def test_a_renamed_option_is_answered_with_its_new_name(old: list[str], new: str
         cli.run(["train", "--env", "toy:dot", *old])
 
 
-def test_default_logdir_names_env_preset_agent_and_seed() -> None:
-    config = with_options(debug(), {"env": "gym:my:Env-v0", "seed": 3})
-    assert cli._default_logdir("debug", config) == Path("runs/gym-my-Env-v0-debug-dreamer-3")
+@pytest.mark.parametrize(("number", "value"), [("1e3", 1000), ("1.5e6", 1_500_000), ("2_000", 2000)])
+def test_whole_numbers_may_have_exponents(number: str, value: int, asked: dict[str, Any]) -> None:
+    cli.run(["train", "--preset", "debug", "--steps", number])
+    assert asked["options"].training.steps == value
+
+
+@pytest.mark.parametrize("number", ["1.5", "nan", "inf", "many", ""])
+def test_other_numbers_are_no_whole_numbers(number: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert in_process(monkeypatch, "train", "--steps", number) == 2
+    assert f"--steps: {number} is not a whole number" in capsys.readouterr().err
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """The directory of a run that has its options, of which some are no preset's."""
+    options = {"env": "toy:dot", "horizon": 4, "batch_size": 3, "action_repeat": 2}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "config.json").write_text(json.dumps(to_flat(with_options(debug(), options))))
+    return tmp_path / "mine"
+
+
+def test_a_run_goes_on_with_its_own_options(saved: Path, asked: dict[str, Any]) -> None:
+    cli.run(["train", "--logdir", str(saved), "--steps", "5e3"])
+    behavior, replay, schedule = asked["options"].behavior, asked["options"].replay, asked["options"].training
+    assert (behavior.horizon, replay.batch_size, schedule.steps) == (4, 3, 5000)
+    cli.run(["train", "--logdir", str(saved), "--preset", "debug"])  # a preset that is given wins
+    assert asked["options"].behavior.horizon == debug().behavior.horizon
+
+
+def test_a_copy_starts_from_a_run_or_a_file(saved: Path, asked: dict[str, Any], tmp_path: Path) -> None:
+    for start in (saved, saved / "config.json"):
+        cli.run(["train", "--config", str(start), "--batch-size", "7", "--logdir", str(tmp_path / "copy")])
+        assert (asked["options"].behavior.horizon, asked["options"].replay.batch_size) == (4, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "missing"], "There is no missing: give a directory that `dreamer train` wrote"),
+        (["--config", "mine", "--preset", "debug"], "--preset and --config are both a starting point"),
+        (["--config", "broken.json"], "broken.json cannot be read"),
+        (["--config", "typed.json"], "--horizon must be a whole number, got 'x'"),
+        (["--config", "old.json"], "grey is now gray"),
+    ],
+    ids=str,
+)
+def test_a_starting_point_that_cannot_be_is_a_sentence(
+    arguments: list[str], message: str, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(saved.parent)
+    for name, text in {"broken": "{", "typed": '{"horizon": "x"}', "old": '{"grey": true}'}.items():
+        Path(f"{name}.json").write_text(text)
+    with pytest.raises(UserError, match=re.escape(message)):
+        cli.run(["train", *arguments])
+
+
+def name_of(**options: Any) -> str:
+    """Name of a run by default, for options on top of the preset `debug`."""
+    start = Start("debug", debug())
+    return str(default_logdir(start, with_options(debug(), options)))
+
+
+def test_default_logdir_names_what_differs_from_the_preset() -> None:
+    assert name_of(env="gym:my:Env-v0", seed=3) == "runs/gym-my-Env-v0-debug-dreamer-3"
+    assert name_of(horizon=7, pcont=True) == "runs/toy-dot-debug-dreamer-pcont=True,horizon=7-0"
+    assert name_of(agent="planet", obs="state") == "runs/toy-dot-debug-planet-obs=state-0"
+
+
+def test_default_logdir_ignores_what_a_run_may_change() -> None:
+    """So the same command with more `--steps` goes on with the same run."""
+    assert name_of(steps=5, threads=1, device="cpu") == name_of()
+
+
+def test_default_logdir_fits_a_file_system() -> None:
+    changes = {name: value * 2 for name, value in to_flat(debug()).items() if type(value) is float and value}
+    first, second = name_of(**changes), name_of(**changes | {"model_lr": 0.5})
+    assert len(first) < 100
+    assert first != second
 
 
 def test_traceback_of_an_internal_error_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "options": {"affects"},
     "config": {"errors", "affects", "options"},
     "presets": _BASE,
+    "arguments": set(),
     "envs": _BASE,
     "world_model": _BASE,
     "behavior": _BASE | {"world_model"},
@@ -40,9 +41,20 @@ MAY_IMPORT = {
     "__init__": {"api", "export"},
     "bench": _RUN | {"training", "results"},
     "report": _BASE | {"results", "storage"},
-    "sweep": _BASE | {"presets", "envs", "storage", "logs", "training", "results"},
+    "sweep": _BASE | {"arguments", "presets", "envs", "storage", "logs", "training", "results"},
     "cli": _RUN
-    | {"__init__", "training", "presets", "distributed", "export", "results", "bench", "sweep", "report"},
+    | {
+        "__init__",
+        "arguments",
+        "training",
+        "presets",
+        "distributed",
+        "export",
+        "results",
+        "bench",
+        "sweep",
+        "report",
+    },
     "__main__": {"cli"},
 }
 

@@ -9,7 +9,8 @@ import math
 import operator
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Literal, SupportsFloat, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from annotated_types import Ge, Gt, Le
@@ -245,10 +246,13 @@ WITHOUT_EFFECT: dict[str, frozenset[str]] = {
 }
 """Options that an agent does not read: a run that sets one of them is refused."""
 
-METADATA: dict[str, tuple[Any, ...]] = {
-    name: getattr(hint, "__metadata__", ())
+HINTS: dict[str, Any] = {
+    name: hint
     for part in (*PARTS, *BASELINES.values())
     for name, hint in get_type_hints(part, include_extras=True).items()
+}
+METADATA: dict[str, tuple[Any, ...]] = {
+    name: getattr(hint, "__metadata__", ()) for name, hint in HINTS.items()
 }
 """What stands at the field of each option: its range (`Ge`, `Gt`, `Le`) and what it affects."""
 
@@ -303,19 +307,40 @@ def from_flat(options: dict[str, Any]) -> Config:
 
 
 def with_options(config: Config, options: dict[str, Any]) -> Config:
-    """Return `config` with some options, by their flat names, replaced. Raises `KeyError` for others.
+    """Return `config` with some options, by their flat names, replaced.
 
-    With another agent come the defaults of that agent's own options.
+    With another agent come the defaults of that agent's own options. Raises `KeyError` for options that do not exist,
+    and `UserError` for values of another type.
     """
     parts, left = {}, dict(options)
     config = _with_own_options(config, options.get("agent", config.behavior.agent))
     for part in fields(config):
         old = getattr(config, part.name)
-        own = {f.name: left.pop(f.name) for f in fields(old) if f.name in left} if old else {}
+        names = [f.name for f in fields(old) if f.name in left] if old else []
+        own = {name: _fitted(name, left.pop(name)) for name in names}
         parts[part.name] = replace(old, **own) if old else None
     if left:
         raise KeyError(f"unknown options: {', '.join(left)}")
     return Config(**parts)
+
+
+def _fitted(name: str, value: Any) -> Any:
+    """Return a value in the type of its option: 1e6 as a whole number, 1 as 1.0. Raises `UserError` if it has none."""
+    hint = get_args(HINTS[name])[0]
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    number = isinstance(value, SupportsFloat) and not isinstance(value, bool)
+    for kind in kinds:
+        if kind is int and number and float(value).is_integer():
+            return int(float(value))
+        if kind is float and number:
+            return float(value)
+        if (kind in (bool, str) and isinstance(value, kind)) or value in get_args(kind):
+            return value
+    expected = " or ".join(TYPES.get(kind) or " or ".join(map(repr, get_args(kind))) for kind in kinds)
+    raise UserError(f"{flag(name)} must be {expected}, got {value!r}.")
+
+
+TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def _with_own_options(config: Config, agent: str) -> Config:

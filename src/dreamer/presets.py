@@ -116,14 +116,18 @@ PRESETS = {"paper": paper, "laptop": laptop, "atari": atari, "debug": debug}
 OF_GAMES = {"paper": atari, "laptop": laptop_atari}
 
 
+def resolve_name(name: str) -> str:
+    """Return the preset that `auto` stands for here, or the name itself."""
+    return name if name != "auto" else "paper" if has_gpu() else "laptop"
+
+
 def preset(name: str, env: str = "", agent: str = "") -> Config:
     """A preset by name; `auto` is `paper` with a GPU and `laptop` without.
 
     Told of an Atari game `env`, both have the paper's settings for games; `--agent d4pg` and `a3c` have presets of
     their own. Raises `UserError` if there is none of this name.
     """
-    if name == "auto":
-        name = "paper" if has_gpu() else "laptop"
+    name = resolve_name(name)
     presets = baselines.PRESETS.get(agent) or PRESETS | (OF_GAMES if env.startswith("atari:") else {})
     if name not in presets:
         of_agent = f" of --agent {agent}" if agent in baselines.PRESETS else ""

@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 from typing import IO, Any
 
-from dreamer.config import METADATA, Affects, Config, from_flat, options_affecting, to_flat, what_became_of
+from dreamer.config import Affects, Config, options_affecting, to_flat
 from dreamer.errors import UserError, writing
-from dreamer.storage import checkpoint
+from dreamer.storage import checkpoint, config_file
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file
 
 REFUSED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
@@ -28,7 +28,7 @@ class RunDirectory:
 
     def __init__(self, path: Path):
         self.path = path
-        self.config_file = path / "config.json"
+        self.config_file = path / config_file.FILE
         self.checkpoints = path / "checkpoint"
         self.replay = path / "replay"
         self.videos = path / "videos"
@@ -62,14 +62,16 @@ class RunDirectory:
         # With and without a decoder the weights are different ones.
         decoder = {"video_every"} if saved.has_decoder != config.has_decoder else set()
         changed = {
-            name: f"{name} was {old[name]!r}, now {new[name]!r}" for name in new if old[name] != new[name]
+            name: f"{name} was {old.get(name)!r}, now {value!r}"
+            for name, value in new.items()
+            if old.get(name) != value
         }
         refused = [text for name, text in changed.items() if name in REFUSED | decoder]
         warned = [text for name, text in changed.items() if name in WARNED]
         if refused:
             raise UserError(
-                f"{self.path} holds a run with other options ({', '.join(refused[:5])}):"
-                " choose another --logdir."
+                f"{self.path} holds a run with other options ({', '.join(refused)}): choose another --logdir,"
+                f" or go on with the run's own options by `dreamer train --logdir {self.path}`."
             )
         if warned:
             _logger.warning("%s goes on with other options: %s.", self.path, ", ".join(warned))
@@ -148,18 +150,4 @@ class RunDirectory:
         """
         if not self.exists:
             raise UserError(f"{self.path} is not a run directory: it has no config.json.")
-        saved = self._flat()
-        if unknown := [name for name in saved if name not in METADATA]:
-            raise UserError(
-                f"{self.path} was made by an earlier version, whose options were others"
-                f" ({what_became_of(unknown)}): use that version for it, or train anew in another --logdir."
-            )
-        return from_flat({**saved, **changes})
-
-    def _flat(self) -> dict[str, Any]:
-        try:
-            return json.loads(self.config_file.read_text())
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{self.config_file} cannot be read ({error}): restore it, or start anew."
-            ) from error
+        return config_file.read_config(self.config_file, **changes)

@@ -28,8 +28,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
+from dreamer.arguments import read
 from dreamer.config import Affects, Config, check, flag, options_affecting, to_flat, with_options
 from dreamer.errors import UserError, did_you_mean, writing
 from dreamer.presets import preset
@@ -128,8 +127,7 @@ def make_plan(
 
 def _read_config(preset_name: str, arguments: Sequence[str], env: str) -> Config:
     """Read the options of a run as `dreamer train` does: if an option is given twice, the last one counts."""
-    kind = tyro.conf.OmitArgPrefixes[Config]
-    config = tyro.cli(kind, args=arguments, default=preset(preset_name, env), prog="dreamer sweep")
+    config = read(Config, arguments, "dreamer sweep", default=preset(preset_name, env))
     check(config)
     return config
 

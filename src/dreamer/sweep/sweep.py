@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Protocol
 
 import tyro
 
+from dreamer.arguments import read
 from dreamer.errors import UserError
 from dreamer.sweep.cluster import RayPool, connect, with_address
 from dreamer.sweep.display import Display
@@ -80,9 +81,7 @@ class Pool(Protocol):
 
 def main(arguments: Sequence[str]) -> int:
     """Run `dreamer sweep` with these arguments and return its exit status."""
-    options, training = tyro.cli(
-        Sweep, args=with_address(arguments), prog="dreamer sweep", return_unknown_args=True
-    )
+    options, training = read(Sweep, with_address(arguments), "dreamer sweep", return_unknown_args=True)
     return run_sweep(options, training)
 
 

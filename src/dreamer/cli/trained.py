@@ -1,0 +1,114 @@
+"""Commands that use what a run has learned."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dreamer.errors import UserError
+
+Device = Literal["auto", "cpu", "cuda"]
+RunPath = Annotated[Path, tyro.conf.Positional]
+
+
+def evaluate(
+    run: RunPath, episodes: int = 10, seed: int = 0, video: Path | None = None, device: Device = "auto"
+) -> None:
+    """Play whole episodes with the deterministic policy, in fresh environments.
+
+    The last line printed is one JSON object: mean, std, returns, env_step.
+
+    Examples: `dreamer eval runs/swingup-1`, `dreamer eval runs/swingup-1 --episodes 1 --video swingup.mp4`.
+
+    Args:
+        run: A run directory.
+        episodes: How many to play.
+        seed: Decides how the episodes begin.
+        video: File for a video of the first episode (.mp4 or .gif).
+        device: Where the networks run.
+    """
+    import numpy as np
+
+    from dreamer.logs.video import check_format, enlarge, write_video
+    from dreamer.storage.load import load_run
+    from dreamer.training.evaluate import evaluate as play
+
+    _check_at_least(1, "--episodes", episodes)
+    _check_at_least(0, "--seed", seed)
+    if video is not None:
+        check_format(video)
+    trained = load_run(run, device=device)
+    with closing(trained.envs):
+        if video is not None and not trained.envs.spec.images:
+            raise UserError("This agent sees no images, so there is nothing to show: leave --video out.")
+        result = play(trained.agent, trained.envs, episodes, seed, video is not None)
+    mean, std = float(np.mean(result.returns)), float(np.std(result.returns))
+    scores = {"mean": mean, "std": std, "returns": result.returns, "env_step": trained.env_step}
+    print(json.dumps(scores))  # before the video, which may fail if the disk is full
+    if video is not None and result.images is not None:
+        write_video(video, enlarge(result.images, 4))
+
+
+def dream(
+    run: RunPath,
+    out: Path | None = None,
+    sequences: int = 6,
+    length: int = 50,
+    context: int = 5,
+    seed: int = 0,
+) -> None:
+    """Open-loop prediction: see `--context` images of past episodes, then predict from the recorded actions.
+
+    Writes a video (truth, model, error), an image of the first sequence, and the error by horizon as JSON,
+    which is also the last line printed.
+
+    Examples: `dreamer dream runs/swingup-1`, `dreamer dream runs/swingup-1 --out dream.gif --context 20`.
+
+    Args:
+        run: A run directory.
+        out: Video to write (.mp4 or .gif), with image and JSON beside it; by default RUN/videos/dream.mp4.
+        sequences: Windows of past episodes to predict.
+        length: Steps of each, all within one episode; at most those of the longest episode.
+        context: Steps that the model sees first.
+        seed: Chooses the windows.
+    """
+    if not 0 < context < length:
+        raise UserError(f"--context must lie between 0 and --length, got {context} and {length}.")
+    _check_at_least(1, "--sequences", sequences)
+    _check_at_least(0, "--seed", seed)
+    from dreamer.logs.open_loop import predict, write
+    from dreamer.logs.video import check_format
+    from dreamer.replay.store import EpisodeStore
+    from dreamer.storage.load import load_run
+
+    out = out or run / "videos" / "dream.mp4"
+    check_format(out)
+    trained = load_run(run)
+    trained.envs.close()
+    episodes = EpisodeStore(trained.directory.replay, mode="r")
+    result = predict(trained.agent, episodes, seed, sequences, length, context)
+    errors = write(result, trained.env_step, out)
+    print(f"Wrote {out}, {out.with_suffix('.png')} and {out.with_suffix('.json')}")
+    print(json.dumps(errors))
+
+
+def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
+    """Write a trained policy as one file, for `dreamer.load_policy`, which needs no simulator.
+
+    Example: `dreamer export runs/swingup-1 --out swingup.pt`.
+
+    Args:
+        run: A run directory.
+        out: File to write.
+    """
+    from dreamer.export.export import export_run
+
+    export_run(run, out)
+    print(f"Wrote {out}")
+
+
+def _check_at_least(least: int, option: str, value: int) -> None:
+    if value < least:
+        raise UserError(f"{option} must be at least {least}, got {value}.")

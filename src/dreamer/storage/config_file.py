@@ -1,0 +1,32 @@
+"""Read the `config.json` of a run; this loads no PyTorch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dreamer.config import METADATA, Config, from_flat, what_became_of
+from dreamer.errors import UserError
+
+FILE = "config.json"
+
+
+def read_config(file: Path, **changes: Any) -> Config:
+    """Return the options in a `config.json`, with some of them changed.
+
+    Raises `UserError` if the file is missing or cannot be read, or if an earlier version with other options wrote it.
+    """
+    if not file.is_file():
+        raise UserError(
+            f"There is no {file}: give a directory that `dreamer train` wrote, or its config.json."
+        )
+    try:
+        saved = json.loads(file.read_text())
+        unknown = [name for name in saved if name not in METADATA]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{file} cannot be read ({error}): restore it, or start anew.") from error
+    if unknown:
+        raise UserError(
+            f"{file.parent} was made by an earlier version, whose options were others"
+            f" ({what_became_of(unknown)}): use that version for it, or train anew in another --logdir."
+        )
+    return from_flat({**saved, **changes})
