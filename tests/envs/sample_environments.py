@@ -301,6 +301,19 @@ class NeedsArgument(SampleEnv):
         super().__init__(render_mode)
 
 
+class WithArguments(SampleEnv):
+    """Shows what it was made with."""
+
+    observation_space = spaces.Box(-100, 100, (2,), np.float32)
+
+    def __init__(self, robot: str, speed: float = 1, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self._values = np.array([len(robot), speed], np.float32)
+
+    def observation(self) -> Any:
+        return self._values
+
+
 class NoRenderMode(Drawn):
     def __init__(self) -> None:
         super().__init__(None)
@@ -369,6 +382,7 @@ class Fragile(SampleEnv):
 
     def __init__(self, how: str = "raise", render_mode: str | None = None) -> None:
         super().__init__(render_mode)
+        self.observation_space = spaces.Box(-1, 1, (3,), np.float32)  # its own, as it is sampled from
         self._how = how
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -401,7 +415,11 @@ class OnlyOne(Drawn):
     def __init__(self, render_mode: str | None = None) -> None:
         super().__init__(render_mode)
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind("\0" + os.environ["ONLY_ONE"])
+        try:
+            self._socket.bind("\0" + os.environ["ONLY_ONE"])
+        except OSError:
+            self._socket.close()
+            raise
 
     def close(self) -> None:
         self._socket.close()

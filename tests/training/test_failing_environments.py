@@ -99,10 +99,20 @@ def test_worker_processes_that_end_are_replaced_and_the_others_go_on(tmp_path: P
     assert metrics(tmp_path / "exit") == metrics(tmp_path / "raise")
 
 
-def test_a_worker_process_that_hangs_is_replaced(tmp_path: Path, caplog) -> None:
+def test_a_worker_process_that_hangs_is_replaced(
+    tmp_path: Path, caplog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = fragile("hang", async_collect=True, steps=100, eval_every=0)
     trainer = Trainer(settings, tmp_path)
-    trainer.envs._timeout = 1.0  # Only now: starting the process may take longer on a busy machine.
+    envs, make_anew = trainer.envs, trainer.envs._make_anew
+
+    def be_patient(index: int) -> None:
+        envs._timeout = 60
+        make_anew(index)
+        envs._timeout = 1
+
+    envs._timeout = 1  # Only now: starting the process may take longer on a busy machine.
+    monkeypatch.setattr(envs, "_make_anew", be_patient)
     trainer.run(final_evaluation=False)
     trainer.close()
     assert "was silent for 1 s in step and was stopped" in caplog.text

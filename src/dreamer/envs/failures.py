@@ -29,8 +29,9 @@ _DRAWING = ("mujoco", "OpenGL", "glfw")
 _HINTS = {
     ("reset", "unexpected keyword argument"): "it must take reset(self, *, seed=None, options=None)",
     ("make", "argument 'render_mode'"): "its __init__ must take render_mode, or use --obs state",
-    ("make", "required positional argument"): "give it a default, or register the environment with kwargs",
-    ("make", "required keyword-only argument"): "give it a default, or register the environment with kwargs",
+    ("make", "required positional argument"): "give it by --env-args NAME=VALUE",
+    ("make", "required keyword-only argument"): "give it by --env-args NAME=VALUE",
+    ("make", "unexpected keyword argument"): "--env-args must be arguments of its __init__",
 }
 """What to do, by the call and a part of the exception's text."""
 

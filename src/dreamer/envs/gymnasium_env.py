@@ -17,26 +17,27 @@ _NOT_SUGGESTED = ("phys2d/", "tabular/", "GymV21", "GymV26")
 
 
 def load_gym(name: str, config: EnvConfig) -> gym.Env:
-    """Make the environment of this id, able to render where `config` wants an image it does not show.
+    """Make the environment of this id with `--env-args`, able to render where the agent is to see that.
 
     Raises:
         UserError: there is no such id (the message has the nearest ones), a module or package that it
             needs is missing, or it cannot render.
     """
-    env = _make(name)
+    env = _make(name, config)
     if not is_rendered(config.obs, getattr(env, "observation_space", None)):
         return env
     close(env, config.env)
     require_rendering(env, config)
     if _uses_mujoco(env):
         return _make_mujoco(name, str(env.unwrapped.spec and env.unwrapped.spec.entry_point), config)
-    return _make(name, render_mode="rgb_array")
+    return _make(name, config, render_mode="rgb_array")
 
 
-def _make(name: str, **settings: Any) -> gym.Env:
+def _make(name: str, config: EnvConfig, **settings: Any) -> gym.Env:
+    # Checked by us at every step, not by Gymnasium at the first.
+    settings = {"disable_env_checker": True, **settings, **config.arguments}
     try:
-        # Checked by us at every step, not by Gymnasium at the first.
-        return gym.make(name, disable_env_checker=True, **settings)
+        return gym.make(name, **settings)
     except (gym.error.UnregisteredEnv, gym.error.DeprecatedEnv) as error:
         hint = _suggestion(name) or f": {str(error).rstrip('.')}"
         raise UserError(f"There is no Gymnasium environment {name!r}{hint}.") from error
@@ -82,7 +83,7 @@ def _make_mujoco(name: str, entry_point: str, config: EnvConfig) -> gym.Env:
     find_backend()  # Sets MUJOCO_GL, which Gymnasium reads when it draws first.
     own = entry_point.startswith("gymnasium.envs.mujoco")
     size = {"width": config.image_size, "height": config.image_size} if own else {}
-    env = _make(name, render_mode="rgb_array", **size)
+    env = _make(name, config, render_mode="rgb_array", **size)
     if config.render == "fast":
         simplify(env.unwrapped.model)  # pyright: ignore[reportAttributeAccessIssue]
     return env

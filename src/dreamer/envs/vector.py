@@ -88,7 +88,10 @@ class VectorEnv:
             spec = spec_of(self._env)
         else:
             self._workers[index] = self._worker(index)
-            spec = _sound(self._collect([self._workers[index]])[0])
+            spec = self._collect([self._workers[index]])[0]
+            if isinstance(spec, EnvError):
+                self._fail(index)
+                raise spec
         if spec != self.spec:
             text = f"{self.config.env} changed what it shows or takes when it was made anew."
             raise EnvError(text, passing=False)

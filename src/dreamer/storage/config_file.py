@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamer.config import METADATA, Config, from_flat, what_became_of
+from dreamer.env_args import of_today
 from dreamer.errors import UserError
 
 FILE = "config.json"
@@ -20,9 +21,9 @@ def read_config(file: Path, **changes: Any) -> Config:
             f"There is no {file}: give a directory that `dreamer train` wrote, or its config.json."
         )
     try:
-        saved = json.loads(file.read_text())
+        saved = of_today(json.loads(file.read_text()))
         unknown = [name for name in saved if name not in METADATA]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{file} cannot be read ({error}): restore it, or start anew.") from error
     if unknown:
         raise UserError(
