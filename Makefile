@@ -5,13 +5,17 @@ ARGS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint types format lock gl clean
+.PHONY: help train view test lint types format lock gl clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 train: $(VENV)/.installed gl ## Train an agent; options in ARGS="--env dmc:cartpole_swingup --seed 1"
 	$(BIN)/dreamer train $(ARGS)
+
+view: $(VENV)/.installed-onnx gl ## Write a page to steer the dream of runs in ARGS="runs/swingup-1"
+	$(BIN)/python -m dreamer.view.runtime
+	$(if $(ARGS),$(BIN)/dreamer view $(ARGS))
 
 test: $(VENV)/.installed-dev gl ## Run the fast test suite; pytest's options in ARGS
 	$(BIN)/python -m pytest $(ARGS)
@@ -42,6 +46,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt scripts/install-venv.sh
 	scripts/install-venv.sh $(PYTHON) $(VENV) . constraints.txt
 	@touch $@
 
+$(VENV)/.installed-onnx: pyproject.toml constraints.txt scripts/install-venv.sh
+	scripts/install-venv.sh $(PYTHON) $(VENV) '.[onnx]' constraints.txt
+	@touch $@ $(VENV)/.installed
+
 $(VENV)/.installed-dev: pyproject.toml constraints.txt scripts/install-venv.sh
 	scripts/install-venv.sh $(PYTHON) $(VENV) '.[dev]' constraints.txt
-	@touch $@ $(VENV)/.installed
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-onnx

@@ -114,8 +114,8 @@ def main(logdir: Path, **changes: object) -> float:
     with closing(Trainer(config(**changes), logdir)) as trainer:
         trainer.run()
     trained = load_run(logdir)
-    result = evaluate(trained.agent, trained.envs, episodes=10, seed=0)
-    trained.envs.close()
+    with closing(trained.make_envs()) as envs:
+        result = evaluate(trained.agent, envs, episodes=10, seed=0)
     return float(np.mean(result.returns))
 
 

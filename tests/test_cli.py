@@ -164,6 +164,19 @@ def test_scores_and_their_table(
     assert in_process(monkeypatch, "plot", out, "--out", tmp_path / "curve.png") == 0
 
 
+def test_commands_over_many_runs_leave_out_what_is_no_run(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "folder").mkdir()
+    for command_line in (["plot", "--out", tmp_path / "a.png"], ["scores", "--out", tmp_path / "a.csv"]):
+        assert in_process(monkeypatch, *command_line, trained, tmp_path / "folder") == 0
+        out, err = capsys.readouterr()
+        assert out
+        assert err.startswith(f"dreamer: {tmp_path}/folder is not a run directory")
+        assert in_process(monkeypatch, *command_line, tmp_path / "folder") == 2
+        capsys.readouterr()
+
+
 def test_bench_compares_with_a_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     options = ["bench", *SMALL, "--only", "replay", "--repeats", "1", "--json"]

@@ -71,6 +71,13 @@ class EnvSpec:
     spaces: dict[str, Any] = field(default_factory=dict)
     """The environment's own spaces of vectors and of `action`, in plain values; see `envs/native.py`."""
 
+    @staticmethod
+    def from_dict(content: dict[str, Any]) -> "EnvSpec":
+        """Return the spec of which `content` is the `dataclasses.asdict`."""
+        images = {key: tuple(shape) for key, shape in content["images"].items()}
+        action = ActionSpec(content["action"]["size"], tuple(content["action"]["groups"]))
+        return EnvSpec(**{**content, "images": images, "action": action})
+
 
 @dataclass(frozen=True)
 class Transitions:

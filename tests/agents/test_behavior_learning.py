@@ -5,12 +5,13 @@ import torch
 from torch import Tensor
 
 from dreamer.agents.dreamer import Dreamer
+from dreamer.behavior.actor import Actor
 from dreamer.behavior.imagination import discount_weights, imagination_starts, lambda_return
 from dreamer.types import Batch, Noise
 from dreamer.world_model.gaussian import HALF_LOG_TWO_PI
 from dreamer.world_model.mlp import ScalarMLP
 from dreamer.world_model.rssm import State, given
-from helpers import STATE, random_batch, random_noise, small_dreamer, trial_update
+from helpers import STATE, random_batch, random_noise, small_agent, small_dreamer, trial_update, weights
 
 
 @pytest.fixture
@@ -108,3 +109,16 @@ def test_actors_gradient_is_the_slope_of_its_loss(monkeypatch: pytest.MonkeyPatc
         numeric[i] = (ends[0] - ends[1]) / 2e-6
     torch.testing.assert_close(gradient, numeric, rtol=1e-4, atol=1e-9)
     assert gradient.abs().min() > 1e-7
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_statistics_change_nothing_that_is_learned(fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_them, without = (small_agent(STATE, fast=fast) for _ in range(2))
+    for seed in range(2):
+        with_them.update(random_batch(STATE, seed=seed))
+    monkeypatch.setattr(Actor, "statistics", lambda *_: {})
+    for seed in range(2):
+        without.update(random_batch(STATE, seed=seed))
+    assert torch.equal(with_them.generator.get_state(), without.generator.get_state())
+    ours, theirs = weights(with_them.algorithm), weights(without.algorithm)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -128,3 +128,27 @@ def test_acting_samples_where_it_explores_and_takes_the_mode_elsewhere() -> None
     evaluated = actor.act(feat, False, torch.Generator().manual_seed(0))
     noise = actor.draw_noise(100, 3, generator=torch.Generator().manual_seed(0))
     assert torch.equal(evaluated, actor(feat).mode(noise))
+
+
+def test_statistics_of_a_continuous_actor() -> None:
+    """With zero weights the mean is 0 and the std 5; noise of 1 gives the action tanh 5, beyond 0.99, and 0 gives 0."""
+    actor = Actor(6, ActionSpec(2), units=8)
+    for parameter in actor.parameters():
+        torch.nn.init.zeros_(parameter)
+    feat, noise = torch.zeros(4, 6), torch.tensor([[0.0, 1.0]]).repeat(4, 1)
+    statistics = actor.statistics(feat, noise)
+    assert statistics["actor/saturated"] == 0.5
+    std = 5 + 1e-4
+    normal = -0.5 * 1**2 - 2 * math.log(std) - math.log(2 * math.pi)
+    slope = 2 * (math.log(2) - std - math.log1p(math.exp(-2 * std)))
+    # Float32 numbers of about 9 and a handful of roundings.
+    assert statistics["actor/entropy"].item() == pytest.approx(-(normal - slope), rel=1e-5)
+
+
+def test_statistics_of_a_discrete_actor() -> None:
+    actor = Actor(6, ActionSpec(5, (3, 2)), units=8)
+    for parameter in actor.parameters():
+        torch.nn.init.zeros_(parameter)
+    statistics = actor.statistics(torch.zeros(4, 6), torch.zeros(4, 5))
+    assert statistics.keys() == {"actor/entropy"}
+    assert statistics["actor/entropy"].item() == pytest.approx(math.log(6), rel=1e-6)

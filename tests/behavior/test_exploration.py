@@ -18,25 +18,27 @@ def test_noise_has_the_size_asked_for() -> None:
 def test_noise_is_drawn_by_the_generator() -> None:
     action, drawn = torch.rand(1000, 2) - 0.5, torch.Generator().manual_seed(0)
     noise = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(explored(action, ActionSpec(2), 0.3, 0, drawn), add_noise(action, noise, 0.3))
+    assert torch.equal(
+        explored(action, ActionSpec(2), 0.3, torch.tensor(0.0), drawn), add_noise(action, noise, 0.3)
+    )
 
 
 def test_epsilon_falls_linearly_over_updates() -> None:
     steps = {0: 0.4, 50_000: 0.325, 100_000: 0.25, 200_000: 0.1, 900_000: 0.1}
     for step, expected in steps.items():
-        assert epsilon(step) == pytest.approx(expected)
+        assert epsilon(torch.tensor(float(step))).item() == pytest.approx(expected)
 
 
 def test_epsilon_greedy_replaces_whole_actions() -> None:
     action, random = torch.zeros(4, 5), torch.ones(4, 5)
-    mixed = epsilon_greedy(action, random, torch.tensor([0.05, 0.2, 0.39, 0.41]), 0.4)
+    mixed = epsilon_greedy(action, random, torch.tensor([0.05, 0.2, 0.39, 0.41]), torch.tensor(0.4))
     assert mixed.sum(-1).tolist() == [5, 5, 5, 0]
 
 
-@pytest.mark.parametrize(("grad_step", "share"), [(0, 0.4), (10**6, 0.1)])
-def test_discrete_actions_are_random_with_epsilon(grad_step: int, share: float) -> None:
+@pytest.mark.parametrize(("steps", "share"), [(0.0, 0.4), (1e6, 0.1)])
+def test_discrete_actions_are_random_with_epsilon(steps: float, share: float) -> None:
     action = torch.tensor([1.0, 0, 0, 1, 0]).expand(4000, 5)
-    mixed = explored(action, BUTTONS, 0.3, grad_step, torch.Generator().manual_seed(0))
+    mixed = explored(action, BUTTONS, 0.3, torch.tensor(steps), torch.Generator().manual_seed(0))
     other = (mixed != action).any(-1).float().mean()
     assert other.item() == pytest.approx(share * (1 - 1 / 6), abs=0.03)
 

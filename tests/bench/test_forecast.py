@@ -3,10 +3,11 @@ from typing import Any
 import pytest
 
 from bench.small import small_run
+from dreamer.agents.agent import Agent
 from dreamer.bench import forecast as forecasts
 from dreamer.bench.forecast import AgentCost, forecast, time_agent
 from dreamer.config import Config, with_options
-from dreamer.types import ActionSpec, EnvSpec, Phase
+from dreamer.types import ActionSpec, Batch, EnvSpec, Metrics, Phase
 
 SPEC = EnvSpec({"image": (64, 64, 3)}, {}, ActionSpec(6))
 AGENT = AgentCost(update=0.5, action=0.01, checkpoint=1000)
@@ -53,21 +54,18 @@ def test_replay_size_bounds_the_disk() -> None:
 def test_update_is_timed_as_a_run_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[Any] = []
 
-    def make(agent: Any, fast: bool) -> Any:
-        order.append(fast)
+    update = Agent.update
 
-        def update(batch: Any, phase: Phase) -> Any:
-            order.append(phase)
-            return agent.update(batch, phase)
+    def noted(agent: Agent, batch: Batch, phase: Phase = "all") -> Metrics:
+        order.append(phase)
+        return update(agent, batch, phase)
 
-        return update
-
-    monkeypatch.setattr(forecasts, "make_update", make)
-    monkeypatch.setattr(forecasts, "warm_up", lambda update, batch: order.append("warm"))
+    monkeypatch.setattr(Agent, "update", noted)
+    monkeypatch.setattr(forecasts, "warm_up", lambda agent, batch: order.append("warm"))
     monkeypatch.setattr(forecasts, "seconds_per_call", lambda call, *_: call() and 1.0)
     spec = EnvSpec({"image": (32, 32, 3)}, {}, ActionSpec(2))
     cost = time_agent(spec, small_run(fast=False))
-    assert order == [False, "warm", "all"]
+    assert order == ["warm", "all"]
     assert cost.checkpoint > 10_000
 
 

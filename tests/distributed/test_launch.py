@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from dreamer.agents.agent import Agent
-from dreamer.agents.make import make_update
 from dreamer.config import Config, to_flat
 from dreamer.distributed import launch
 from dreamer.distributed.launch import RankAgent
@@ -206,12 +205,6 @@ def test_weights_that_have_come_apart_are_noticed(monkeypatch: pytest.MonkeyPatc
 def test_rows_that_cannot_be_shared_equally_are_refused() -> None:
     with pytest.raises(UserError, match=re.escape(REFUSED)):
         _parallel(_TwoRanks(), batch_size=5)
-
-
-def test_updates_of_several_ranks_are_no_cuda_graph() -> None:
-    agent = _parallel(_TwoRanks())
-    agent.device = torch.device("cuda")
-    assert make_update(agent, fast=True) == make_update(agent, fast=False) == agent.update
 
 
 @pytest.mark.parametrize("objective", ["contrastive", "contrastive-tf1"])

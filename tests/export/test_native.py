@@ -17,7 +17,7 @@ from dreamer.envs.native import describe, space_from
 from dreamer.envs.spec import spec_of
 from dreamer.errors import UserError
 from dreamer.export.policy import Policy, load_policy, pack
-from helpers import IMAGE, small_agent
+from helpers import IMAGE, small_agent, small_config
 
 SAMPLES = {"Sample": "state", "Buttons": "state", "Panel": "state", "Image": "image", "Everything": "image"}
 SAMPLES |= {"Gray": "image", "FloatImage": "image", "Everything ": "state"}
@@ -78,8 +78,8 @@ def test_actions_of_several_environments(tmp_path: Path) -> None:
 
 
 def test_nested_observations_are_found_by_their_path() -> None:
-    spec = replace(small_agent(IMAGE).spec, images={}, vectors={"robot/arm": 2, "robot/hand/grip": 1})
-    config = small_agent(IMAGE).algorithm.config
+    spec = replace(IMAGE, images={}, vectors={"robot/arm": 2, "robot/hand/grip": 1})
+    config = small_config()
     policy, flat = Policy(spec, config), Policy(spec, config)
     arm, grip = np.zeros(2), np.zeros(1)
     nested = {"robot": {"arm": arm, "hand": {"grip": grip}}, "mission": "go"}

@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamer.agents import make
 from dreamer.agents.agent import Agent
-from dreamer.agents.make import make_update
-from dreamer.distributed.launch import RankAgent
 from dreamer.fast import cuda_graph
-from dreamer.fast.cuda_graph import CudaGraph, GraphedUpdate
+from dreamer.fast.cuda_graph import CudaGraph, GraphedAgent
 from dreamer.types import Batch, Metrics, Phase
-from helpers import learner, moved, random_batch, small_agent, weights
+from helpers import IMAGE, learner, moved, random_batch, small_agent, small_config, weights
 
 PHASES: list[Phase] = ["model", "model and value", "all"]
 MODES: list[Phase] = [phase for phase in PHASES for _ in range(6)]
@@ -25,66 +24,70 @@ class Recorded(CudaGraph):
 
     def __init__(self, agent: Any, batch: Batch, phase: Phase):
         self.batch = {key: tensor.clone() for key, tensor in batch.items()}
-        self.agent, self.phase = agent, phase
+        self.agent: Agent = agent
+        self.phase: Phase = phase
         self.graph = self  # type: ignore[assignment]
 
     @staticmethod
     def warm_up(agent: Any, batch: Batch, phase: Phase) -> Metrics:
-        return agent.update(batch, phase)
+        return Agent.update(agent, batch, phase)
 
     def replay(self, batch: "Batch | None" = None) -> Metrics:  # type: ignore[override]
         if batch is not None:
             return super().replay(batch)
-        self.metrics = self.agent.update(self.batch, self.phase)
+        self.metrics = Agent.update(self.agent, self.batch, self.phase)
         return self.metrics
 
 
+def graphed_agent() -> GraphedAgent:
+    agent = GraphedAgent(small_agent(fast=True).algorithm, small_config())
+    agent.graph = Recorded
+    return agent
+
+
 def test_each_call_is_one_update_on_its_own_batch() -> None:
-    plain, recorded = small_agent(fast=True), small_agent(fast=True)
-    update = GraphedUpdate(recorded, Recorded)
+    plain, recorded = small_agent(fast=True), graphed_agent()
     for number, phase in enumerate(MODES):
         metrics = plain.update(random_batch(seed=number), phase)
-        again = update(random_batch(seed=number), phase)
+        again = recorded.update(random_batch(seed=number), phase)
         assert metrics.keys() == again.keys()
         assert all(torch.equal(metrics[key], again[key]) for key in metrics)
     assert moved(recorded.algorithm, weights(plain.algorithm)) == set()
-    assert len(update.recorded) == 3
+    assert len(recorded.recorded) == 3
 
 
 def test_warm_up_ends_before_the_first_replay_and_only_where_there_is_one() -> None:
-    update = GraphedUpdate(small_agent(), Recorded)
-    cuda_graph.warm_up(update, random_batch())
-    assert len(update.recorded) == 1
-    agent = small_agent()
+    graphed, agent = graphed_agent(), small_agent()
+    cuda_graph.warm_up(graphed, random_batch())
+    assert len(graphed.recorded) == 1
     before = weights(agent.algorithm)
-    cuda_graph.warm_up(agent.update, random_batch())
+    cuda_graph.warm_up(agent, random_batch())
     assert moved(agent.algorithm, before) == set()
 
 
 def test_metrics_may_be_taken_out() -> None:
-    update = GraphedUpdate(small_agent(), Recorded)
+    agent = graphed_agent()
     for _ in range(cuda_graph.WARM_UP + 2):
-        update(random_batch()).pop("skipped")
+        agent.update(random_batch()).pop("skipped")
 
 
-def test_graph_is_for_one_process_on_a_gpu_that_is_to_be_fast() -> None:
-    agent = small_agent()
-    assert make_update(agent, fast=True) == agent.update
-    agent.device = torch.device("cuda")
-    assert make_update(agent, fast=False) == agent.update
-    agent.__class__ = RankAgent
-    assert make_update(agent, fast=True) == agent.update
+@pytest.mark.parametrize(
+    ("device", "fast", "kind"), [("cpu", True, Agent), ("cuda", False, Agent), ("cuda", True, GraphedAgent)]
+)
+def test_graph_is_for_a_gpu_that_is_to_be_fast(
+    device: str, fast: bool, kind: type[Agent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make, "pick_device", lambda _: torch.device(device))
+    assert type(make.make_agent(IMAGE, small_config(fast=fast))) is kind
 
 
-def test_graph_is_made_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    agent = small_agent()
-    agent.device = torch.device("cuda")
-    assert isinstance(make_update(agent, fast=True), GraphedUpdate)
-
-
-def gpu_agent() -> Agent:
-    return small_agent(device="cuda", fast=True)
+def gpu_agents() -> tuple[Agent, GraphedAgent]:
+    """A plain and a graphed one, both with the quicker methods."""
+    graphed = small_agent(device="cuda", fast=True)
+    assert isinstance(graphed, GraphedAgent)
+    plain = small_agent(device="cuda", fast=True)
+    plain.__class__ = Agent
+    return plain, graphed
 
 
 def gpu_batch(seed: int = 0) -> Batch:
@@ -116,37 +119,34 @@ def test_graph_takes_the_same_updates(phase: Phase) -> None:
     The first replay begins at equal weights and shows no more than that. From then on Adam turns rounding of
     gradients near zero into whole steps, so weights are compared by the way that they have gone.
     """
-    plain, recorded = gpu_agent(), gpu_agent()
-    update = make_update(recorded, fast=True)
-    assert isinstance(update, GraphedUpdate)
+    plain, recorded = gpu_agents()
     data = [gpu_batch(number) for number in range(8)]
     for number in range(cuda_graph.WARM_UP):
         plain.update(data[number], phase)
-        update(data[number], phase)
+        recorded.update(data[number], phase)
     recorded.load_state_dict(copy.deepcopy(plain.state_dict()))
     gradients, start = moments(plain), weights_of(plain)
-    metrics, again = (take(data[cuda_graph.WARM_UP], phase) for take in (plain.update, update))
+    metrics, again = (take(data[cuda_graph.WARM_UP], phase) for take in (plain.update, recorded.update))
     for key, value in metrics.items():
         torch.testing.assert_close(again[key], value, rtol=1e-4, atol=1e-5, msg=key)
     assert furthest_apart(moments(plain), moments(recorded), gradients) < 1e-3
     assert furthest_apart(weights_of(plain), weights_of(recorded), start) < 0.02
     for each in data[cuda_graph.WARM_UP + 1 :]:
         plain.update(each, phase)
-        update(each, phase)
+        recorded.update(each, phase)
     assert furthest_apart(weights_of(plain), weights_of(recorded), start) < 0.1
     assert torch.equal(plain.generator.get_state(), recorded.generator.get_state())
 
 
 @pytest.mark.gpu
 def test_graph_leaves_out_what_is_not_finite() -> None:
-    agent = gpu_agent()
-    update = make_update(agent, fast=True)
+    _, agent = gpu_agents()
     data = gpu_batch()
     for _ in range(cuda_graph.WARM_UP + 1):
-        update(data, "all")
+        agent.update(data)
     before = weights_of(agent)
     poisoned = data | {"reward": data["reward"] * torch.nan}
-    assert update(poisoned, "all")["skipped"] == 1
+    assert agent.update(poisoned)["skipped"] == 1
     assert all(torch.equal(before[name], value) for name, value in weights_of(agent).items())
-    assert update(data, "all")["skipped"] == 0
+    assert agent.update(data)["skipped"] == 0
     assert not all(torch.equal(before[name], value) for name, value in weights_of(agent).items())

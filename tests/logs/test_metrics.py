@@ -3,13 +3,14 @@ import json
 import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 
 from dreamer.errors import UserError
 from dreamer.logs import metrics
-from dreamer.logs.metrics import Mean, MetricsWriter
+from dreamer.logs.metrics import Mean, MetricsWriter, explained_variance, memory
 
 
 @dataclass
@@ -62,6 +63,24 @@ def test_mean_keeps_its_own_copy():
     mean.add({"a": value})
     value.fill_(100.0)
     assert mean.pop() == {"a": 2.0}
+
+
+def test_explained_variance_of_a_round():
+    half_log_two_pi = 0.5 * math.log(2 * math.pi)
+    round_ = {"model/reward_loss": half_log_two_pi + 0.5 * 0.3}
+    round_ |= {"model/reward_mean": 0.7, "model/reward_square": 1.2 + 0.7**2}
+    assert explained_variance(round_) == {"model/reward_explained": pytest.approx(0.75)}
+    assert explained_variance(round_ | {"model/reward_square": 0.7**2 * (1 + 2**-23)}) == {}
+    assert explained_variance(round_ | {"model/reward_mean": 0.0, "model/reward_square": 0.0}) == {}
+    assert explained_variance({}) == {}
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells it")
+def test_memory_grows_with_what_is_held():
+    before = memory()["memory/process"]
+    held = torch.ones(2**28, dtype=torch.uint8)  # a quarter; some may come from memory freed before
+    assert memory()["memory/process"] - before > 0.15
+    del held
 
 
 def test_lines_are_valid_json_and_flushed(tmp_path):

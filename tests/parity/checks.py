@@ -81,9 +81,7 @@ def check_world_loss(dreamer: Dreamer, official: Record, prefix: str) -> None:
     posterior, prior = filtered(dreamer)
     assert_near(model.kl(posterior, prior)[0], expected["kl_per_step"], rtol=1e-5, name="kl")
     with torch.no_grad():
-        log_probs = model.decoder.log_probs(posterior.feat, data) | model.scalar_log_probs(
-            posterior.feat, data
-        )
+        log_probs = model.log_probs(posterior.feat, model.encoder(data), data)
     assert_near(log_probs["image"], expected["image_logprob_per_step"], rtol=1e-6, name="image")
     assert_near(log_probs["reward"], expected["reward_logprob_per_step"], rtol=1e-5, name="reward")
 

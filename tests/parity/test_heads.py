@@ -56,7 +56,8 @@ def test_log_densities_equal_recorded(fast: bool) -> None:
         "discount": OFFICIAL["pcont_target"] / model.gamma,
     }
     batch = {key: x[None] for key, x in batch.items()}
-    log_probs = model.decoder.log_probs(FEAT[None], batch) | model.scalar_log_probs(FEAT[None], batch)
+    embed = torch.zeros(1, len(FEAT), model.encoder.size)  # unused: the objective is reconstruction
+    log_probs = model.log_probs(FEAT[None], embed, batch)
     assert_near(log_probs["image"][0], OFFICIAL["decoder_logprob"], rtol=1e-6)
     assert_near(log_probs["reward"][0], OFFICIAL["reward_logprob"], rtol=1e-5)
     assert_near(log_probs["pcont"][0], OFFICIAL["pcont_logprob"], rtol=1e-5)

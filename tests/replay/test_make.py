@@ -10,7 +10,7 @@ from dreamer.config import Config, with_options
 from dreamer.errors import UserError
 from dreamer.replay import EpisodeStore, make
 from dreamer.replay.device_replay import DeviceReplay
-from dreamer.replay.feed import Feed, Prefetcher
+from dreamer.replay.feed import DiskFeed, Feed, Prefetcher
 from dreamer.types import ActionSpec, EnvSpec
 
 SPEC = EnvSpec({"image": (64, 64, 3)}, {}, ActionSpec(6))
@@ -27,6 +27,10 @@ def test_replay_on_a_cpu_reads_files(tmp_path):
     assert isinstance(_feed(tmp_path, "cpu"), Prefetcher)
     assert isinstance(_feed(tmp_path, "cpu", replay_device="disk"), Prefetcher)
     assert isinstance(_feed(tmp_path, "cpu", replay_device="device"), DeviceReplay)
+
+
+def test_no_fast_reads_each_batch_when_it_is_asked_for(tmp_path):
+    assert isinstance(_feed(tmp_path, "cpu", fast=False), DiskFeed)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dreamer.report.aggregate import (
     resampled,
 )
 from dreamer.report.compare import official_at
-from dreamer.report.inputs import read_inputs
+from dreamer.results.inputs import read_inputs
 
 # (seeds, tasks)
 X = np.array(

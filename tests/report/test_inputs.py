@@ -3,7 +3,7 @@ import json
 import pytest
 
 from dreamer.errors import UserError
-from dreamer.report.inputs import find_runs, read_inputs
+from dreamer.results.inputs import find_runs, read_inputs
 from dreamer.results.scores import append_run
 
 
@@ -26,7 +26,7 @@ def test_methods_are_named_by_what_differs(make_run, curve):
     paths = [
         make_run(agent, "walker_stand", curve(1.0), agent=agent, gamma=0.9) for agent in ("dreamer", "planet")
     ]
-    assert [method.name for method in read_inputs(paths).methods] == ["agent dreamer", "agent planet"]
+    assert [method.name for method in read_inputs(paths).methods] == ["dreamer", "planet"]
 
 
 def test_sweep_names_its_methods_and_what_is_missing(make_run, curve, tmp_path):
@@ -94,7 +94,7 @@ def test_what_cannot_be_read_is_noted_and_the_rest_is_read(make_run, curve, tmp_
 
 
 def test_nothing_that_can_be_read_is_a_sentence(make_run, tmp_path):
-    with pytest.raises(UserError, match="Nothing to report"):
+    with pytest.raises(UserError, match="Nothing to show"):
         read_inputs([])
     with pytest.raises(UserError, match="is not a run directory and contains none"):
         read_inputs([tmp_path])

@@ -103,7 +103,7 @@ def test_task_that_nobody_published_is_drawn_alone(make_run, tmp_path):
 def test_several_methods_have_rows_of_their_own(make_run, curve, tmp_path):
     runs = [make_run(agent, "walker_stand", curve(400.0), agent=agent) for agent in ("dreamer", "planet")]
     _, text, data = read(write_report(runs, tmp_path / "out").page)
-    assert [one["label"] for one in data["series"]][:2] == ["agent dreamer", "agent planet"]
+    assert [one["label"] for one in data["series"]][:2] == ["dreamer", "planet"]
     assert "walker stand agent planet 400 1 seed" in text
 
 

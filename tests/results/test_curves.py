@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dreamer.errors import UserError
-from dreamer.results.curves import by_task, over_seeds, read_metrics, read_run
+from dreamer.results.curves import over_seeds, read_metrics, read_run
 
 
 def test_evaluations_of_a_run_that_was_killed_within_a_line(make_run):
@@ -25,12 +25,27 @@ def test_mean_over_seeds_covers_the_frames_that_all_reached(make_run):
         read_run(make_run("b", "dmc:walker_walk", {1000: 0.0, 2000: 100.0, 4000: 300.0}, seed=1)),
         read_run(make_run("a", "dmc:walker_walk", {1000: 10.0, 3000: 30.0}, seed=0)),
     ]
-    assert [run.seed for run in by_task(runs)["walker_walk"]] == [0, 1]
     seeds = over_seeds(runs)
     assert seeds.env_step.tolist() == [1000, 2000, 3000]
     np.testing.assert_allclose(seeds.mean, [5, 60, 115])
     np.testing.assert_allclose(seeds.low, [0, 20, 30])
     np.testing.assert_allclose(seeds.high, [10, 100, 200])
+    assert seeds.interval is None  # two seeds are too few
+
+
+def test_interval_of_a_mean_is_that_of_the_bootstrap(make_run):
+    """Of ten seeds, 0 or 100 alike, the mean of ten drawn is 10 times a binomial number: 20 to 80 with 97.9 %."""
+    runs = [
+        read_run(make_run(f"{n}", "dmc:walker_walk", {1000: 100.0 * (n % 2), 2000: 7.0}, n))
+        for n in range(10)
+    ]
+    low, high = over_seeds(runs).interval
+    assert (low[0], high[0]) == (20, 80)
+    np.testing.assert_allclose([low[1], high[1]], 7)
+
+
+def test_training_episodes_of_a_run(make_run):
+    assert read_run(make_run("a", "dmc:walker_walk", {1000: 0.0})).train.tolist() == [[1500], [1]]
 
 
 def test_directory_that_is_no_run_is_refused(tmp_path, make_run):

@@ -1,13 +1,14 @@
 import errno
 import os
+import re
 
 import pytest
 from PIL import Image
 
 from dreamer.errors import UserError
 from dreamer.results import plot
-from dreamer.results.curves import read_run
-from dreamer.results.plot import how_many, plot_runs
+from dreamer.results.curves import over_seeds
+from dreamer.results.plot import plot_runs
 from dreamer.results.scores import append_run
 
 
@@ -29,20 +30,12 @@ def test_plot_has_a_panel_for_each_task(make_run, tmp_path):
 
 
 def test_scores_file_is_drawn_like_its_run(make_run, tmp_path):
-    run = make_run("a", "dmc:walker_stand", {0: 0.0, 50_000: 100.0, 100_000: 300.0})
+    run = make_run("scores", "dmc:walker_stand", {0: 0.0, 50_000: 100.0, 100_000: 300.0})
     append_run(run, tmp_path / "scores.csv")
-    plot_runs([run], tmp_path / "run.png")
+    (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text().replace("train/return", "other"))
+    plot_runs([run], tmp_path / "run.png")  # a scores file keeps no training episodes
     plot_runs([tmp_path / "scores.csv"], tmp_path / "scores.png")
     assert read(tmp_path / "scores.png").tobytes() == read(tmp_path / "run.png").tobytes()
-
-
-def test_runs_are_called_seeds_only_if_otherwise_alike(make_run):
-    curve = {0: 0.0, 1000: 1.0}
-    one, two = (read_run(make_run(f"w-{seed}", "dmc:walker_stand", curve, seed)) for seed in (0, 1))
-    other = read_run(make_run("other", "dmc:walker_stand", curve, 2, gamma=0.5))
-    assert how_many([one]) == "1 seed"
-    assert how_many([one, two]) == "2 seeds"
-    assert how_many([one, two, other]) == "3 runs"
 
 
 def test_plot_of_an_environment_that_nobody_published(make_run, tmp_path):
@@ -88,12 +81,88 @@ def test_refusal_writes_nothing(make_run, tmp_path):
     with pytest.raises(UserError, match=r"a\.txt.*png"):
         plot_runs([run], tmp_path / "plots" / "a.txt")
     with pytest.raises(UserError, match="is not a run directory"):
-        plot_runs([run, tmp_path], tmp_path / "plots" / "a.png")
+        plot_runs([tmp_path / "missing"], tmp_path / "plots" / "a.png")
     assert not (tmp_path / "plots").exists()
 
 
+def legend_of(paths, out, **options):
+    """The texts in an SVG that plots these runs."""
+    plot_runs(paths, out, **options)
+    return re.findall(r"<text[^>]*>([^<]*)</text>", out.read_text())
+
+
+RISING = {0: 0.0, 1000: 10.0, 2000: 30.0}
+
+
+def test_groups_are_named_by_what_differs_and_bands_by_what_they_are(make_run, tmp_path):
+    runs = [make_run(f"a{seed}", "dmc:walker_walk", RISING, seed, horizon=15) for seed in range(3)]
+    runs += [make_run("b", "dmc:walker_walk", RISING, horizon=5)]
+    texts = legend_of(runs, tmp_path / "a.svg")
+    assert {"horizon 15", "horizon 5", "3, 1 seeds", "training episodes", "seeds; their mean is thick"} <= {
+        *texts
+    }
+    assert {"95 % bootstrap interval of the mean", "official TF2 code, range of 5 seeds"} <= {*texts}
+    assert "paper, one standard deviation" in texts
+
+
+def test_labels_name_the_groups_in_the_order_of_the_paths(make_run, tmp_path):
+    runs = [
+        make_run("z", "gym:Pendulum-v1", RISING, gamma=0.9),
+        make_run("a", "gym:Pendulum-v1", RISING, gamma=0.99),
+    ]
+    drawn = legend_of(runs, tmp_path / "a.svg", labels=["short", "far"])
+    assert [text for text in drawn if text in ("short", "far")] == ["short", "far"]
+    with pytest.raises(
+        UserError, match=r"--labels must name 'gamma 0.9', 'gamma 0.99', in this order: got 1, not 2"
+    ):
+        plot_runs(runs, tmp_path / "a.svg", labels=["short"])
+
+
+def test_mean_is_drawn_only_of_equal_runs(make_run, tmp_path, monkeypatch):
+    averaged = []
+    monkeypatch.setattr(plot, "over_seeds", lambda runs: averaged.append(len(runs)) or over_seeds(runs))
+    runs = [make_run(f"a{seed}", "dmc:walker_walk", RISING, seed) for seed in range(2)]
+    plot_runs([*runs, make_run("b", "dmc:walker_walk", RISING, gamma=0.5)], tmp_path / "a.png")
+    assert averaged == [2]
+
+
+def test_every_evaluation_has_a_marker_and_training_is_behind_it(make_run, tmp_path, monkeypatch):
+    lines, panel = {}, plot._panel
+
+    def look(ax, *rest):
+        panel(ax, *rest)
+        lines.update({line.get_label(): line for line in ax.lines})
+
+    monkeypatch.setattr(plot, "_panel", look)
+    plot_runs([make_run("a", "gym:Pendulum-v1", {1000: 10.0})], tmp_path / "a.png")
+    assert lines["ours"].get_marker() == "o"
+    assert lines["ours"].get_xydata().tolist() == [[1000, 10]]
+    assert lines["training episodes"].get_xydata().tolist() == [[1500, 1]]
+    assert lines["training episodes"].get_zorder() < lines["ours"].get_zorder()
+
+
+def test_what_cannot_be_drawn_yet_is_named_and_the_rest_is_drawn(make_run, tmp_path):
+    (tmp_path / "folder").mkdir()
+    paths = [
+        make_run("a", "dmc:walker_walk", RISING),
+        make_run("new", "dmc:walker_walk", {}),
+        tmp_path / "folder",
+    ]
+    notes = plot_runs(paths, tmp_path / "a.png")
+    assert [note.split(": ")[0] for note in notes] == [
+        f"{tmp_path}/new has no evaluation yet",
+        f"{tmp_path}/folder is not a run directory and contains none",
+    ]
+    assert (tmp_path / "a.png").exists()
+
+
+def test_colors_and_markers_repeat_late():
+    looks = {(number % len(plot.OURS), number % len(plot.MARKERS)) for number in range(40)}
+    assert len(looks) == 40
+
+
 def test_plot_of_nothing_is_refused(tmp_path):
-    with pytest.raises(UserError, match="Nothing to plot"):
+    with pytest.raises(UserError, match="Nothing to show"):
         plot_runs([], tmp_path / "a.png")
 
 

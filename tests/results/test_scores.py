@@ -3,7 +3,7 @@ import pytest
 
 from dreamer.errors import UserError
 from dreamer.results.curves import read_run
-from dreamer.results.scores import append_run, read_curves, read_method, read_scores
+from dreamer.results.scores import append_run, read_method, read_scores
 
 CURVE = {1000: 12.3456, 2000: 250.0}
 
@@ -115,9 +115,3 @@ def test_csv_alone_is_read(scores):
     (run,) = read_scores(scores)
     assert run.mean.tolist() == [4, 5]
     assert np.isnan(run.seconds)
-
-
-def test_curves_of_files_and_of_run_directories(make_run, scores):
-    run = make_run("a", "dmc:walker_stand", CURVE)
-    append_run(run, scores)
-    assert [curve.env_step.tolist() for curve in read_curves(scores) + read_curves(run)] == [[1000, 2000]] * 2

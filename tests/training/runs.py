@@ -90,7 +90,10 @@ def same(one: Any, other: Any) -> bool:
 def metrics(logdir: Path) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl` without the times."""
     lines = map(json.loads, (logdir / "metrics.jsonl").read_text().splitlines())
-    return [{k: x for k, x in line.items() if k != "seconds" and not k.startswith("time/")} for line in lines]
+    return [
+        {k: x for k, x in line.items() if k != "seconds" and not k.startswith(("time/", "memory/"))}
+        for line in lines
+    ]
 
 
 def tree(directory: Path) -> dict[str, str]:

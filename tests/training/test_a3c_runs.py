@@ -167,12 +167,13 @@ def test_no_process_is_left_behind(tmp_path: Path) -> None:
 def test_the_exported_policy_acts_as_in_evaluation(tmp_path: Path) -> None:
     run(config(), tmp_path / "run")
     loaded = load_run(tmp_path / "run")
-    expected = evaluate(loaded.agent, loaded.envs, 1, seed=3).returns
+    envs = loaded.make_envs()
+    expected = evaluate(loaded.agent, envs, 1, seed=3).returns
     export_run(tmp_path / "run", tmp_path / "policy.pt")
     policy = load_policy(tmp_path / "policy.pt")
-    assert evaluate(policy.agent, loaded.envs, 1, seed=3).returns == expected
-    assert np.abs(policy.act(loaded.envs.reset(0, 5))).max() <= 1
-    loaded.envs.close()
+    assert evaluate(policy.agent, envs, 1, seed=3).returns == expected
+    assert np.abs(policy.act(envs.reset(0, 5))).max() <= 1
+    envs.close()
 
 
 def test_discrete_actions(tmp_path: Path) -> None:

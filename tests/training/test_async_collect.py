@@ -92,7 +92,7 @@ def test_acting_weights_are_those_from_before_the_updates(tmp_path: Path) -> Non
 
     before_each(
         running,
-        "_batches_due",
+        "_learn",
         lambda _: round_starts.setdefault(running.counters.env_step, snapshot(running.agent)),
     )
     before_each(actor, "policy", lambda n: acting.setdefault(200 + 2 * (n - 1), snapshot(actor)))
@@ -164,7 +164,7 @@ def test_timing_of_threads_changes_nothing(slow: str, tmp_path: Path, whole: Any
     if slow == "collector":
         before_each(collector_of(running).collector, "step", lambda n: time.sleep(0.005 * (n % 3)))
     if slow == "learner":
-        before_each(running, "update", lambda _: time.sleep(0.1))
+        before_each(running.agent, "update", lambda _: time.sleep(0.1))
     finish(running)
     assert same(everything(running), whole[0])
     assert metrics(tmp_path / "run") == whole[1]
@@ -181,7 +181,7 @@ def test_round_may_begin_before_the_task_of_the_last_one_has_returned(tmp_path: 
         time.sleep(0.5)
 
     collector._collect = collect_and_linger  # type: ignore[method-assign]
-    running.update = lambda *_, **__: {"loss": torch.zeros(()), "skipped": torch.zeros(())}
+    running.agent.update = lambda *_, **__: {"loss": torch.zeros(()), "skipped": torch.zeros(())}
     assert finish(running).counters.env_step == 400
 
 
@@ -205,7 +205,7 @@ def test_planner_leaves_the_learners_autocast_cache_alone(tmp_path: Path) -> Non
                 planned.extend((_wait_for(lambda: collector_of(running).env_step == 310), before is cast()))
         return {"loss": torch.zeros(()), "skipped": torch.zeros(())}
 
-    running.update = update
+    running.agent.update = update
     finish(running)
     assert planned == [True, True]
 
@@ -253,7 +253,7 @@ def test_checkpoint_within_a_round_keeps_what_was_collected_ahead(
             running.interrupt.requested = True
 
     before_each(collector.collector, "step", hold)
-    before_each(running, "update", stop)
+    before_each(running.agent, "update", stop)
     finish(running)
     saved = load(tmp_path / "run" / "checkpoint")
     assert saved is not None
@@ -304,7 +304,7 @@ def test_learning_and_collecting_are_concurrent(tmp_path: Path) -> None:
         if collector.env_step == 340:
             met.append(_wait_for(lambda: running.counters.grad_step == 8))
 
-    before_each(running, "update", in_update)
+    before_each(running.agent, "update", in_update)
     before_each(collector.collector, "step", in_agent_step)
     finish(running)
     assert met == [True, True]
@@ -331,7 +331,7 @@ def test_a_failure_during_updates_ends_the_round_at_once(tmp_path: Path) -> None
     running = Trainer(config(**ASYNC, train_steps=50), tmp_path)
     _break(running, 340)
     collector = collector_of(running)
-    before_each(running, "update", lambda n: n == 53 and _wait_for(lambda: collector._idle))
+    before_each(running.agent, "update", lambda n: n == 53 and _wait_for(lambda: collector._idle))
     with pytest.raises(BrokenError, match="the simulator is broken"):
         finish(running)
     assert 50 < running.counters.grad_step <= 53
@@ -374,7 +374,7 @@ def test_a_failed_round_is_not_saved(tmp_path: Path) -> None:
             running.interrupt.requested = True
 
     before_each(collector.collector, "step", fail)
-    before_each(running, "update", stop)
+    before_each(running.agent, "update", stop)
     with pytest.raises(BrokenError):
         finish(running)
     saved = load(tmp_path / "checkpoint")
@@ -397,7 +397,7 @@ def test_nothing_is_collected_after_closing(tmp_path: Path) -> None:
         if n == 9:  # the first update of the round at 400 frames
             raise BrokenError("the learner is broken")
 
-    before_each(running, "update", fail)
+    before_each(running.agent, "update", fail)
     with pytest.raises(BrokenError):
         finish(running)
     assert collector._idle

@@ -65,14 +65,15 @@ def test_priorities_come_back_to_the_replay(tmp_path: Path) -> None:
 def test_the_exported_policy_acts_as_in_evaluation(obs: str, tmp_path: Path) -> None:
     run(config(obs=obs), tmp_path / "run")
     loaded = load_run(tmp_path / "run")
-    expected = evaluate(loaded.agent, loaded.envs, 1, seed=3).returns
+    envs = loaded.make_envs()
+    expected = evaluate(loaded.agent, envs, 1, seed=3).returns
     export_run(tmp_path / "run", tmp_path / "policy.pt")
     policy = load_policy(tmp_path / "policy.pt")
-    assert evaluate(policy.agent, loaded.envs, 1, seed=3).returns == expected
+    assert evaluate(policy.agent, envs, 1, seed=3).returns == expected
     policy.reset()
-    seen = loaded.envs.reset(0, 5)
+    seen = envs.reset(0, 5)
     assert np.abs(policy.act(seen)).max() <= 1
-    loaded.envs.close()
+    envs.close()
 
 
 def test_videos_of_evaluation_are_written_and_there_is_nothing_to_predict(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Every agent, objective and kind of task through a whole short run; what is refused before one."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,8 @@ def test_a_pendulum_that_falls_is_trained_on_images(tmp_path: Path) -> None:
     assert {"model/image_loss", "model/pcont_loss"} <= {k for m in metrics(tmp_path / "run") for k in m}
     assert trainer.store.episode(trainer.store.ids[0])["discount"][-1] == 0
     loaded = load_run(tmp_path / "run")
-    assert len(evaluate(loaded.agent, loaded.envs, 2, 0, video=True).returns) == 2
-    loaded.envs.close()
+    with closing(loaded.make_envs()) as envs:
+        assert len(evaluate(loaded.agent, envs, 2, 0, video=True).returns) == 2
 
 
 def test_planet_with_buttons_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -160,5 +161,4 @@ def test_run_on_an_atari_game(tmp_path: Path) -> None:
     trainer = finished(tmp_path, **game, prefill=400, steps=800, train_every=200, env_args={"gray": True})
     assert trainer.envs.spec.images == {"image": (32, 32, 1)}
     loaded = load_run(tmp_path)
-    loaded.envs.close()
     assert loaded.config.environment.env_args == ("gray=True",)

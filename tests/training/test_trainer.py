@@ -110,13 +110,13 @@ def test_learning_starts_after_the_prefill_and_a_whole_episode(tmp_path: Path) -
 def test_pretraining_trains_the_model_then_the_value_then_all(tmp_path: Path) -> None:
     trainer = Trainer(config(pretrain_model=5, pretrain_value=3, steps=200), tmp_path)
     seen: list[Phase] = []
-    whole = trainer.update
+    whole = trainer.agent.update
 
     def watched(batch: Batch, phase: Phase = "all") -> Any:
         seen.append(phase)
         return whole(batch, phase)
 
-    trainer.update = watched
+    trainer.agent.update = watched
     trainer.run()
     trainer.close()
     assert seen == ["model"] * 5 + ["model and value"] * 3 + ["all"] * 4
@@ -134,14 +134,14 @@ def test_run_with_two_environments(tmp_path: Path) -> None:
 
 def _poison(trainer: Trainer, when: Callable[[int], bool]) -> None:
     """Put a NaN into the rewards of the updates whose number (from 0) `when` picks."""
-    whole = trainer.update
+    whole = trainer.agent.update
 
     def poisoned(batch: Batch, phase: Phase = "all") -> Any:
         if when(trainer.counters.grad_step):
             batch = {**batch, "reward": batch["reward"] * math.nan}
         return whole(batch, phase)
 
-    trainer.update = poisoned
+    trainer.agent.update = poisoned
 
 
 def test_update_that_is_not_finite_is_left_out_and_counted(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dreamer.config import Config
 from dreamer.types import ActionSpec, Batch, EnvSpec
 from dreamer.world_model.rssm import State
 from dreamer.world_model.world_model import WorldModel
-from helpers import IMAGE, SIZES, STATE, random_batch, small_config
+from helpers import BOTH, IMAGE, SIZES, STATE, random_batch, small_config
 
 
 def small_model(spec: EnvSpec = IMAGE, **options: Any) -> WorldModel:
@@ -77,7 +77,7 @@ def test_rep_scale_scales_the_posteriors_gradient_below_the_free_nats(free_avg: 
     for free_nats, scale in ((0.0, 0.0), (0.0, 0.1), (1000.0, 0.1)):
         torch.manual_seed(0)
         model = small_model(free_nats=free_nats, free_avg=free_avg, rep_scale=scale)
-        model.observation_log_probs = model.scalar_log_probs = lambda *_: {}  # pyright: ignore[reportAttributeAccessIssue]
+        model.log_probs = lambda *_: {}  # type: ignore[method-assign]
         losses, _, _ = model.losses(data, filter_noise(data))
         weights = [model.rssm.prior_out.weight, model.rssm.posterior_out.weight]
         found[free_nats, scale] = losses["model"].detach(), *torch.autograd.grad(losses["model"], weights)
@@ -133,10 +133,11 @@ def test_discount_head_learns_soft_labels() -> None:
     logit = torch.tensor([[0.99, 1e-7]]).logit()
     assert model.pcont is not None
     model.pcont.forward = lambda x: logit  # type: ignore[method-assign]
-    best = model.scalar_log_probs(feat, data)["pcont"].sum()
+    embed = model.encoder(data)
+    best = model.log_probs(feat, embed, data)["pcont"].sum()
     for shift in (-0.5, 0.5):
         model.pcont.forward = lambda x, s=shift: logit + s  # type: ignore[method-assign]
-        assert model.scalar_log_probs(feat, data)["pcont"].sum() < best
+        assert model.log_probs(feat, embed, data)["pcont"].sum() < best
 
 
 def states_with_kl(kl: Tensor) -> tuple[State, State]:
@@ -169,7 +170,20 @@ def test_rewards_are_squashed_for_the_reward_head_alone() -> None:
     model = small_model(clip_rewards="tanh")
     feat = torch.randn(3, 7, model.feat_size)
     with torch.no_grad():
-        log_prob = model.scalar_log_probs(feat, data)["reward"]
+        log_prob = model.log_probs(feat, model.encoder(data), data)["reward"]
         expected = torch.distributions.Normal(model.reward(feat), 1).log_prob(raw.tanh())
     torch.testing.assert_close(log_prob, expected)
     assert torch.equal(data["reward"], raw)
+
+
+def test_errors_are_losses_without_their_constants() -> None:
+    model, data = small_model(BOTH), random_batch(BOTH)
+    _, posterior, metrics = model.losses(data, filter_noise(data))
+    means = model.decoder(posterior.feat)
+    squares = (means["image"] - (data["image"].float() / 255 - 0.5)).square().flatten(2).sum(-1)
+    # The loss has float32 numbers of some 2,800 in it, each rounded by up to 2^-24 of itself.
+    assert metrics["model/image_error"].item() == pytest.approx(0.5 * squares.mean().item(), abs=2e-3)
+    squares = (means["state"] - data["state"]).square().sum(-1)
+    assert metrics["model/state_error"].item() == pytest.approx(0.5 * squares.mean().item(), abs=1e-5)
+    assert metrics["model/reward_mean"].item() == pytest.approx(data["reward"].mean().item(), abs=1e-6)
+    assert metrics["model/reward_square"].item() == pytest.approx(data["reward"].square().mean().item())

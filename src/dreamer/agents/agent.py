@@ -1,7 +1,7 @@
-"""An algorithm at work: on its device, in its precision, with its random state, saved and loaded.
+"""An agent: an algorithm on a device, in a precision, with a random generator, which can be saved and loaded.
 
-The algorithms (`dreamer.py`, `planet.py`, `no_value.py`, `random.py`, `baselines/`) choose neither device nor
-precision, and are handed the random generator.
+The algorithms (`dreamer.py`, `planet.py`, `no_value.py`, `random.py`, `baselines/`) know neither device nor precision,
+and get their noise as an argument.
 """
 
 from typing import Any
@@ -58,7 +58,7 @@ class Agent:
     # -- learning ----------------------------------------------------------------------------------------
 
     def update(self, batch: Batch, phase: Phase = "all") -> Metrics:
-        """Take one gradient step on a batch `(B, T, ...)`; with `fast`, nothing here waits for the device."""
+        """Take one gradient step on a batch `(B, T, ...)`. With `--fast` this waits for nothing that a GPU computes."""
         assert not isinstance(self.algorithm, Random)
         noise = self.draw_noise(*batch["reward"].shape)
         with autocast(self.device, self.dtype):
@@ -70,7 +70,7 @@ class Agent:
         return self.algorithm.draw_noise(rows, length, self.generator)
 
     def open_loop(self, batch: Batch, context: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Predict `(B, T, ...)` from its first `context` steps and its actions; see `WorldModel.open_loop`.
+        """Predict a batch `(B, T, ...)` from its first `context` steps and its actions; see `WorldModel.open_loop`.
 
         Raises `UserError` if there is no decoder.
         """
@@ -83,7 +83,7 @@ class Agent:
     # -- acting ------------------------------------------------------------------------------------------
 
     def initial_state(self, n: int) -> PolicyState:
-        """Return what `policy` begins the episodes of `n` environments with: zeros."""
+        """Return the state with which the episodes of `n` environments begin: zeros."""
         if isinstance(self.algorithm, ModelFree):
             return self.algorithm.initial_state(n)
         action = torch.zeros(n, self.spec.action.size, device=self.device)
@@ -103,14 +103,14 @@ class Agent:
         return state.action.cpu().numpy(), state
 
     def acting_state(self) -> dict[str, Any]:
-        """Return all that `policy` depends on (references, no copies)."""
+        """Return all that `policy` depends on, without copying it."""
         grad_step = 0 if isinstance(self.algorithm, Random) else self.algorithm.optimizers.grad_step
         return {"networks": self.algorithm.state_dict(), "grad_step": grad_step}
 
     def load_acting_state(self, state: dict[str, Any]) -> None:
         """Copy another agent's `acting_state`, for acting only: this agent can no longer be trained."""
         self.algorithm.load_state_dict(state["networks"])
-        # Autocast keeps its casts of weights that require gradients, and would go on acting with old ones.
+        # Autocast caches the casts of weights that require gradients, and would act with old ones.
         self.algorithm.requires_grad_(False)
         if not isinstance(self.algorithm, Random):
             self.algorithm.optimizers.grad_step = state["grad_step"]

@@ -38,7 +38,8 @@ class Dreamer(nn.Module):
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
         """Take one gradient step on a batch of sequences `(B, T, ...)`; `phase` says which networks learn.
 
-        All losses are taken at the same parameters, and each trains its own network only (TF2 dreamer.py:157-240).
+        All losses are computed with the same parameters, and each trains its own network only (TF2
+        dreamer.py:157-240).
         """
         # Dynamics learning (Eq. 10)
         losses, posterior, metrics = self.world_model.losses(batch, noise["filter"])  # posterior (B, T, .)
@@ -69,6 +70,7 @@ class Dreamer(nn.Module):
             "imagine/value": value.detach().mean(),
             "imagine/return": returns.detach().mean(),
         }
+        metrics |= self.actor.statistics(start.feat, noise["action"][0])
 
         # The step: each loss trains its own network only, and all of them change together
         losses["value"] = value_loss
@@ -89,6 +91,6 @@ class Dreamer(nn.Module):
         latent = self.world_model.filter(obs, state.latent, state.action, generator)  # (N, .)
         action = self.actor.act(latent.feat, explore, generator)  # (N, A)
         if explore:
-            noise, grad_step = self.config.behavior.expl_noise, self.optimizers.grad_step
-            action = explored(action, self.spec.action, noise, grad_step, generator)
+            noise, steps = self.config.behavior.expl_noise, self.optimizers.steps
+            action = explored(action, self.spec.action, noise, steps, generator)
         return PolicyState(latent, action)

@@ -6,13 +6,14 @@ from dreamer.agents.agent import Agent, Algorithm
 from dreamer.agents.dreamer import Dreamer
 from dreamer.agents.no_value import NoValue
 from dreamer.agents.planet import PlaNet
+from dreamer.agents.precision import pick_device
 from dreamer.agents.random import Random
 from dreamer.baselines.a3c import A3C
 from dreamer.baselines.d4pg import D4PG
 from dreamer.config import Config
 from dreamer.errors import UserError
 from dreamer.fast import accelerate
-from dreamer.fast.cuda_graph import CudaGraph, GraphedUpdate, Update
+from dreamer.fast.cuda_graph import GraphedAgent
 from dreamer.types import EnvSpec
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
@@ -39,18 +40,8 @@ def make_agent(spec: EnvSpec, config: Config) -> Agent:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         algorithm = ALGORITHMS[name](spec, config)
-    agent = Agent(algorithm, config)
-    if config.training.fast:
-        accelerate(algorithm)
-    return agent
-
-
-def make_update(agent: Agent, fast: bool) -> Update:
-    """Return how `agent` takes updates: by a CUDA graph if it is to be fast, on one GPU; else by `agent.update`.
-
-    Data-parallel runs use no graph, since it would have to hold the communication.
-    """
-    if not fast or agent.device.type != "cuda" or type(agent) is not Agent:
-        return agent.update
-    torch.backends.cudnn.benchmark = True  # every update has the same shapes: let cuDNN try out its kernels
-    return GraphedUpdate(agent, CudaGraph)
+    if not config.training.fast:
+        return Agent(algorithm, config)
+    accelerate(algorithm)
+    on_gpu = pick_device(config.training.device).type == "cuda"
+    return (GraphedAgent if on_gpu else Agent)(algorithm, config)

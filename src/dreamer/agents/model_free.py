@@ -1,4 +1,4 @@
-"""What is asked of an algorithm without a world model, such as those in `dreamer.baselines`."""
+"""The interface of algorithms without a world model, such as those in `dreamer.baselines`."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -12,7 +12,7 @@ from dreamer.types import Batch, EnvSpec, Metrics, Noise, Phase, Transitions
 
 
 class ModelFree(nn.Module, ABC):
-    """It acts, and learns from batches of transitions, or by itself."""
+    """An algorithm that acts, and learns from batches of transitions (D4PG) or in processes of its own (A3C)."""
 
     spec: EnvSpec
     config: Config
@@ -23,7 +23,7 @@ class ModelFree(nn.Module, ABC):
 
     @abstractmethod
     def initial_state(self, n: int) -> PolicyState:
-        """Return what `act` begins the episodes of `n` environments with."""
+        """Return the state with which the episodes of `n` environments begin."""
 
     @abstractmethod
     def act(
@@ -32,7 +32,7 @@ class ModelFree(nn.Module, ABC):
         """Act on observations `(N, ...)`."""
 
     def draw_noise(self, rows: int, length: int, generator: torch.Generator) -> Noise:
-        """Return the noise of one update: there is none."""
+        """Return the noise of one update: by default there is none."""
         del rows, length, generator
         return {}
 

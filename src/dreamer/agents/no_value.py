@@ -1,7 +1,7 @@
 """Dreamer without a value model (paper, Eq. 4 and Figure 7, "No value"; TF1 utility.py:302-316).
 
-The actor maximizes the rewards up to the horizon alone: for every imagined step the discounted sum of what is still
-to come, without a bootstrap, all steps weighted alike.
+The actor maximizes the rewards up to the horizon alone. For every imagined step that is the discounted sum of the
+rewards still to come, without a bootstrap. All steps have equal weight.
 
     actor   max  E 1/H sum_i R_i,    R_i = r_i + gamma_i R_{i+1},    R_H = r_H
 """
@@ -31,7 +31,7 @@ class NoValue(nn.Module):
         self.optimizers = Optimizers(networks, config.optimizer)
 
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
-        """Take one gradient step on a batch of sequences `(B, T, ...)`; only in the phase `all` the actor learns."""
+        """Take one gradient step on a batch of sequences `(B, T, ...)`; the actor learns only in the phase `all`."""
         # Dynamics learning (Eq. 10)
         losses, posterior, metrics = self.world_model.losses(batch, noise["filter"])  # posterior (B, T, .)
         if phase != "all":
@@ -52,6 +52,7 @@ class NoValue(nn.Module):
             "imagine/reward": reward.detach().mean(),
             "imagine/return": returns.detach().mean(),
         }
+        metrics |= self.actor.statistics(start.feat, noise["action"][0])
         return metrics | self.optimizers.step(losses | {"actor": actor_loss})
 
     def draw_noise(self, rows: int, length: int, generator: torch.Generator) -> Noise:
@@ -63,10 +64,10 @@ class NoValue(nn.Module):
     def act(
         self, obs: dict[str, Tensor], state: PolicyState, explore: bool, generator: torch.Generator
     ) -> PolicyState:
-        """Act as Dreamer does."""
+        """Filter observations `(N, ...)`, then act, as Dreamer does."""
         latent = self.world_model.filter(obs, state.latent, state.action, generator)  # (N, .)
         action = self.actor.act(latent.feat, explore, generator)  # (N, A)
         if explore:
-            noise, grad_step = self.config.behavior.expl_noise, self.optimizers.grad_step
-            action = explored(action, self.spec.action, noise, grad_step, generator)
+            noise, steps = self.config.behavior.expl_noise, self.optimizers.steps
+            action = explored(action, self.spec.action, noise, steps, generator)
         return PolicyState(latent, action)

@@ -82,27 +82,24 @@ class Optimizers:
         """The mean over all processes of a data-parallel run; with one process the tensors themselves."""
 
     @property
+    def steps(self) -> Tensor:
+        """Updates taken so far, as a scalar on the device, so that handing it on waits for nothing."""
+        return next(iter(self.optimizers.values())).steps
+
+    @property
     def grad_step(self) -> int:
-        """Updates taken so far."""
-        return int(self._first.steps)
+        """Updates taken so far, as a number; to read it waits for the device."""
+        return int(self.steps)
 
     @grad_step.setter
     def grad_step(self, number: int) -> None:
-        self._first.steps.fill_(number)
+        self.steps.fill_(number)
 
-    @property
-    def _first(self) -> Adam:
-        return next(iter(self.optimizers.values()))
+    def gradients(self, losses: Mapping[str, Tensor]) -> dict[str, Gradients]:
+        """Differentiate each loss by the parameters of its own network; those that it does not use get zeros.
 
-    def step(self, losses: Mapping[str, Tensor]) -> Metrics:
-        """Differentiate each loss by the parameters of its own network, clip each gradient by its norm, and step.
-
-        If any loss or gradient is not finite no network changes, and the metric `skipped` is 1.
+        Gradients flow through other networks without training them.
         """
-        return self.apply(losses, self._gradients(losses))
-
-    def _gradients(self, losses: Mapping[str, Tensor]) -> dict[str, Gradients]:
-        """Gradients by loss. They flow through other networks; parameters that a loss does not use get zeros."""
         last = list(losses)[-1] if losses else None
         return {
             name: torch.autograd.grad(
@@ -112,8 +109,13 @@ class Optimizers:
         }
 
     @torch.no_grad()
-    def apply(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Gradients]) -> Metrics:
-        """Clip and step: the second half of `step`, for gradients that were taken before (`fast/`)."""
+    def step(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Gradients] | None = None) -> Metrics:
+        """Differentiate each loss by its own network, clip each gradient by its norm, and change all networks.
+
+        If any loss or gradient is not finite no network changes, and the metric `skipped` is 1. `gradients` may be
+        given if they were taken before.
+        """
+        gradients = self.gradients(losses) if gradients is None else gradients
         gradients = {name: self.average(gradient) for name, gradient in gradients.items()}
         norms = {name: torch.nn.utils.get_total_norm(gradient) for name, gradient in gradients.items()}
         scalars = self.average(tuple(loss.detach() for loss in losses.values()))

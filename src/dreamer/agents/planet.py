@@ -1,6 +1,6 @@
 """PlaNet (Hafner et al., 2019; paper, Figure 7): the same world model, and a search at every agent step.
 
-As the paper ran it: everything else is Dreamer's, and only the world model is trained.
+As in the paper's comparison, everything else is Dreamer's. Only the world model is trained.
 """
 
 import torch
@@ -29,7 +29,7 @@ class PlaNet(nn.Module):
         self.optimizers = Optimizers(self.world_model.trained_by(), config.optimizer)
 
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
-        """One gradient step of the world model on a batch of sequences `(B, T, ...)` (Eq. 10)."""
+        """Take one gradient step of the world model on a batch of sequences `(B, T, ...)` (Eq. 10)."""
         del phase
         losses, _, metrics = self.world_model.losses(batch, noise["filter"])
         return metrics | self.optimizers.step(losses)
@@ -45,8 +45,9 @@ class PlaNet(nn.Module):
     ) -> PolicyState:
         """Filter observations `(N, ...)`, then take the first action of a fresh plan, with noise if it explores."""
         latent = self.world_model.filter(obs, state.latent, state.action, generator)  # (N, .)
-        noise = self.planner.draw_noise(latent, generator)
-        action = self.planner.plan(self.world_model, latent, noise)  # (N, A)
+        plan_noise = self.planner.draw_noise(latent, generator)
+        action = self.planner.plan(self.world_model, latent, plan_noise)  # (N, A)
         if explore:
-            action = explored(action, self.spec.action, self.config.behavior.expl_noise, 0, generator)
+            noise, steps = self.config.behavior.expl_noise, self.optimizers.steps
+            action = explored(action, self.spec.action, noise, steps, generator)
         return PolicyState(latent, action)

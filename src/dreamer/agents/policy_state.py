@@ -1,4 +1,4 @@
-"""What an agent carries from one agent step to the next."""
+"""The state that an agent carries from one agent step to the next."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
@@ -18,22 +18,22 @@ L = TypeVar("L", bound=Latent)
 
 
 class PolicyState(NamedTuple, Generic[L]):
-    """What is known of N environments, `(N, .)`, and the actions `(N, A)` that were taken knowing it.
+    """What the agent knows of N environments, `latent` `(N, .)`, and the actions `(N, A)` that it took last.
 
-    For Dreamer that is the posterior state.
+    For Dreamer, `latent` is the posterior state.
     """
 
     latent: L
     action: Tensor
 
     def reset(self, index: int) -> "PolicyState[L]":
-        """Set environment `index` back to zeros: its next observation starts an episode."""
+        """Return a state in which environment `index` is back at zeros: its next observation starts an episode."""
         keep = torch.ones(len(self.action), 1, device=self.action.device)
         keep[index] = 0
         return PolicyState(self.latent.map(lambda x: x * keep), self.action * keep)
 
     def tensors(self) -> list[Tensor]:
-        """Return what a checkpoint keeps."""
+        """Return the tensors that a checkpoint keeps."""
         return [*self.latent, self.action]
 
     def with_tensors(self, tensors: list[Tensor]) -> "PolicyState[L]":

@@ -8,7 +8,7 @@ from dreamer.errors import UserError
 
 
 def pick_device(wish: str) -> torch.device:
-    """`auto` takes a GPU if there is one."""
+    """Return the device for `--device`; `auto` takes a GPU if there is one. Raises `UserError` if `cuda` has none."""
     if wish == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "There is no CUDA GPU that PyTorch can use: leave out --device cuda, or check nvidia-smi."
@@ -19,7 +19,7 @@ def pick_device(wish: str) -> torch.device:
 
 
 def pick_dtype(wish: str, device: torch.device) -> torch.dtype:
-    """`auto` takes bfloat16 where the hardware multiplies it natively, else float32."""
+    """Return the type for `--precision`; `auto` takes bfloat16 if the hardware multiplies it natively."""
     if wish == "auto":
         wish = "bfloat16" if _native_bfloat16(device) else "float32"
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[wish]
@@ -32,10 +32,10 @@ def _native_bfloat16(device: torch.device) -> bool:
 
 
 def set_float32_precision(device: torch.device, dtype: torch.dtype) -> None:
-    """Disable TF32 on a GPU in matrix products, and in convolutions if the run is in float32. Process-wide.
+    """Switch TF32 off on a GPU, for the whole process: in matrix products, and in a float32 run in convolutions too.
 
-    PyTorch lets cuDNN round what convolutions multiply to TF32 (10 bits; bfloat16 has 7), which is as good where an
-    agent computes in bfloat16 anyway. Matrix products that are in float32 are so for a reason.
+    TF32 rounds the factors of a product to 10 bits. In a run in bfloat16, which has 7 bits, convolutions may as well do
+    so. Matrix products that are in float32 even there need the precision.
     """
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = dtype != torch.float32
@@ -43,7 +43,7 @@ def set_float32_precision(device: torch.device, dtype: torch.dtype) -> None:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager:
-    """Large products in `dtype`; in float32 this does nothing at all."""
+    """Return a context that computes large products in `dtype`; for float32 it changes nothing."""
     if dtype == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)

@@ -1,4 +1,4 @@
-"""An agent that acts at random and learns nothing: the lowest line of every plot."""
+"""An agent that acts at random and learns nothing: every other agent should do better."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from dreamer.types import EnvSpec
 
 
 class Random(nn.Module):
-    """Uniform actions, whatever is seen, in evaluation too."""
+    """Takes uniform actions whatever it sees, in evaluation too."""
 
     def __init__(self, spec: EnvSpec, config: Config):
         super().__init__()
@@ -21,6 +21,6 @@ class Random(nn.Module):
     def act(
         self, obs: dict[str, Tensor], state: PolicyState, explore: bool, generator: torch.Generator
     ) -> PolicyState:
-        """Uniform actions `(N, A)`."""
+        """Take uniform actions `(N, A)`."""
         del obs, explore
         return PolicyState(state.latent, random_action(self.spec.action, len(state.action), generator))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dreamer.behavior.distributions import ActionDistribution, OneHot, TanhNormal
-from dreamer.types import ActionSpec
+from dreamer.types import ActionSpec, Metrics
 from dreamer.world_model.mlp import MLP
 
 LAYERS = 4
@@ -21,6 +21,8 @@ MIN_STD = 1e-4
 RAW_INITIAL_STD = math.log(math.exp(INITIAL_STD) - 1)
 MODE_SAMPLES = 100
 """Samples among which evaluation picks the most likely continuous action."""
+SATURATED = 0.99
+"""Continuous actions beyond this, either way, count as saturated."""
 
 
 class Actor(nn.Module):
@@ -50,6 +52,14 @@ class Actor(nn.Module):
         if explore:
             return self.sample(feat, self.draw_noise(len(feat), generator=generator))
         return self(feat).mode(self.draw_noise(MODE_SAMPLES, len(feat), generator=generator))
+
+    def statistics(self, feat: Float[Tensor, "N F"], noise: Float[Tensor, "N A"]) -> Metrics:
+        """How decided the actor is at `feat` `(N, F)`: its entropy and, for continuous actions, how many saturate."""
+        policy = self(feat)
+        metrics = {"actor/entropy": policy.entropy(noise.unsqueeze(0)).mean().detach()}
+        if not self.action.discrete:
+            metrics["actor/saturated"] = (policy.sample(noise).abs() > SATURATED).mean(dtype=torch.float32)
+        return metrics
 
     def draw_noise(self, *shape: int, generator: torch.Generator) -> Tensor:
         """Draw what `sample` needs for `(*shape, A)` actions: normal noise, or Gumbel noise for discrete ones."""

@@ -1,8 +1,8 @@
 """Planning by the cross-entropy method, as PlaNet does (Hafner et al., 2019, Algorithm 2; paper, Figure 7).
 
-Plans of H actions are drawn from a Gaussian, clipped to [-1, 1] and scored in imagination; the Gaussian is fitted
-to the best of them, and again. Every agent step starts afresh from N(0, 1). Shapes: N environments, J candidates,
-H steps, A action, S stochastic state.
+Each iteration draws J plans of H actions from a Gaussian, clips them to [-1, 1], scores them in imagination, and fits
+the Gaussian to the best of them. At every agent step the search starts again from N(0, 1). Shapes: N environments, J
+candidates, H steps, A action, S stochastic state.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ def cem(
     shape: tuple[int, int, int],
     elites: int,
 ) -> Tensor:
-    """Maximize `returns_of(actions, state_noise) -> (N, J)` over plans; one iteration for each element of `noise`.
+    """Maximize `returns_of(actions, state_noise) -> (N, J)` over plans, with one iteration per element of `noise`.
 
     `shape` is (H, N, A). Returns the mean of the last fit, `(H, N, A)`.
     """
@@ -47,7 +47,7 @@ def cem(
 def fit_elites(
     actions: Float[Tensor, "H N J A"], returns: Float[Tensor, "N J"], elites: int
 ) -> tuple[Float[Tensor, "H N 1 A"], Float[Tensor, "H N 1 A"]]:
-    """Mean and deviation `(H, N, 1, A)` of the best plans `(H, N, J, A)` by their returns `(N, J)`."""
+    """Return mean and deviation `(H, N, 1, A)` of the plans `(H, N, J, A)` with the best returns `(N, J)`."""
     best = returns.topk(elites, dim=-1).indices  # (N, elites)
     index = best[None, :, :, None].expand(len(actions), -1, -1, actions.shape[-1])
     variance, mean = torch.var_mean(actions.gather(2, index), dim=2, correction=0, keepdim=True)
@@ -57,10 +57,10 @@ def fit_elites(
 def plan_returns(
     model: WorldModel, start: State, actions: Float[Tensor, "H N J A"], noise: Float[Tensor, "H N J S"]
 ) -> Float[Tensor, "N J"]:
-    """Sum of the predicted rewards of plans `(H, N, J, A)` from `start` `(N, .)`: `(N, J)`.
+    """Return the sum of the predicted rewards of plans `(H, N, J, A)` from `start` `(N, .)`: `(N, J)`.
 
-    With a discount head each reward is weighted by the predicted discounts of the imagined states before it, so that
-    what lies after an end is worth nothing. That is our addition; without the head the weights are 1, as in PlaNet.
+    With a discount head, each reward is weighted by the predicted discounts of the imagined states before it, so that
+    rewards after a termination do not count. PlaNet has no discount head; without it, all weights are 1.
     """
     n, candidates = actions.shape[1:3]
     start = start.map(lambda x: x.repeat_interleave(candidates, 0))  # (N J, .)
@@ -72,7 +72,7 @@ def plan_returns(
 
 
 class Planner:
-    """The numbers of the search, and the search in a world model."""
+    """The search for plans in a world model, with its settings."""
 
     def __init__(self, action_size: int, horizon: int, iterations: int, candidates: int, elites: int):
         self.action_size, self.horizon, self.iterations = action_size, horizon, iterations
@@ -84,7 +84,7 @@ class Planner:
         return cem(lambda actions, n: plan_returns(model, start, actions, n), noise, shape, self.elites)[0]
 
     def draw_noise(self, start: State, generator: torch.Generator) -> Iterator[PlanNoise]:
-        """Draw independent noise for every iteration, when its turn comes."""
+        """Yield the noise of every iteration, drawn when the iteration begins."""
         n, stoch = start.stoch.shape
         shape, device = (self.horizon, n, self.candidates), generator.device
         for _ in range(self.iterations):

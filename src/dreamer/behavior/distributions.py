@@ -41,19 +41,19 @@ class TanhNormal:
         return (normal - log_slope).sum(-1)
 
     def mode(self, noise: Tensor) -> Tensor:
-        """The most likely of the samples for `noise` `(K, ..., A)`, for each row by itself: `(..., A)`.
+        """Return the most likely of the samples for `noise` `(K, ..., A)`, for each row by itself: `(..., A)`.
 
-        Unlike TF2 tools.py:239, which takes for every row the sample that is best for row 0.
+        TF2 tools.py:239 takes for every row the sample that is best for row 0.
         """
         action = self.sample(noise)
-        # As TF2, compare the densities of actions as float32 holds them. The density of the value before the tanh keeps
-        # growing where all actions have become +-1, and the most extreme sample would always win.
+        # Like TF2, compare the densities of the actions as float32 rounds them. Where many samples are rounded to +-1,
+        # the density before rounding still grows outward, and the most extreme sample would always win.
         best = self.log_prob(torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))).argmax(0)
         index = best.unsqueeze(-1).expand(self.mean.shape).unsqueeze(0)
         return action.gather(0, index).squeeze(0)
 
     def entropy(self, noise: Tensor) -> Tensor:
-        """Monte Carlo estimate over samples for `noise` `(K, ..., A)`: `(...)`, in nats."""
+        """Estimate the entropy `(...)`, in nats, from samples for `noise` `(K, ..., A)`."""
         return -self.log_prob(self.mean + self.std * noise).mean(0)
 
 
@@ -65,12 +65,12 @@ class OneHot:
     groups: tuple[int, ...]
 
     def sample(self, noise: Tensor) -> Tensor:
-        """One-hot vectors by the Gumbel-max rule; the gradient is that of the probabilities."""
+        """Return one-hot vectors by the Gumbel-max rule; their gradient is that of the probabilities."""
         pairs = zip(self._split(self.logits), self._split(noise), strict=True)
         return torch.cat([_straight_through(logits, logits + gumbel) for logits, gumbel in pairs], -1)
 
     def mode(self, noise: Tensor) -> Tensor:
-        """The most likely one-hot vectors; exact, the noise is not needed."""
+        """Return the most likely one-hot vectors; exact, so the noise is not used."""
         del noise
         return torch.cat([_straight_through(logits, logits) for logits in self._split(self.logits)], -1)
 
@@ -80,7 +80,7 @@ class OneHot:
         return torch.stack([(a * F.log_softmax(x, -1)).sum(-1) for x, a in pairs]).sum(0)
 
     def entropy(self, noise: Tensor) -> Tensor:
-        """Exact entropy `(...)`, in nats; the noise is not needed."""
+        """Return the entropy `(...)`, in nats; exact, so the noise is not used."""
         del noise
         logs = [F.log_softmax(x, -1) for x in self._split(self.logits)]
         return -torch.stack([(x.exp() * x).sum(-1) for x in logs]).sum(0)
@@ -95,4 +95,4 @@ ActionDistribution = TanhNormal | OneHot
 def _straight_through(logits: Tensor, score: Tensor) -> Tensor:
     probs = F.softmax(logits, -1)
     hard = F.one_hot(score.argmax(-1), logits.shape[-1]).to(probs.dtype)
-    return hard + (probs - probs.detach())  # in this order the numbers are exactly 0 and 1
+    return hard + (probs - probs.detach())  # summed in this order, the numbers are exactly 0 and 1

@@ -15,16 +15,19 @@ def explored(
     action: Float[Tensor, "N A"],
     spec: ActionSpec,
     expl_noise: float,
-    grad_step: int,
+    steps: Float[Tensor, ""],
     generator: torch.Generator,
 ) -> Float[Tensor, "N A"]:
-    """Add Gaussian noise to actions `(N, A)`, or replace discrete ones by random ones with probability epsilon."""
+    """Add Gaussian noise to actions `(N, A)`, or replace discrete ones by random ones with probability epsilon.
+
+    `steps`, the updates so far, is a tensor on the device: to read its number would mean to wait for the updates.
+    """
     if not spec.discrete:
         noise = torch.randn(action.shape, generator=generator, device=action.device)
         return add_noise(action, noise, expl_noise)
     random = random_action(spec, len(action), generator)
     uniform = torch.rand(len(action), generator=generator, device=action.device)
-    return epsilon_greedy(action, random, uniform, epsilon(grad_step))
+    return epsilon_greedy(action, random, uniform, epsilon(steps))
 
 
 def add_noise(action: Tensor, noise: Tensor, std: float) -> Tensor:
@@ -32,15 +35,18 @@ def add_noise(action: Tensor, noise: Tensor, std: float) -> Tensor:
     return (action + std * noise).clamp(-1, 1)
 
 
-def epsilon(grad_step: int) -> float:
+def epsilon(steps: Float[Tensor, ""]) -> Float[Tensor, ""]:
     """Share of random actions after so many updates: it falls linearly, then stays."""
-    return EPSILON + (FINAL_EPSILON - EPSILON) * min(1.0, grad_step / EPSILON_UPDATES)
+    return EPSILON + (FINAL_EPSILON - EPSILON) * (steps / EPSILON_UPDATES).clamp(max=1)
 
 
 def epsilon_greedy(
-    action: Float[Tensor, "N A"], random: Float[Tensor, "N A"], uniform: Float[Tensor, "N"], epsilon: float
+    action: Float[Tensor, "N A"],
+    random: Float[Tensor, "N A"],
+    uniform: Float[Tensor, "N"],
+    epsilon: Float[Tensor, ""],
 ) -> Float[Tensor, "N A"]:
-    """`random` actions `(N, A)` in place of `action` where the row's `uniform` `(N,)` is below `epsilon`."""
+    """Take the `random` action of each row whose `uniform` number in [0, 1) is below `epsilon`."""
     return torch.where((uniform < epsilon).unsqueeze(-1), random, action)
 
 

@@ -28,13 +28,13 @@ def imagination_starts(model: WorldModel, posterior: State, batch: Batch) -> tup
 def draw_noise(
     model: WorldModel, actor: Actor, horizon: int, rows: int, length: int, generator: torch.Generator
 ) -> Noise:
-    """Draw the noise of one update on `rows` sequences of `length` steps, independent in every row."""
-    starts = rows * (length if model.pcont is None else length - 1)
-    stoch = model.rssm.stoch
+    """Draw the noise of one update on B = `rows` sequences of T = `length` steps, independent in every row."""
+    starts = rows * (length if model.pcont is None else length - 1)  # N, as in `imagination_starts`
+    stoch, device = model.rssm.stoch, generator.device
     return {
-        "filter": torch.randn(rows, length, stoch, generator=generator, device=generator.device),
-        "action": actor.draw_noise(horizon, starts, generator=generator),
-        "state": torch.randn(horizon, starts, stoch, generator=generator, device=generator.device),
+        "filter": torch.randn(rows, length, stoch, generator=generator, device=device),  # (B, T, S)
+        "action": actor.draw_noise(horizon, starts, generator=generator),  # (H, N, A)
+        "state": torch.randn(horizon, starts, stoch, generator=generator, device=device),  # (H, N, S)
     }
 
 
@@ -45,7 +45,7 @@ def lambda_return(
     bootstrap: Float[Tensor, "*N"],
     lambda_: float,
 ) -> Float[Tensor, "steps *N"]:
-    """Value estimates V_lambda (Eq. 6) of the imagined states 1 .. H-1, as a recursion from the last to the first:
+    """Return value estimates V_lambda (Eq. 6) of the imagined states 1 .. H-1, by a recursion from the last one:
 
         R_i = r_i + gamma_i ((1 - lambda) v_{i+1} + lambda R_{i+1}),    R_H = v_H = bootstrap
 
@@ -65,10 +65,9 @@ def lambda_return(
 
 
 def discount_weights(discount: Float[Tensor, "steps *N"]) -> Float[Tensor, "steps *N"]:
-    """Cumulative discount before each imagined state: 1, gamma_1, gamma_1 gamma_2, ... `(H - 1, ...)`.
+    """Return the cumulative discount before each imagined state: 1, gamma_1, gamma_1 gamma_2, ... `(H - 1, ...)`.
 
-    The gradient is stopped: the weights say how much a state counts, and the actor cannot gain by changing them (as TF2
-    dreamer.py:190).
+    The gradient is stopped, because the actor must not gain by changing how much a state counts (TF2 dreamer.py:190).
     """
     discount = discount.detach()
     return torch.cat([torch.ones_like(discount[:1]), discount[:-1]]).cumprod(0)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dreamer.agents.make import make_agent, make_update
+from dreamer.agents.make import make_agent
 from dreamer.bench.measurement import seconds_per_call
 from dreamer.bench.random_data import random_batch, random_observation
 from dreamer.config import Config
@@ -37,10 +37,10 @@ def time_agent(spec: EnvSpec, config: Config) -> AgentCost:
     agent = make_agent(spec, config)
     batch = random_batch(spec, config.replay.batch_size, config.replay.batch_length, device=agent.device)
     obs, state, generator = random_observation(spec, 1), agent.initial_state(1), torch.Generator(agent.device)
-    update, seconds = make_update(agent, config.training.fast), 0.0
+    seconds = 0.0
     if agent.trainable:
-        warm_up(update, batch)
-        seconds = seconds_per_call(lambda: update(batch, "all"), agent.device)
+        warm_up(agent, batch)
+        seconds = seconds_per_call(lambda: agent.update(batch), agent.device)
     action = seconds_per_call(lambda: agent.policy(obs, state, True, generator), agent.device, 0.5)
     weights = sum(weight.nbytes for weight in agent.algorithm.parameters())
     return AgentCost(seconds, action, 3 * weights)  # a checkpoint has both moments of Adam, too

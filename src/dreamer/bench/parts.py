@@ -45,7 +45,7 @@ def parts(timer: Timer, agent: Agent, config: ReplayConfig) -> Iterator[Measurem
     gradients = {name: tuple(map(torch.randn_like, adam.parameters)) for name, adam in adams}
 
     losses = {name: torch.zeros((), device=agent.device) for name in gradients}
-    yield timer.measure(GROUP, "optimizers", lambda: optimizers.apply(losses, gradients))
+    yield timer.measure(GROUP, "optimizers", lambda: optimizers.step(losses, gradients))
 
 
 def _forward_and_backward(timer: Timer, agent: Agent, part: Part) -> Iterator[Measurement]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from dreamer.agents.make import make_agent, make_update
+from dreamer.agents.agent import Agent
+from dreamer.agents.make import make_agent
 from dreamer.bench.machine import peak_memory, reset_peak_memory
 from dreamer.bench.measurement import Measurement, Timer
 from dreamer.bench.random_data import random_batch
@@ -31,9 +32,10 @@ def update_modes(config: Config, device: torch.device) -> tuple[str, ...]:
 def make_step(spec: EnvSpec, config: Config, mode: str, batch: Batch) -> Callable[[], Metrics]:
     """Return the gradient step of a new agent on `batch` in one of the modes, warmed up."""
     agent = make_agent(spec, with_options(config, {"fast": mode != "plain"}))
-    update = make_update(agent, fast=mode == "CUDA graph")
-    warm_up(update, batch)
-    return lambda: update(batch, "all")
+    if mode != "CUDA graph":
+        return lambda: Agent.update(agent, batch)  # no graph, on a GPU too
+    warm_up(agent, batch)
+    return lambda: agent.update(batch)
 
 
 def gradient_steps(timer: Timer, spec: EnvSpec, config: Config) -> Iterator[Measurement]:

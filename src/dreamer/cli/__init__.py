@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import dreamer
@@ -18,16 +17,17 @@ from dreamer.arguments import read
 from dreamer.cli import help as help_text
 from dreamer.cli.options import with_start
 from dreamer.cli.results import plot, report, scores, table
-from dreamer.cli.trained import dream, evaluate, export
+from dreamer.cli.trained import dream, evaluate, export, view
 from dreamer.cli.training import bench, doctor, sweep, train
 from dreamer.errors import UserError, did_you_mean
 from dreamer.logs.stdout import Stdout, open_closed_streams
+from dreamer.own_code import search_current_folder
 
 Command = Callable[..., int | None]
 
 FAMILIES: dict[str, dict[str, Command]] = {
     "train": {"train": train, "sweep": sweep, "doctor": doctor, "bench": bench},
-    "use what was learned": {"eval": evaluate, "dream": dream, "export": export},
+    "use what was learned": {"eval": evaluate, "dream": dream, "view": view, "export": export},
     "compare runs": {"plot": plot, "report": report, "scores": scores, "table": table},
 }
 COMMANDS = {name: function for family in FAMILIES.values() for name, function in family.items()}
@@ -52,9 +52,7 @@ def main() -> None:
 def _run() -> int:
     """Run the command that `sys.argv` names, and return its status; errors of the user are printed."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # `gym:my_module:MyEnv-v0` finds my_module.py in the current folder. It comes last, so that a random.py
-    # there does not hide the standard library's.
-    sys.path.append(str(Path.cwd()))
+    search_current_folder()
     try:
         status = run(sys.argv[1:])
         sys.stdout.flush()

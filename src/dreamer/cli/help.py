@@ -102,7 +102,7 @@ def _strings_below(kind: type) -> dict[str, str]:
         node.body for node in ast.parse(inspect.getsource(kind)).body if isinstance(node, ast.ClassDef)
     ]
     return {
-        field.target.id: " ".join(text.value.value.split())
+        field.target.id: " ".join(str(text.value.value).split())
         for field, text in itertools.pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)

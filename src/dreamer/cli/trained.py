@@ -11,6 +11,7 @@ from dreamer.errors import UserError
 
 Device = Literal["auto", "cpu", "cuda"]
 RunPath = Annotated[Path, tyro.conf.Positional]
+Paths = Annotated[list[Path], tyro.conf.Positional]
 
 
 def evaluate(
@@ -40,10 +41,10 @@ def evaluate(
     if video is not None:
         check_format(video)
     trained = load_run(run, device=device)
-    with closing(trained.envs):
-        if video is not None and not trained.envs.spec.images:
-            raise UserError("This agent sees no images, so there is nothing to show: leave --video out.")
-        result = play(trained.agent, trained.envs, episodes, seed, video is not None)
+    if video is not None and not trained.agent.spec.images:
+        raise UserError("This agent sees no images, so there is nothing to show: leave --video out.")
+    with closing(trained.make_envs()) as envs:
+        result = play(trained.agent, envs, episodes, seed, video is not None)
     mean, std = float(np.mean(result.returns)), float(np.std(result.returns))
     scores = {"mean": mean, "std": std, "returns": result.returns, "env_step": trained.env_step}
     print(json.dumps(scores))  # before the video, which may fail if the disk is full
@@ -86,7 +87,6 @@ def dream(
     out = out or run / "videos" / "dream.mp4"
     check_format(out)
     trained = load_run(run)
-    trained.envs.close()
     episodes = EpisodeStore(trained.directory.replay, mode="r")
     result = predict(trained.agent, episodes, seed, sequences, length, context)
     errors = write(result, trained.env_step, out)
@@ -95,18 +95,37 @@ def dream(
 
 
 def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
-    """Write a trained policy as one file, for `dreamer.load_policy`, which needs no simulator.
+    """Write a trained policy as one file: for `dreamer.load_policy`, or as ONNX, for any other program.
 
-    Example: `dreamer export runs/swingup-1 --out swingup.pt`.
+    Neither needs a simulator, and ONNX needs no PyTorch.
+
+    Examples: `dreamer export runs/swingup-1 --out swingup.pt`, `dreamer export runs/swingup-1 --out swingup.onnx`.
 
     Args:
         run: A run directory.
-        out: File to write.
+        out: File to write; ONNX if its name ends in .onnx.
     """
     from dreamer.export.export import export_run
 
     export_run(run, out)
     print(f"Wrote {out}")
+
+
+def view(runs: Paths, out: Path = Path("dream.html")) -> None:
+    """Write a page on which you steer inside the dream of trained world models, in any browser.
+
+    It opens from disk, without a server and without a network: models, recorded images and the runtime are in it.
+
+    Examples: `dreamer view runs/swingup-1`, `dreamer view runs/walker-0 runs/cartpole-0 --out dreams.html`.
+
+    Args:
+        runs: Run directories.
+        out: Page to write.
+    """
+    from dreamer.view.page import write_view
+
+    size = write_view(runs, out).stat().st_size
+    print(f"Wrote {out} ({size / 1e6:.1f} MB): open it in a browser.")
 
 
 def _check_at_least(least: int, option: str, value: int) -> None:

@@ -46,6 +46,12 @@ class ControlSuiteEnv(gym.Env):
         """Simulated seconds between two frames."""
         return float(self._env.control_timestep())
 
+    @property
+    def action_names(self) -> list[str]:
+        """What each number of an action moves: `right hip`."""
+        model = self._physics.model
+        return [(model.id2name(i, "actuator") or f"motor {i}").replace("_", " ") for i in range(model.nu)]
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:

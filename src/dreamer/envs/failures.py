@@ -20,7 +20,7 @@ _LONGEST_CAUSE = 300
 """Characters of an exception's text that are shown."""
 
 _GYMNASIUM = Path(gym.__file__).parent
-_OWN = Path(__file__).parent
+_OWN = Path(__file__).parents[1]
 _PACKAGES = [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")]
 _STANDARD = Path(sysconfig.get_path("stdlib"))
 _DRAWING = ("mujoco", "OpenGL", "glfw")

@@ -11,6 +11,7 @@ from dreamer.envs.failures import close
 from dreamer.envs.observations import is_rendered, require_rendering
 from dreamer.envs.rendering import find_backend, simplify
 from dreamer.errors import UserError, did_you_mean
+from dreamer.own_code import refuse_code_of_runs
 
 _NOT_SUGGESTED = ("phys2d/", "tabular/", "GymV21", "GymV26")
 """Beginnings of ids that need JAX, or an environment of the old Gym."""
@@ -23,6 +24,7 @@ def load_gym(name: str, config: EnvConfig) -> gym.Env:
         UserError: there is no such id (the message has the nearest ones), a module or package that it
             needs is missing, or it cannot render.
     """
+    refuse_code_of_runs()  # the name may be that of a run which somebody has sent
     env = _make(name, config)
     if not is_rendered(config.obs, getattr(env, "observation_space", None)):
         return env

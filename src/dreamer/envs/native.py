@@ -72,7 +72,7 @@ class Native:
     def __init__(self, spec: EnvSpec, name: str):
         self.spec, self._name = spec, name
         self._vectors = {
-            key: space_from(spec.spaces.get(key) or describe(spaces.Box(-np.inf, np.inf, (size,))))
+            key: space_from(spec.spaces[key]) if key in spec.spaces else spaces.Box(-np.inf, np.inf, (size,))
             for key, size in spec.vectors.items()
         }
         self._convert = {

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -14,6 +15,7 @@ from dreamer.envs.make import make_env
 from dreamer.envs.spec import EnvSpec, spec_of
 from dreamer.envs.worker import StepResult, Worker, answer
 from dreamer.errors import UserError
+from dreamer.own_code import file_outside_packages
 
 
 class VectorEnv:
@@ -53,6 +55,11 @@ class VectorEnv:
     def _worker(self, index: int) -> Worker:
         several = f", {self._number} in parallel" if self._number > 1 else ""
         return Worker(self.config, self._seed + index, f"{index} ({self.config.env}{several})")
+
+    @property
+    def file(self) -> Path | None:
+        """File of the code of a single environment in this process, if it is in no installed package."""
+        return file_outside_packages(type(self._env.unwrapped).__module__) if self._env is not None else None
 
     def reset(self, index: int, seed: int) -> dict[str, np.ndarray]:
         """Begin a new episode in one environment and return its first observation. Raises `EnvError`."""

@@ -4,6 +4,7 @@ The child is a program by itself, not a `multiprocessing.Process`. So it does no
 needs no `if __name__ == "__main__"` in a user's script, and shares no OpenGL with its parent.
 """
 
+import json
 import os
 import pickle
 import signal
@@ -27,7 +28,14 @@ from dreamer.envs.make import make_env
 from dreamer.envs.spec import spec_of
 from dreamer.errors import UserError
 
-_PROGRAM = "import sys; from dreamer.envs.worker import serve; serve(int(sys.argv[1]))"
+_PROGRAM = """\
+import json, sys
+sys.path = json.loads(sys.argv[2])
+from dreamer.own_code import refuse_code_of_runs
+refuse_code_of_runs()
+from dreamer.envs.worker import serve
+serve(int(sys.argv[1]))
+"""
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _GOODBYE_SECONDS = 5
 
@@ -135,12 +143,13 @@ def give_up_reading_after(seconds: float, connected: socket.socket) -> None:
 
 
 def _start(descriptor: int) -> subprocess.Popen:
-    search_path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    # Not by PYTHONPATH, from which Python imports a sitecustomize.py before anything can be refused.
+    search_path = json.dumps([entry or str(Path.cwd()) for entry in sys.path])
     return subprocess.Popen(
         # -P: the current folder keeps its place in the search path and does not come first.
-        [sys.executable, "-P", "-X", "faulthandler", "-c", _PROGRAM, str(descriptor)],
+        [sys.executable, "-P", "-X", "faulthandler", "-c", _PROGRAM, str(descriptor), search_path],
         pass_fds=[descriptor],
-        env=os.environ | _ONE_THREAD | {"PYTHONPATH": search_path},
+        env=os.environ | _ONE_THREAD,
         stdin=subprocess.DEVNULL,
         stdout=2,  # What an environment prints must not mix with the results on stdout.
         # The parent handles Ctrl-C: it saves its work first and then closes the connection.

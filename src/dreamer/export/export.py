@@ -5,20 +5,25 @@ from pathlib import Path
 import torch
 
 from dreamer.errors import UserError
+from dreamer.export.onnx import policy_onnx
 from dreamer.export.policy import pack
 from dreamer.storage.atomic_file import atomic_file
 from dreamer.storage.load import load_run
 
 
 def export_run(run: Path, out: Path) -> None:
-    """Write the policy of the newest checkpoint of `run` to `out`, whole or not at all.
+    """Write the policy of the newest checkpoint of `run` to `out`, whole or not at all: as ONNX if it ends in .onnx.
 
     Raises `UserError` if there is none, if its agent has learned nothing, or if `out` cannot be written.
     """
     if not out.absolute().parent.is_dir():
         raise UserError(f"The directory of {out} does not exist: make it, or choose another --out.")
     trained = load_run(run, device="cpu")
-    trained.envs.close()
+    if out.suffix == ".onnx":
+        content = policy_onnx(trained.agent)
+        with atomic_file(out) as file:
+            file.write(content)
+        return
     policy = pack(trained.agent)
     with atomic_file(out) as file:
         torch.save(policy, file)

@@ -19,7 +19,7 @@ from dreamer.agents.random import Random
 from dreamer.config import Config, from_flat, to_flat, with_options
 from dreamer.envs.native import Native
 from dreamer.errors import UserError
-from dreamer.types import ActionSpec, EnvSpec, Observation
+from dreamer.types import EnvSpec, Observation
 
 FORMAT = "dreamer-policy-2"
 """Stands in every file, and changes with what is in it."""
@@ -133,13 +133,6 @@ def load_policy(file: str | Path, seed: int = 0, device: str = "cpu") -> Policy:
         raise UserError(f"{file} is no policy: write one with `dreamer export`.")
     if content["format"] != FORMAT or "options" not in content:
         raise UserError(f"{file} was written by another version of this program: use that version for it.")
-    policy = Policy(_spec(content["spec"]), from_flat(content["options"]), seed, device)
+    policy = Policy(EnvSpec.from_dict(content["spec"]), from_flat(content["options"]), seed, device)
     policy.agent.algorithm.load_state_dict(content["weights"])
     return policy
-
-
-def _spec(content: dict[str, Any]) -> EnvSpec:
-    """Return the spec of which `content` is the `asdict`."""
-    action = ActionSpec(content["action"]["size"], tuple(content["action"]["groups"]))
-    images = {key: tuple(shape) for key, shape in content["images"].items()}
-    return EnvSpec(images, content["vectors"], action, content.get("spaces", {}))

@@ -1,19 +1,21 @@
 """The same numbers in less time.
 
-`accelerate` gives the modules of an algorithm quicker methods for the same equations. Delete this folder, and what
-`agents/make.py` takes from it, and the agent learns the same numbers, slower; `--no-fast` does so for one run. Each
-trick is compared with the plain form, forward and backward, in `tests/fast/`; `docs/performance.md` has what each
-brings.
+`accelerate` gives the modules of an algorithm quicker methods for the same equations. Without this folder, and without
+the lines of `agents/make.py` that use it, the agent would learn the same numbers, but more slowly; `--no-fast` leaves
+it out for one run. Each trick is compared with the plain form, forward and backward, in `tests/fast/`. How much time
+each saves is in `docs/performance.md`.
 
 | file | trick | where |
 |---|---|---|
-| `rssm_loops.py` | products that need no recurrent state are taken for all steps at once | CPU, GPU |
+| `rssm_loops.py` | matrix products that need no recurrent state are computed for all steps at once | CPU, GPU |
 | `imagination.py` | the backward pass through imagination is written by hand | CPU |
 | `conv_transpose.py`, `decoder.py` | transposed convolutions in quicker forms; images are compared as bytes | CPU |
-| `overlap.py`, `optimizers.py` | model gradient and behavior learning on half of the cores each | CPU |
-| `optimizers.py` | one fused kernel for Adam, and nothing that waits for the device | GPU |
-| `malloc.py` | memory that was freed is kept by the process | CPU |
+| `overlap.py`, `optimizers.py` | the world model's gradient and behavior learning use half of the cores each | CPU |
+| `optimizers.py` | Adam is one fused kernel, and nothing waits for the device | GPU |
+| `malloc.py` | the process keeps memory that was freed | CPU |
 | `cuda_graph.py` | a whole update is one CUDA graph | GPU |
+
+`--no-fast` also draws each batch only when it is needed (`DiskFeed` in `dreamer.replay.feed`).
 """
 
 from torch import nn
@@ -40,7 +42,7 @@ QUICKER: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def accelerate(algorithm: nn.Module) -> None:
-    """Give `algorithm`, in place, the quicker methods; weights, and what they are called, stay."""
+    """Give `algorithm` the quicker methods, in place; its weights and their names stay as they are."""
     for module in algorithm.modules():
         module.__class__ = QUICKER.get(type(module), type(module))
     optimizers = getattr(algorithm, "optimizers", None)

@@ -1,12 +1,12 @@
-"""Transposed convolutions of stride 2, by whichever of several equal sums is quickest on a CPU.
+"""Transposed convolutions of stride 2, each in the form that is quickest on a CPU.
 
-- Of a map of 1x1 it is a matrix product. The general kernel takes 100 times as long for it.
+- For a map of 1x1 it is a matrix product. The general kernel takes 100 times as long.
 - With an even kernel it is a sub-pixel convolution (Shi et al. 2016): the pixels (2i + p, 2j + q) with the same
-  parities (p, q) are an ordinary convolution of the input with every second weight of the kernel. One convolution with
-  four times the channels, half the kernel and no stride gives all pixels of a 2x2 block at once. Its gradients are
-  those of the transposed convolution, which are as quick.
-- Elsewhere the bias is added by rows of the image. oneDNN's kernel with a bias takes six times as long in bfloat16, and
-  an addition by pixels, each of a few channels, twenty times as long as one by rows.
+  parities (p, q) are an ordinary convolution of the input with every second weight of the kernel. So one convolution
+  with four times the channels, half the kernel and stride 1 gives all pixels of a 2x2 block. The gradients are computed
+  as those of the transposed convolution, which takes no longer.
+- Otherwise the bias is added by rows of the image. oneDNN's kernel with a bias takes six times as long in bfloat16, and
+  an addition by pixels, each of a few channels, takes twenty times as long as one by rows.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ def conv_transpose(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
     assert layer.bias is not None
     if x.device.type != "cpu":
         return layer(x)
-    # The products are in the precision that autocast would give a convolution.
+    # Compute in the precision that autocast would choose for a convolution.
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
     x, weight, bias = x.to(dtype), layer.weight.to(dtype), layer.bias.to(dtype)
     if x.shape[2:] == (1, 1):
@@ -44,7 +44,7 @@ def add_by_rows(x: Tensor, bias: Tensor) -> Tensor:
 
 
 class _SubPixel(torch.autograd.Function):
-    """Forward in blocks of 2x2 pixels, `(N, H, W, O)`; backward as the transposed convolution that it is."""
+    """Forward in blocks of 2x2 pixels, `(N, H, W, O)`; backward as a transposed convolution."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]

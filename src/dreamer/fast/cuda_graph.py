@@ -1,32 +1,30 @@
 """A whole update as one CUDA graph: recorded once, then replayed with a single launch.
 
-An update is thousands of small kernels, most of them in the loops over time, and on a GPU their launches take longer
-than their arithmetic. The graph holds all of it: world model, imagination, all backward passes, clipping, all
-optimizers. What it reads has fixed addresses, so each batch is copied into its buffers; its noise comes from the
-agent's own generator, whose state every replay moves on.
+An update is thousands of small kernels, most of them in the loops over time, and on a GPU it takes longer to launch
+them than to compute them. The graph holds all of them: world model, imagination, all backward passes, clipping, all
+optimizers. A graph reads from fixed addresses, so each batch is copied into its buffers. Its noise comes from the
+agent's generator, and every replay advances that.
 
 Graphs are standard practice for networks of this size. What this one gains has not been measured on a GPU yet.
 """
 
 from collections import Counter
-from collections.abc import Callable
 
 import torch
 
-from dreamer.agents.agent import Agent
+from dreamer.agents.agent import Agent, Algorithm
+from dreamer.config import Config
 from dreamer.types import Batch, Metrics, Phase
 
-Update = Callable[[Batch, Phase], Metrics]
-
 WARM_UP = 3
-"""Updates taken one kernel at a time before recording, so that libraries have chosen theirs."""
+"""Updates that are not recorded, in which the libraries choose their kernels."""
 
 
-def warm_up(update: Update, batch: Batch) -> None:
-    """Take the updates that come before the first replay, if there is to be one. Each is an update."""
-    if isinstance(update, GraphedUpdate):
+def warm_up(agent: Agent, batch: Batch) -> None:
+    """Take the updates that come before the first replay, if `agent` replays a graph; else none."""
+    if isinstance(agent, GraphedAgent):
         for _ in range(WARM_UP + 1):
-            update(batch, "all")
+            agent.update(batch)
 
 
 class CudaGraph:
@@ -38,15 +36,18 @@ class CudaGraph:
         self.graph.register_generator_state(agent.generator)
         # Other threads may pin memory or act meanwhile; only what this one does is recorded.
         with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
-            self.metrics = agent.update(self.batch, phase)
+            self.metrics = Agent.update(agent, self.batch, phase)
 
     @staticmethod
     def warm_up(agent: Agent, batch: Batch, phase: Phase) -> Metrics:
-        """Take an ordinary update on a stream of its own, as recording asks for."""
+        """Take a plain update on a stream of its own, as recording requires."""
+        torch.backends.cudnn.benchmark = (
+            True  # every update has the same shapes: let cuDNN try out its kernels
+        )
         stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            metrics = agent.update(batch, phase)
+            metrics = Agent.update(agent, batch, phase)
         current.wait_stream(stream)
         return metrics
 
@@ -58,23 +59,25 @@ class CudaGraph:
         return dict(self.metrics)
 
 
-class GraphedUpdate:
-    """`update` of an agent, by replay from the fourth call of a kind on.
+class GraphedAgent(Agent):
+    """An agent on a GPU that replays its updates, with one graph for each phase and each shape of the batch.
 
-    Kinds differ in the phase and in shapes. Each call is exactly one update: recording itself changes nothing.
+    The first `WARM_UP` updates of a kind are plain ones, then one is recorded. Each call is exactly one update, because
+    recording changes nothing.
     """
 
-    def __init__(self, agent: Agent, graph: type[CudaGraph]):
-        self.agent, self.graph = agent, graph
+    graph = CudaGraph
+
+    def __init__(self, algorithm: Algorithm, config: Config):
+        super().__init__(algorithm, config)
         self.warmed: Counter[tuple] = Counter()
         self.recorded: dict[tuple, CudaGraph] = {}
 
-    def __call__(self, batch: Batch, phase: Phase = "all") -> Metrics:
-        """One gradient step on a batch `(B, T, ...)`; see `Agent.update`."""
+    def update(self, batch: Batch, phase: Phase = "all") -> Metrics:
         kind = (phase, *((key, *tensor.shape) for key, tensor in batch.items()))
         if self.warmed[kind] < WARM_UP:
             self.warmed[kind] += 1
-            return self.graph.warm_up(self.agent, batch, phase)
+            return self.graph.warm_up(self, batch, phase)
         if kind not in self.recorded:
-            self.recorded[kind] = self.graph(self.agent, batch, phase)
+            self.recorded[kind] = self.graph(self, batch, phase)
         return self.recorded[kind].replay(batch)

@@ -1,4 +1,4 @@
-"""The image decoder on a CPU: quicker transposed convolutions, and images compared as bytes."""
+"""The image decoder on a CPU, with quicker transposed convolutions, and with images that are compared as bytes."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from dreamer.world_model.gaussian import HALF_LOG_TWO_PI
 
 
 class FastImageDecoder(ImageDecoder):
-    """An `ImageDecoder` that keeps as few maps in memory as it can."""
+    """An `ImageDecoder` with quicker methods."""
 
     def forward(self, feat: Tensor) -> Tensor:
         x = self.dense(feat.flatten(0, -2))[:, :, None, None]
@@ -30,7 +30,7 @@ class FastImageDecoder(ImageDecoder):
 class SquaredError(torch.autograd.Function):
     """Sum of (image / 255 - 0.5 - mean)² over pixels, `(B, T, H, W, C)` -> `(B, T)`.
 
-    The image is compared as it is: its float copy is never made.
+    The uint8 image is compared as it is, without a float copy.
     """
 
     @staticmethod

@@ -1,11 +1,11 @@
 """Imagined trajectories with a backward pass written by hand.
 
-Left to itself, autograd records some fifty operations for each imagined step, and in the backward pass forms the
-gradient of every weight of the actor anew at every step. But what the actor reads is detached, so nothing flows back
-through it from one step to the next. Here the backward loop goes through the dynamics alone; the actor's gradients are
-then formed for all H steps at once, by one matrix product per layer.
+Autograd would record some fifty operations for each imagined step, and its backward pass would compute the gradient of
+every weight of the actor at every step. But the features that the actor reads are detached, so no gradient flows
+through it from one step to the one before. Here the backward loop goes through the dynamics alone. Then the actor's
+gradients are computed for all H steps at once, by one matrix product per layer.
 
-Dynamics and start states get no gradient: behavior learning trains neither.
+Dynamics and start states get no gradient, because behavior learning trains neither.
 """
 
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ class _Weights(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What the backward pass needs of one step; shapes `(N, .)`."""
+    """What the backward pass needs to know of one step; shapes `(N, .)`."""
 
     deter: Tensor  # before the step
     x: Tensor  # input of the GRU
@@ -144,7 +144,7 @@ def _transition(
     noise: Tensor,
     policy: tuple[Tensor, Tensor],
 ) -> tuple[tuple[Tensor, ...], _Step]:
-    """`RSSM.imagine_step`: the state, and what its backward pass needs."""
+    """Take `RSSM.imagine_step`; return the state, and what the backward pass needs."""
     size = deter.shape[-1]
     x = F.elu_(F.linear(torch.cat([stoch, action], -1).to(dtype), *weights.gru_input))
     from_x, from_deter = F.linear(x, *weights.gru_ih), F.linear(deter.to(dtype), *weights.gru_hh)
@@ -161,23 +161,22 @@ def _transition(
 
 
 def _gru_backward(weights: _Weights, step: _Step, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of the GRU's input and of its state before, from that of its state after, `(N, D)`."""
+    """Return the gradients of the GRU's input and old state, given that of its new state, `(N, D)`."""
     size = grad.shape[-1]
     reset, update = step.gates.chunk(2, -1)
-    of_gates = torch.empty(
-        len(grad), 4 * size, dtype=step.x.dtype
-    )  # reset, update, candidate, its hidden part
+    # Columns: reset gate, update gate, candidate.
+    of_gates = torch.empty(len(grad), 3 * size, dtype=step.x.dtype)
     of_candidate = grad * (1 - update) * (1 - step.candidate.square())
     of_gates[:, :size] = of_candidate * step.hidden_n * reset * (1 - reset)
     of_gates[:, size : 2 * size] = grad * (step.deter - step.candidate) * update * (1 - update)
-    of_gates[:, 2 * size : 3 * size] = of_candidate
+    of_gates[:, 2 * size :] = of_candidate
     of_hidden = torch.cat([of_gates[:, : 2 * size], (of_candidate * reset).to(step.x.dtype)], -1)
     grad_deter = (of_hidden @ weights.gru_hh[0]).float() + grad * update
-    return of_gates[:, : 3 * size] @ weights.gru_ih[0], grad_deter
+    return of_gates @ weights.gru_ih[0], grad_deter
 
 
 def _mlp_gradients(ctx: Any, grad: Tensor) -> list[Tensor]:
-    """Gradients of the actor's weights and biases, from those of its outputs `(H N, 2 A)`."""
+    """Return the gradients of the actor's weights and biases, given those of its outputs `(H N, 2 A)`."""
     result: list[Tensor] = []
     for number in reversed(range(len(ctx.layers))):
         inputs = torch.cat([read[number] for read in ctx.activations])  # (H N, inputs)

@@ -1,4 +1,4 @@
-"""How the process deals with the host's memory."""
+"""Let the process keep the memory that it has freed."""
 
 import ctypes
 import sys
@@ -7,11 +7,11 @@ _MMAP_MAX, _TRIM_THRESHOLD = -4, -1  # names of malloc.h: M_MMAP_MAX, M_TRIM_THR
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep what is freed for the next allocation; whether it could be asked to.
+    """Let the C library keep freed memory for the next allocation. Return whether it can.
 
-    By default glibc gives every large block back to the system at once, and takes it anew, page by page and
-    zeroed, for the next tensor: on a CPU some 70,000 page faults an update at the paper's sizes (batch
-    16x32), a twelfth of its time. The process keeps as much as it once needed at most.
+    By default, glibc returns every large block to the system at once. For the next tensor it gets new pages, which the
+    system must clear first: on a CPU some 70,000 page faults per update at the paper's sizes (batch 16x32), a twelfth
+    of its time. With this, the process keeps as much memory as it ever needed.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""Optimizers that leave no core idle, and on a GPU never wait for it."""
+"""Optimizers that use all cores, and never wait for a GPU."""
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,16 +10,17 @@ from torch import Tensor
 from dreamer.agents.optimizers import BETA1, BETA2, EPSILON, Adam, Gradients, Optimizers
 from dreamer.types import Metrics
 
-_FAR_ON = 1e6
+_LATE_STEP = 1e6
 """A step at which the bias corrections of `torch.optim.Adam` are 1 in float32."""
 
 
 class FastAdam(Adam):
     """The same step in one kernel for all parameters.
 
-    `torch.optim.Adam` divides by its own bias corrections before it adds epsilon. It is told that it is far on, where
-    they are 1, and both corrections are part of the rate. A tensor on the device decides whether the step is taken
-    (`found_inf`, the switch of `torch.amp.GradScaler`), so that nothing waits and a CUDA graph may hold the whole.
+    `torch.optim.Adam` divides by its own bias corrections before it adds epsilon. Here its count of steps is set so
+    high that these are 1, and the learning rate contains both corrections. A tensor on the device decides whether the
+    step is taken (`found_inf`, which `torch.amp.GradScaler` uses). So nothing waits, and a CUDA graph can hold the
+    whole step.
     """
 
     @cached_property
@@ -32,7 +33,7 @@ class FastAdam(Adam):
             self.parameters, lr=lr, betas=betas, eps=EPSILON, fused=True, capturable=capturable
         )
         for parameter, m, v in zip(self.parameters, self.m, self.v, strict=True):
-            step = torch.tensor(_FAR_ON, device=device)
+            step = torch.tensor(_LATE_STEP, device=device)
             adam.state[parameter] = {"step": step, "exp_avg": m, "exp_avg_sq": v}
         return adam
 
@@ -55,11 +56,11 @@ def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
 
 
 class FastOptimizers(Optimizers):
-    """Optimizers that may `begin` with the world model's gradient, in a thread, while behavior learning goes on.
+    """Optimizers that can `begin` with the world model's gradient, in a thread, while behavior learning goes on.
 
-    A gradient step is thousands of operations, most of them too small to share between cores. The world model's
-    gradient and all of behavior learning start from the same posterior states and need nothing of each other. On half
-    of the cores each they take less time, and every number stays as it is.
+    A gradient step is thousands of operations, and most of them are too small to be shared between cores. The world
+    model's gradient and behavior learning do not need each other's results. So each gets half of the cores, which takes
+    less time and changes no number.
     """
 
     _thread: ThreadPoolExecutor | None = None
@@ -68,28 +69,28 @@ class FastOptimizers(Optimizers):
     _cores = 1
 
     def begin(self, losses: Mapping[str, Tensor]) -> None:
-        """Take the gradients of losses that `step` will be given, too."""
+        """Begin to take the gradients of `losses`; the next call of `step` gets the same losses among others."""
         self._names, self._cores = frozenset(losses), torch.get_num_threads()
         if self._cores < 2 or any(loss.is_cuda for loss in losses.values()):
             self._begun = Future()
-            self._begun.set_result(self._gradients(losses))
+            self._begun.set_result(self.gradients(losses))
             return
-        # PyTorch takes a new thread's number of cores over from the last one set anywhere: have that done first.
+        # A new thread first takes over the number of cores that was last set in any thread: let it do so at its start.
         self._thread = self._thread or ThreadPoolExecutor(1, "backward", initializer=torch.get_num_threads)
         self._begun = self._thread.submit(self._on_cores, self._cores // 2, dict(losses))
         torch.set_num_threads(self._cores - self._cores // 2)
 
     def _on_cores(self, cores: int, losses: Mapping[str, Tensor]) -> dict[str, Gradients]:
         torch.set_num_threads(cores)  # of this thread alone
-        return self._gradients(losses)
+        return self.gradients(losses)
 
-    def step(self, losses: Mapping[str, Tensor]) -> Metrics:
+    def step(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Gradients] | None = None) -> Metrics:
         if self._begun is None:
-            return super().step(losses)
+            return super().step(losses, gradients)
         try:
-            gradients = self._gradients({name: losses[name] for name in losses if name not in self._names})
-            return self.apply(losses, self._begun.result() | gradients)
+            others = self.gradients({name: losses[name] for name in losses if name not in self._names})
+            return super().step(losses, self._begun.result() | others)
         finally:
-            self._begun.exception()  # wait: nothing may go on behind an error of this thread
+            self._begun.exception()  # waits: after an error here, the other thread must not go on
             self._begun = None
             torch.set_num_threads(self._cores)

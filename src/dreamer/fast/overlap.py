@@ -1,4 +1,4 @@
-"""Behavior learning beside the world model's backward pass; see `FastOptimizers`."""
+"""Behavior learning at the same time as the world model's backward pass; see `FastOptimizers`."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from dreamer.world_model.world_model import WorldModel
 
 
 class FastWorldModel(WorldModel):
-    """A world model that hands its losses on as soon as it has them."""
+    """A world model that calls `begin` with its losses as soon as they are computed."""
 
     begin: Callable[[dict[str, Tensor]], None] | None = None
 
@@ -32,7 +32,7 @@ def _begin_early(algorithm: "Dreamer | NoValue", early: bool) -> None:
 
 
 class FastDreamer(Dreamer):
-    """A Dreamer whose model's gradient is begun early, if behavior learning follows."""
+    """A Dreamer that begins its model's gradient before behavior learning, in phases that have any."""
 
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
         _begin_early(self, phase != "model")
@@ -40,7 +40,7 @@ class FastDreamer(Dreamer):
 
 
 class FastNoValue(NoValue):
-    """A no-value agent whose model's gradient is begun early, if behavior learning follows."""
+    """A no-value agent that begins its model's gradient before behavior learning, in phases that have any."""
 
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
         _begin_early(self, phase == "all")

@@ -1,7 +1,7 @@
-"""The RSSM's loops over time, with all products outside them that need no recurrent state.
+"""The RSSM's loops over time, without the matrix products that need no recurrent state.
 
 The action's part of the GRU's input layer, the embedding's part of the posterior's hidden layer, and the prior are
-matrix products of all steps at once; inside the loops are left the products that wait for the step before.
+computed for all steps at once. Only products that need the result of the step before stay inside the loops.
 """
 
 from collections.abc import Callable

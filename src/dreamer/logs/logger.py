@@ -1,6 +1,7 @@
 """Everything that a run shows while it trains: metrics, the progress line, videos."""
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -9,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
-from dreamer.logs.metrics import Counters, Mean, MetricsWriter
+from dreamer.logs.metrics import Counters, Mean, MetricsWriter, explained_variance, memory
 from dreamer.logs.progress import Progress
 from dreamer.logs.tensorboard import TensorBoard
 from dreamer.logs.video import write_video
@@ -33,6 +34,8 @@ class Logger:
         self.board = TensorBoard(logdir / "tensorboard")
         self.progress = Progress(total_env_steps)
         self.means = Mean()
+        self._round: tuple[int, float] | None = None
+        """Updates taken, and the time, after the first update of the present round."""
         self._video_formats = [".mp4", ".gif"]
 
     def __enter__(self) -> Self:
@@ -58,13 +61,19 @@ class Logger:
 
     def update(self, metrics: Metrics, skipped: Tensor) -> None:
         """Take the metrics of one update into the means of the round; they do not count if it was skipped."""
+        self._round = self._round or (self.counters.grad_step, time.monotonic())
         self.means.add({"model/skipped_updates": skipped})
         self.means.add(metrics, skipped)
         self.show()
 
     def round(self) -> None:
-        """Log the means over a round of updates."""
-        self.scalars(self.means.pop())
+        """Log the means over a round of updates, its speed and the memory."""
+        means = self.means.pop()  # waits for the device
+        first, begun = self._round or (self.counters.grad_step, 0.0)
+        if (updates := self.counters.grad_step - first) > 0:  # those after the first, whose end was the begin
+            means["time/updates_per_s"] = updates / (time.monotonic() - begun)
+        self._round = None
+        self.scalars(means | explained_variance(means) | memory())
 
     def evaluation(self, returns: Sequence[float], lengths: Sequence[int]) -> None:
         """Log the undiscounted returns of evaluation episodes, and their lengths in agent steps."""

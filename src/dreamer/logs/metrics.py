@@ -5,9 +5,11 @@ that moment (`train/return`, `model/kl`, ...). A value that is not finite is wri
 valid JSON.
 """
 
+import contextlib
 import io
 import json
 import math
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dreamer.errors import writing
+from dreamer.world_model.gaussian import HALF_LOG_TWO_PI
 
 
 class Counters(Protocol):
@@ -73,6 +76,30 @@ class Mean:
         groups = [(tuple(names), totals, count) for names, totals, count in state["groups"]]
         self._sums = {names: torch.tensor(totals, dtype=torch.float64) for names, totals, _ in groups}
         self._counts = {names: torch.tensor(count, dtype=torch.float64) for names, _, count in groups}
+
+
+def explained_variance(means: Mapping[str, float]) -> dict[str, float]:
+    """Return the share of the rewards' variance in a round that the reward head explains, if there is any variance.
+
+    It is taken of the means, because a batch by itself may hold equal rewards only.
+    """
+    if "model/reward_loss" not in means:
+        return {}
+    squared_error = 2 * (means["model/reward_loss"] - HALF_LOG_TWO_PI)
+    variance = means["model/reward_square"] - means["model/reward_mean"] ** 2
+    equal = variance <= 1e-6 * means["model/reward_square"]  # up to rounding in float32
+    return {} if equal else {"model/reward_explained": 1 - squared_error / variance}
+
+
+def memory() -> dict[str, float]:
+    """Return the memory of this process without files that it maps, and the most that it held on a GPU, in GiB."""
+    used: dict[str, float] = {}
+    with contextlib.suppress(OSError):  # only Linux has this file
+        _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_text().split())
+        used["memory/process"] = (resident - shared) * resource.getpagesize() / 2**30
+    if torch.cuda.is_initialized():
+        used["memory/gpu"] = torch.cuda.max_memory_allocated() / 2**30
+    return used
 
 
 class MetricsWriter:

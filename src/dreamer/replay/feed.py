@@ -1,4 +1,7 @@
-"""Bring batches to the device. Unless priorities forbid it, one is drawn while the learner uses another."""
+"""Batches on the learner's device, read from the episodes on disk (paper, Algorithm 1, line 5).
+
+`DiskFeed` reads a batch when it is asked for one, `Prefetcher` during the update before.
+"""
 
 import copy
 from collections.abc import Generator
@@ -22,7 +25,7 @@ class Feed(Protocol):
 
     @property
     def sampler(self) -> SequenceSampler:
-        """What chooses the rows."""
+        """The sampler that draws the rows of each batch."""
         ...
 
     def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
@@ -31,9 +34,9 @@ class Feed(Protocol):
 
 
 class DiskFeed:
-    """Hands out batches of `sampler` on `device`, each drawn when it is asked for.
+    """Draw each batch of `sampler` when it is asked for, and move it to `device`.
 
-    So the priorities that the learner has found in one batch count in the next.
+    So priorities that the learner sets after one batch count in the next.
     """
 
     def __init__(self, sampler: SequenceSampler, device: torch.device | str) -> None:
@@ -57,9 +60,9 @@ class Prefetcher:
         """Yield the batches that `n` calls of `sampler.sample(rng)` would give.
 
         After each batch, `rng` has the state in which the batches yielded so far leave it, so a run that stops between
-        two batches resumes with the same ones. No more than `n` are drawn, because the next one may contain an episode
-        that is appended later. The caller must not append episodes before the last one is yielded. Errors of the
-        thread are raised here.
+        two batches resumes with the same ones. No more than `n` are drawn, because the next batch may contain an
+        episode that is appended later. The caller must not append episodes before the last batch is yielded. Errors of
+        the thread are raised here.
         """
         if not n:
             return
@@ -74,7 +77,7 @@ class Prefetcher:
                 yield self._move(batch)
 
     def _buffers(self) -> dict[str, Tensor]:
-        """Allocate memory for one batch. On the CPU the batch stays in it; for a GPU it is page-locked.
+        """Allocate memory for one batch; for a GPU it is page-locked, which asynchronous copies need.
 
         PyTorch keeps freed page-locked memory for the next batch and knows when the GPU has read it.
         """

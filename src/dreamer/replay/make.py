@@ -1,4 +1,4 @@
-"""Choose where batches are gathered (`--replay-device`)."""
+"""Choose where batches are gathered (`--replay-device`), and whether they are read ahead (`--fast`)."""
 
 import math
 
@@ -41,7 +41,8 @@ def make_feed(
         )
     if where == "device" or (where == "auto" and free is not None and needed <= LARGEST_SHARE * free):
         return DeviceReplay(sampler, device, elements)
-    return (DiskFeed if sampler.by_priority else Prefetcher)(sampler, device)
+    ahead = config.training.fast and not sampler.by_priority
+    return (Prefetcher if ahead else DiskFeed)(sampler, device)
 
 
 def make_sampler(

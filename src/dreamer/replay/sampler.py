@@ -49,7 +49,11 @@ class SequenceSampler:
         self._check_not_empty()
         ids, lengths = self.store.ids, self.store.lengths
         drawn = rng.integers(len(ids), size=self.batch_size)
-        starts = self._starts(lengths[drawn], rng)
+        latest = np.maximum(lengths[drawn] - self.batch_length, 0)  # the last start whose window fits
+        if self.prioritize_ends:
+            starts = np.clip(rng.integers(1 - self.batch_length, lengths[drawn]), 0, latest)
+        else:
+            starts = rng.integers(latest, endpoint=True)
         windows = []
         for row, (number, start) in enumerate(zip(drawn.tolist(), starts.tolist(), strict=True)):
             filled = 0
@@ -60,12 +64,6 @@ class SequenceSampler:
                 windows.append(Window(row, filled, int(ids[number]), start, length))
                 filled += length
         return windows
-
-    def _starts(self, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        latest = np.maximum(lengths - self.batch_length, 0)
-        if self.prioritize_ends:
-            return np.clip(rng.integers(1 - self.batch_length, lengths), 0, latest)
-        return rng.integers(latest, endpoint=True)
 
     def sample(self, rng: np.random.Generator, out: Batch | None = None) -> Batch:
         """Draw a batch: the episodes' keys as `(B, L, ...)`, and `is_first`, bool `(B, L)`.
@@ -95,20 +93,20 @@ class SequenceSampler:
                 f"There is no episode in {self.store.directory} to learn from: collect one first."
             )
 
-    # -- what samplers need that draw by priority: here all sequences are alike --------------------------
+    # -- for samplers that draw by priority; here all sequences are alike --------------------------------
 
     by_priority = False
     """Whether what is drawn next depends on what was learned from the batch before."""
 
     def per_row(self) -> Batch:
-        """Return what the batch drawn last has one of per row, `(B,)`: nothing."""
+        """Return further keys of the batch drawn last, with one number per row `(B,)`: here there are none."""
         return {}
 
     def set_priorities(self, priorities: np.ndarray) -> None:
-        """Take the priorities `(B,)` of the batch drawn last: they change nothing."""
+        """Take the priorities `(B,)` of the batch drawn last: here they change nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps: nothing."""
+        """Return what a checkpoint keeps: here nothing."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

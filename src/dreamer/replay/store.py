@@ -49,6 +49,10 @@ class EpisodeStore:
         self.directory = Path(directory)
         self._capacity = capacity
         self._writable = mode == "a"
+        self.ids = np.zeros(0, np.int64)
+        """Ids of the live episodes in ascending order, `(N,)`; a change makes a new array."""
+        self.lengths = np.zeros(0, np.int64)
+        """Number of elements of each live episode, including the reset, in the order of `ids`: `(N,)`."""
         self._layouts: dict[int, Layout] = {}  # of every sound file, live or not
         self._distinct_layouts: dict[Layout, Layout] = {}
         self._corrupt: set[int] = set()
@@ -62,18 +66,8 @@ class EpisodeStore:
         self._map = lru_cache(max(1, min(max_mapped, descriptors // 2)))(self._map_file)
         self._open()
 
-    @property
-    def ids(self) -> np.ndarray:
-        """Ids of the live episodes in ascending order, int64 `(N,)`."""
-        return self._ids
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """Number of elements of each live episode, including the reset, in the order of `ids`: int64 `(N,)`."""
-        return self._lengths
-
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids)
 
     def append(self, episode: Episode) -> int:
         """Write an episode and return its id.
@@ -86,8 +80,8 @@ class EpisodeStore:
         path = self._path(episode_id, length)
         write_episode(path, episode)
         self._add(episode_id, read_layout(path))
-        self._ids = np.append(self._ids, episode_id)
-        self._lengths = np.append(self._lengths, length)
+        self.ids = np.append(self.ids, episode_id)
+        self.lengths = np.append(self.lengths, length)
         self._evict()
         return episode_id
 
@@ -97,8 +91,8 @@ class EpisodeStore:
 
     def extent(self) -> dict:
         """Return the state of the store for a checkpoint, as JSON: half-open ranges of live ids, and the next id."""
-        gaps = np.flatnonzero(np.diff(self._ids) > 1) + 1
-        ranges = [[int(run[0]), int(run[-1]) + 1] for run in np.split(self._ids, gaps) if len(run)]
+        gaps = np.flatnonzero(np.diff(self.ids) > 1) + 1
+        ranges = [[int(run[0]), int(run[-1]) + 1] for run in np.split(self.ids, gaps) if len(run)]
         return {"episodes": ranges, "next_id": self._next_id}
 
     def rewind(self, extent: dict) -> None:
@@ -167,18 +161,18 @@ class EpisodeStore:
         self._next_id = max(self._next_id, episode_id + 1)
 
     def _set_live(self, ids: Iterable[int]) -> None:
-        self._ids = np.array(sorted(ids), np.int64)
-        self._lengths = np.array([length_of(self._layouts[i]) for i in self._ids], np.int64)
+        self.ids = np.array(sorted(ids), np.int64)
+        self.lengths = np.array([length_of(self._layouts[i]) for i in self.ids], np.int64)
 
     def _evict(self) -> None:
         """Remove the oldest episodes until the rest fits the capacity. The newest always stays."""
         if not self._capacity:
             return
-        kept_steps = np.cumsum((self._lengths - 1)[::-1])[::-1]
+        kept_steps = np.cumsum((self.lengths - 1)[::-1])[::-1]
         too_old = kept_steps > self._capacity
         too_old[-1:] = False
-        self._evicted.update(self._ids[too_old].tolist())
-        self._ids, self._lengths = self._ids[~too_old], self._lengths[~too_old]
+        self._evicted.update(self.ids[too_old].tolist())
+        self.ids, self.lengths = self.ids[~too_old], self.lengths[~too_old]
 
     def _delete(self, ids: Iterable[int]) -> None:
         self._map.cache_clear()  # While a deleted file is mapped, its space stays occupied.

@@ -1,17 +1,17 @@
-"""Transitions drawn from past episodes, each with what lies around it, the surprising ones more often.
+"""Transitions drawn from past episodes by priority, each with the elements around it.
 
-A row is a sequence like any other (`sampler.py`): `before` elements of context, the element at which the
-transition begins, and the `after` elements that follow. Every element of an episode but its last begins a
-transition. Where the episode offers fewer elements, the row repeats the reset: before it, or after the end,
-where `is_first` marks it as the beginning of another episode.
+A row is a sequence like any other (`sampler.py`): `before` elements of context, the element at which the transition
+begins, and the `after` elements that follow. Every element of an episode but its last begins a transition. If the
+episode has too few elements before or after, the row is filled up with its element 0, which `is_first` marks as the
+beginning of another episode.
 
     an episode of 6 elements, before = 2, after = 3         row              is_first
     transition from element 0                               0 0 0 1 2 3      1 1 1 0 0 0
     transition from element 4, the last                     2 3 4 5 0 0      0 0 0 0 1 1
 
-Probabilities are P(i) = p_i^a / sum_j p_j^a of the priorities p that the learner gives back, and a row's
-`weight` in the loss is (N P(i))^-b, divided by the largest of the batch (Schaul et al. 2016, Section 3.3 and
-3.4). What was never drawn has the largest priority so far.
+Transition i is drawn with probability P(i) = p_i^a / sum_j p_j^a, where the learner sets the priorities p after each
+update. A row's `weight` in the loss is (N P(i))^-b, divided by the largest of the batch (Schaul et al. 2016, Sections
+3.3 and 3.4). A transition that was never drawn has the largest priority so far.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ SMALLEST = 1e-6
 
 
 class TransitionSampler(SequenceSampler):
-    """Draws batches of B = `batch_size` transitions from a store, by priority."""
+    """Draw batches of B = `batch_size` transitions from a store, by priority."""
 
     by_priority = True
 
@@ -41,9 +41,8 @@ class TransitionSampler(SequenceSampler):
     def _forget_all(self) -> None:
         # Transitions are numbered by age, and number x is item x % size of the tree: a ring.
         self._episodes = np.zeros(0, np.int64)  # their ids
-        self._begins = np.zeros(
-            1, np.int64
-        )  # the number of each one's first transition, and of the next one's
+        # The number of each episode's first transition, and of the first that comes after all of them.
+        self._begins = np.zeros(1, np.int64)
         self._tree = SumTree(1024)
         self._largest = 1.0  # p^a
         self._drawn = np.zeros(0, np.int64)
@@ -61,7 +60,7 @@ class TransitionSampler(SequenceSampler):
         return [window for row, place in enumerate(rows) for window in self._windows(row, *place)]
 
     def _windows(self, row: int, episode_id: int, start: int, length: int) -> list[Window]:
-        """Return the row round the transition that begins at element `start`."""
+        """Return the row around the transition that begins at element `start`."""
         before, after = self.transitions.before, self.transitions.after
         first, end = max(0, start - before), min(length, start + after + 1)
         padding = before - (start - first)
@@ -89,7 +88,7 @@ class TransitionSampler(SequenceSampler):
     # -- following the store -----------------------------------------------------------------------------
 
     def _follow_store(self) -> None:
-        """Let go of what the store has evicted, and take up what is new in it."""
+        """Forget the transitions that the store has evicted, and add its new ones."""
         if self.store.rewinds != self._rewinds:
             self._forget_all()
         if self._episodes is self.store.ids:

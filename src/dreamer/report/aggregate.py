@@ -15,20 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from dreamer.report.compare import MILESTONES, official_at, published_name, score_at
-from dreamer.report.inputs import Method
+from dreamer.results.curves import LEAST_SEEDS, RESAMPLED
+from dreamer.results.inputs import Method
 from dreamer.results.published import OFFICIAL
 
 MOST = 1000.0
 """Highest return of a task of the Control Suite. Scores are divided by it."""
-LEAST_SEEDS = 3
-"""Fewest seeds for a bootstrap. With fewer, its interval would be too narrow."""
-RESAMPLED = 2000
-"""Bootstrap samples (R)."""
 SEED = 0
 THRESHOLDS = np.linspace(0, 1, 51)
 
 Scores = Sequence[np.ndarray]
-"""Scores of a method: an array for each task, `(seeds,)` or `(R, seeds)`, divided by `MOST`."""
+"""Scores of a method: an array for each task, `(seeds,)` or `(R, seeds)`, divided by `MOST`; R is `RESAMPLED`."""
 Statistic = Callable[[Scores], np.ndarray]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from dreamer.report.aggregate import THRESHOLDS, Aggregate
 from dreamer.report.compare import PAPER_SEEDS, mean_interval, published_name, t_half
-from dreamer.report.inputs import Method
 from dreamer.results.curves import Run, over_seeds
+from dreamer.results.inputs import Method
 from dreamer.results.published import OFFICIAL, Curve, published_curves, published_score
 
 END = 5_050_000

@@ -14,8 +14,8 @@ from dreamer.errors import writing
 from dreamer.report import charts, provenance
 from dreamer.report.aggregate import MOST, aggregates
 from dreamer.report.compare import LEAST, MARGIN, SURE, Row, published_name, rows_of
-from dreamer.report.inputs import Inputs, Method, read_inputs
 from dreamer.report.videos import Video, copy_videos
+from dreamer.results.inputs import Inputs, Method, read_inputs
 from dreamer.results.published import published_score
 from dreamer.storage.atomic_file import atomic_file
 

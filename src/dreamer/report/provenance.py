@@ -7,8 +7,8 @@ import numpy as np
 
 from dreamer.config import Config, to_flat
 from dreamer.errors import UserError
-from dreamer.report.inputs import Method
 from dreamer.results.curves import IGNORED, Run, read_config
+from dreamer.results.inputs import Method
 from dreamer.storage.machine import recorded_machines
 
 

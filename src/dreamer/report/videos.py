@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from dreamer.errors import writing
-from dreamer.report.inputs import Method
 from dreamer.results.curves import Run
+from dreamer.results.inputs import Method
 from dreamer.storage.atomic_file import atomic_file
 
 FOLDER = "videos"

@@ -1,9 +1,8 @@
 """Read the learning curves of our runs from the `metrics.jsonl` and `config.json` of run directories."""
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,8 @@ class Run:
     seconds: float
     options: str
     """All options except those `IGNORED`, as JSON. Runs may be averaged if these are equal."""
+    train: np.ndarray = field(default_factory=lambda: np.empty((2, 0)))
+    """Frames and returns of collected episodes `(2, M)`; of a scores file there are none."""
 
 
 IGNORED = options_affecting(Affects.SPEED, Affects.NOTHING) | {"seed"}
@@ -41,12 +42,22 @@ IGNORED = options_affecting(Affects.SPEED, Affects.NOTHING) | {"seed"}
 
 @dataclass(frozen=True)
 class Seeds:
-    """Runs of one task at common frames: `env_step` `(N,)`; `mean`, `low` and `high` `(N,)` over the seeds."""
+    """Runs of one task at common frames: `env_step` `(N,)`; `mean`, `low` and `high` `(N,)` over the seeds.
+
+    `interval` `(2, N)` is the 95 % bootstrap interval of the mean, or None for fewer than `LEAST_SEEDS` seeds.
+    """
 
     env_step: np.ndarray
     mean: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    interval: np.ndarray | None
+
+
+LEAST_SEEDS = 3
+"""Fewest seeds for a bootstrap. With fewer, its interval would be too narrow."""
+RESAMPLED = 2000
+"""Samples of the bootstrap."""
 
 
 def read_metrics(run: Path, damage: list[str] | None = None) -> list[dict[str, Any]]:
@@ -114,6 +125,9 @@ def read_run(run: Path, damage: list[str] | None = None) -> Run:
     points = {line["env_step"]: line for line in metrics if line.get("eval/return") is not None}
     if not points:
         raise UserError(f"{run} has no evaluation yet: continue its training.")
+    episodes = [
+        (line["env_step"], line["train/return"]) for line in metrics if line.get("train/return") is not None
+    ]
     env_step = sorted(points)
     last = points[env_step[-1]]
     return Run(
@@ -126,19 +140,12 @@ def read_run(run: Path, damage: list[str] | None = None) -> Run:
         std=_number(last.get("eval/return_std")),
         seconds=_number(last.get("seconds")),
         options=json.dumps({key: x for key, x in config.items() if key not in IGNORED}, sort_keys=True),
+        train=np.array(episodes, float).reshape(-1, 2).T,
     )
 
 
 def _number(value: float | None) -> float:
     return np.nan if value is None else float(value)
-
-
-def by_task(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Group runs by task. Tasks are in alphabetical order, seeds ascending."""
-    groups: dict[str, list[Run]] = defaultdict(list)
-    for run in sorted(runs, key=lambda run: (run.task, run.seed)):
-        groups[run.task].append(run)
-    return dict(groups)
 
 
 def over_seeds(runs: Sequence[Run]) -> Seeds:
@@ -148,4 +155,13 @@ def over_seeds(runs: Sequence[Run]) -> Seeds:
     steps = np.unique(np.concatenate([run.env_step for run in runs]))
     steps = steps[(start <= steps) & (steps <= end)]
     returns = np.stack([np.interp(steps, run.env_step, run.mean) for run in runs])
-    return Seeds(steps, returns.mean(0), returns.min(0), returns.max(0))
+    interval = _interval(returns) if len(runs) >= LEAST_SEEDS else None
+    return Seeds(steps, returns.mean(0), returns.min(0), returns.max(0), interval)
+
+
+def _interval(returns: np.ndarray) -> np.ndarray:
+    """Draw the seeds of `(seeds, N)` anew, with replacement, and return where 95 % of the means lie, `(2, N)`."""
+    count = len(returns)
+    drawn = np.random.default_rng(0).integers(count, size=(RESAMPLED, count))
+    share = np.stack([(drawn == seed).mean(1) for seed in range(count)], axis=1)
+    return np.percentile(share @ returns, [2.5, 97.5], axis=0)

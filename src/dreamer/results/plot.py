@@ -1,15 +1,16 @@
 """Draw runs over the published curves of the same task (compare Figures 7 and 10 of the paper)."""
 
-import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dreamer.errors import UserError, writing
-from dreamer.results.curves import Run, by_task, over_seeds
+from dreamer.results.curves import Run, over_seeds
+from dreamer.results.inputs import Method, read_inputs
 from dreamer.results.published import (
     OFFICIAL,
     Curve,
@@ -18,7 +19,6 @@ from dreamer.results.published import (
     published_curves,
     published_score,
 )
-from dreamer.results.scores import read_curves
 from dreamer.storage.atomic_file import atomic_file
 
 if TYPE_CHECKING:
@@ -26,7 +26,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".pdf", ".svg")
-OURS, TF2, PAPER, INK = "#c8402f", "#3f6f9f", "#8a8a8a", "#333333"
+TF2, PAPER, INK = "#3f6f9f", "#8a8a8a", "#333333"
+OURS = ("#c8402f", "#009e73", "#e69f00", "#cc79a7", "#56b4e9", "#000000")
+"""Colors of our methods, which people who see fewer colors can tell apart (Okabe and Ito, 2008)."""
+MARKERS = "osD^vPX"
+"""One more than colors, so that the seventh method has not the look of the first."""
+TRAINING, SEEDS, INTERVAL = (
+    "training episodes",
+    "seeds; their mean is thick",
+    "95 % bootstrap interval of the mean",
+)
+"""What the legend calls the parts of our curves."""
+MANY = 60
+"""Evaluations from which on markers become smaller."""
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "text.color": INK,
@@ -46,76 +58,99 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def plot_runs(paths: Sequence[Path], out: Path) -> None:
+def plot_runs(paths: Sequence[Path], out: Path, labels: Sequence[str] = ()) -> tuple[str, ...]:
     """Draw learning curves, one panel for each task, our evaluations over the published curves.
 
-    `paths` are run directories and scores files (`METHOD.csv`).
+    `paths` are run directories, directories of runs, and scores files (`METHOD.csv`). Runs that differ only in task and
+    seed are one method, with a color and a name of what is different in the others, or one of `labels`.
 
-    - Ours: each seed is thin, the mean is thick.
+    - Our methods: each seed is thin, with a marker on every evaluation; the mean is thick, with a band for its 95 %
+      bootstrap interval. Returns of training episodes are faint.
     - Official TF2 code: mean, with a band over the range of its seeds.
     - Paper: mean, with a band of one standard deviation.
 
     Published points are at the middle of their bins. An environment without published scores shows our curves alone.
     Runs of D4PG or A3C are drawn over the published scores of those.
 
+    Returns a sentence for each path that could not be read.
+
     Raises:
-        UserError: A path is neither a run with an evaluation nor a scores file, the ending of `out` is not
+        UserError: No path could be read, the number of labels is not that of the methods, the ending of `out` is not
             one of `FORMATS`, or the disk refuses.
     """
     out = Path(out)
     if out.suffix.lower() not in FORMATS:
         raise UserError(f"Cannot write {out.name!r}: let the file name end in {', '.join(FORMATS)}.")
-    groups = by_task([run for path in paths for run in read_curves(Path(path))])
-    if not groups:
-        raise UserError("Nothing to plot: name at least one run directory or scores file.")
+    inputs = read_inputs([Path(path) for path in paths])
+    methods = _labeled(inputs.methods, labels)
     with writing(out, "choose another --out"):
         out.parent.mkdir(parents=True, exist_ok=True)
-    _figure(groups, out)
+    _figure(methods, out)
+    return inputs.notes
 
 
-def _figure(groups: dict[str, list[Run]], out: Path) -> None:
+def _labeled(methods: Sequence[Method], labels: Sequence[str]) -> Sequence[Method]:
+    if labels and len(labels) != len(methods):
+        found = ", ".join(repr(method.name) for method in methods)
+        raise UserError(f"--labels must name {found}, in this order: got {len(labels)}, not {len(methods)}.")
+    names = labels or [method.name for method in methods]
+    return [replace(method, name=name) for method, name in zip(methods, names, strict=True)]
+
+
+def _figure(methods: Sequence[Method], out: Path) -> None:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(len(groups), 3 if len(groups) != 4 else 2)
-    rows = math.ceil(len(groups) / columns)
+    tasks = sorted({run.task for method in methods for run in method.runs})
+    columns = min(len(tasks), 3 if len(tasks) != 4 else 2)
+    rows = math.ceil(len(tasks) / columns)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(3.4 * columns, 4.4), 2.6 * rows + 0.45), layout="constrained")
+        figure = Figure(figsize=(max(3.4 * columns, 5.2), 2.6 * rows + 0.9), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots(rows, columns, squeeze=False)
-        for ax, (task, runs) in zip(axes.flat, groups.items(), strict=False):
-            _panel(ax, task, runs)
-        for ax in list(axes.flat)[len(groups) :]:
+        for ax, task in zip(axes.flat, tasks, strict=False):
+            _panel(ax, task, methods)
+        for ax in list(axes.flat)[len(tasks) :]:
             ax.set_axis_off()
         for ax in axes[:, 0]:
             ax.set_ylabel("return")
         figure.supxlabel("simulator frames", fontsize=9)
-        _legend(figure, max(axes.flat, key=lambda ax: len(ax.collections)))
+        _legend(figure, list(axes.flat))
         with atomic_file(out) as file:
             figure.savefig(file, format=out.suffix[1:].lower(), dpi=200)
 
 
-def _legend(figure: "Figure", ax: "Axes") -> None:
-    """Put the legend in one line above the panels. A curve is shown with its band."""
-    lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")][::-1]
-    bands = list(ax.collections)[::-1]
-    handles = [lines[0], *zip(bands, lines[1:], strict=True)]
-    labels = [str(line.get_label()) for line in lines]
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+def _legend(figure: "Figure", panels: Sequence["Axes"]) -> None:
+    """Put one legend above the panels: ours first, then what was published; a curve is shown with its band."""
+    shown: dict[str, Any] = {}
+    for ax in panels:
+        bands = {band.get_gid(): band for band in ax.collections}
+        for artist in (*ax.lines, *ax.collections):
+            if not (label := str(artist.get_label())).startswith("_"):
+                shown.setdefault(label, (bands[label], artist) if label in bands else artist)
+    general = {label: shown.pop(label) for label in (SEEDS, INTERVAL, TRAINING) if label in shown}
+    shown |= general  # behind what is named
+    columns = 2 if figure.get_figwidth() < 8 else 3
+    figure.legend(
+        [*shown.values()], [*shown], loc="outside upper left", ncols=columns, frameon=False, fontsize=8
+    )
 
 
-def _panel(ax: "Axes", task: str, runs: list[Run]) -> None:
+def _panel(ax: "Axes", task: str, methods: Sequence[Method]) -> None:
+    runs = [run for method in methods for run in method.by_task().get(task, [])]
     end = max(1, *(run.env_step[-1] for run in runs))
-    agents = {json.loads(run.options or "{}").get("agent") for run in runs}
+    agents = {method.options.get("agent") for method in methods if task in method.by_task()}
     known = bool(published_curves(task))
+    for number, method in enumerate(methods):
+        if own := method.by_task().get(task):
+            _ours(ax, own, method.name, OURS[number % len(OURS)], MARKERS[number % len(MARKERS)])
     if len(agents) == 1 and (agent := agents.pop()) in ("d4pg", "a3c"):
         _published_baseline(ax, task, agent, end)
     elif known:
         _published(ax, task, end)
-    _ours(ax, runs)
     ax.set_title(task.replace("_", " "), loc="left", fontsize=10)
-    ax.set_title(how_many(runs), loc="right", fontsize=8, color=OURS)
+    ax.set_title(_how_many(task, methods), loc="right", fontsize=8)
     ax.set_xlim(0, 1.04 * end)
     if known:
         ax.set_ylim(0, _top(ax))
@@ -124,11 +159,29 @@ def _panel(ax: "Axes", task: str, runs: list[Run]) -> None:
     ax.xaxis.set_major_formatter(_frames)
 
 
-def how_many(runs: list[Run]) -> str:
-    """Return the number of seeds, or of runs if the runs differ in more than the seed, as text."""
-    alike = len({run.options for run in runs}) == 1
-    noun = "seed" if alike else "run"
-    return f"{len(runs)} {noun}" + ("s" if len(runs) > 1 else "")
+def _how_many(task: str, methods: Sequence[Method]) -> str:
+    """Return the number of seeds of each method, in their order."""
+    counts = [len(runs) for method in methods if (runs := method.by_task().get(task))]
+    if len({*counts}) == 1:
+        return f"{counts[0]} seed{'s' * (counts[0] > 1)}{' each' * (len(counts) > 1)}"
+    return f"{', '.join(map(str, counts))} seeds"
+
+
+def _ours(ax: "Axes", runs: Sequence[Run], name: str, color: str, marker: str) -> None:
+    """Draw runs of one method: training episodes, seeds, and over several of them their mean."""
+    points = {"color": color, "marker": marker, "markersize": 3.5 if len(runs[0].env_step) < MANY else 1.5}
+    for run in [run for run in runs if run.train.size]:
+        ax.plot(*run.train, color=color, linewidth=0.5, alpha=0.2, label=TRAINING, zorder=1.5)
+    if len(runs) == 1:
+        ax.plot(runs[0].env_step, runs[0].mean, linewidth=1.8, label=name, zorder=4, **points)
+        return
+    for run in runs:
+        ax.plot(run.env_step, run.mean, linewidth=0.7, alpha=0.5, label=SEEDS, zorder=3, **points)
+    seeds = over_seeds(runs)
+    ax.plot(seeds.env_step, seeds.mean, linewidth=2.2, label=name, zorder=4, **points)
+    if seeds.interval is not None:
+        band = {"color": color, "alpha": 0.2, "linewidth": 0, "zorder": 2}
+        ax.fill_between(seeds.env_step, *seeds.interval, label=INTERVAL, **band)
 
 
 def _paper_curve(task: str, end: float) -> Curve:
@@ -141,34 +194,35 @@ def _published(ax: "Axes", task: str, end: float) -> None:
     paper, official = _paper_curve(task, end), published_curve(task, source=OFFICIAL)
     assert official.seeds is not None
     seeds = np.nanmin(official.seeds, 0), np.nanmax(official.seeds, 0)
-    _curve(ax, paper, (paper.mean - paper.std, paper.mean + paper.std), PAPER, "paper")
-    _curve(ax, official, seeds, TF2, OFFICIAL)
+    _curve(
+        ax, paper, (paper.mean - paper.std, paper.mean + paper.std), PAPER, "paper, one standard deviation"
+    )
+    _curve(ax, official, seeds, TF2, f"{OFFICIAL}, range of {len(official.seeds)} seeds")
 
 
 def _published_baseline(ax: "Axes", task: str, agent: str, end: float) -> None:
     """Draw what is known of D4PG or A3C: the score after 1e8 frames, and D4PG's curves from state vectors."""
     if agent == "d4pg" and (curve := d4pg_from_states().get(task)):
         _curve(
-            ax, curve, (curve.mean - curve.std, curve.mean + curve.std), PAPER, "D4PG from states, published"
+            ax,
+            curve,
+            (curve.mean - curve.std, curve.mean + curve.std),
+            PAPER,
+            "D4PG from states, published, one standard deviation",
         )
     if (score := published_score(task, agent)) is not None:
         level = np.array([score, score])
         line = Curve(agent, "paper", 0, np.array([0, end]), level, 0 * level)
         seen = "states" if agent == "a3c" else "pixels"
-        _curve(ax, line, (level, level), TF2, f"published, from {seen}, after 100M frames")
+        _curve(ax, line, None, TF2, f"published, from {seen}, after 100M frames")
 
 
-def _curve(ax: "Axes", curve: Curve, band: tuple[np.ndarray, np.ndarray], color: str, label: str) -> None:
-    ax.fill_between(curve.middle, *band, color=color, alpha=0.14, linewidth=0)
+def _curve(
+    ax: "Axes", curve: Curve, band: tuple[np.ndarray, np.ndarray] | None, color: str, label: str
+) -> None:
+    if band is not None:
+        ax.fill_between(curve.middle, *band, color=color, alpha=0.14, linewidth=0, gid=label)
     ax.plot(curve.middle, curve.mean, color=color, linewidth=1.2, label=label)
-
-
-def _ours(ax: "Axes", runs: list[Run]) -> None:
-    if len(runs) > 1:
-        for run in runs:
-            ax.plot(run.env_step, run.mean, color=OURS, linewidth=0.7, alpha=0.5)
-    seeds = over_seeds(runs)
-    ax.plot(seeds.env_step, seeds.mean, color=OURS, linewidth=2.0, label="ours", solid_capstyle="round")
 
 
 def _top(ax: "Axes") -> float:

@@ -114,11 +114,6 @@ def read_method(scores: Path) -> Method:
         raise UserError(f"{path} cannot be read: repair it, or delete it and add the runs again.") from None
 
 
-def read_curves(path: Path) -> list[Run]:
-    """Read the runs of a scores file if `path` ends in .csv, else the run of a run directory."""
-    return read_scores(path) if path.suffix == ".csv" else [read_run(path)]
-
-
 def _rows(scores: Path) -> list[tuple[str, int, float, float]]:
     wrong = UserError(
         f"{scores} is not a scores file (columns {', '.join(COLUMNS)}): give one, or a run directory."

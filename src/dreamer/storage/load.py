@@ -1,5 +1,7 @@
 """Load a trained agent from its run directory."""
 
+import logging
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +13,36 @@ from dreamer.envs.vector import VectorEnv
 from dreamer.errors import UserError
 from dreamer.storage import checkpoint
 from dreamer.storage.run_directory import RunDirectory
+from dreamer.types import EnvSpec
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """An agent with the weights of the newest checkpoint, and an environment to evaluate it in."""
+    """An agent with the weights of the newest checkpoint. No environment has been made for it."""
 
     directory: RunDirectory
     config: Config
     agent: Agent
-    envs: VectorEnv
     env_step: int
+
+    def make_envs(self) -> VectorEnv:
+        """Make an environment to evaluate the agent in; if its code is in no installed package, say where it is.
+
+        Raises `UserError` if it cannot be made, or is another than the one that the agent has learned in.
+        """
+        envs = _make_envs(self.config)
+        spec, learned = envs.spec, self.agent.spec
+        if (spec.images, spec.vectors, spec.action) != (learned.images, learned.vectors, learned.action):
+            envs.close()
+            raise UserError(
+                f"{self.config.environment.env} has changed since this agent learned in it: its observations or"
+                " actions are others."
+            )
+        if envs.file:
+            _logger.warning("The environment %s comes from %s.", self.config.environment.env, envs.file)
+        return envs
 
 
 def load_run(path: Path, **changes: Any) -> TrainedRun:
@@ -35,7 +56,18 @@ def load_run(path: Path, **changes: Any) -> TrainedRun:
     state = checkpoint.load(directory.checkpoints)
     if state is None:
         raise UserError(f"{path} holds no checkpoint yet: let `dreamer train` run until it saves one.")
-    envs = VectorEnv(evaluated(config.environment), 1, config.training.seed)
-    agent = make_agent(envs.spec, config)
+    agent = make_agent(_spec(state, config), config)
     agent.load_state_dict(state["agent"])
-    return TrainedRun(directory, config, agent, envs, state["env_step"])
+    return TrainedRun(directory, config, agent, state["env_step"])
+
+
+def _spec(state: dict[str, Any], config: Config) -> EnvSpec:
+    """Return what the checkpoint says of the environment; the first ones of this version do not say it yet."""
+    if "spec" in state:
+        return EnvSpec.from_dict(state["spec"])
+    with closing(_make_envs(config)) as envs:
+        return envs.spec
+
+
+def _make_envs(config: Config) -> VectorEnv:
+    return VectorEnv(evaluated(config.environment), 1, config.training.seed)

@@ -8,6 +8,7 @@ A worker that was killed is replaced. One that fails ends the run with its cause
 """
 
 import contextlib
+import dataclasses
 import logging
 import signal
 import traceback
@@ -318,7 +319,8 @@ class A3CTrainer:
         """Return what is needed to go on; call it while all workers wait. Episodes in progress are lost."""
         self.shared.optimizers.grad_step = self.counters.grad_step
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        return {"env_step": self.counters.env_step, "starts": self.starts, **state}
+        spec = dataclasses.asdict(self.envs.spec)
+        return {"env_step": self.counters.env_step, "spec": spec, "starts": self.starts, **state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken, in new episodes; metrics of later are dropped."""

@@ -33,12 +33,12 @@ class Counters:
         self._started: float | None = None
 
     def start(self) -> None:
-        """Let the time count from now on."""
+        """Start to count the seconds."""
         self._started = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Seconds of training, over all times that the run was started."""
+        """Seconds of training, summed over all starts of the run."""
         return self._seconds + (0.0 if self._started is None else time.monotonic() - self._started)
 
     def state_dict(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Rounds:
         return 1 + (env_step - self.start) // self.schedule.train_every
 
     def end(self, env_step: int) -> int:
-        """Return the `env_step` at which the round after this one begins."""
+        """Return the `env_step` at which the next round begins."""
         return (self.start or 0) + self.begun(env_step) * self.schedule.train_every
 
     def updates_due(self, env_step: int) -> int:

@@ -15,8 +15,8 @@ MAX_SKIPPED = 10
 class SkippedUpdates:
     """Count how many updates in a row were skipped because a loss or gradient was not finite.
 
-    The count stays on the device. It is read at every `MAX_SKIPPED`-th update only, since reading waits for
-    the device; so a run may end after almost twice as many.
+    The count stays on the device. It is read at every `MAX_SKIPPED`-th update only, because reading it waits for the
+    device. So a run may end only after almost twice as many.
     """
 
     def __init__(self) -> None:

@@ -27,6 +27,7 @@ A run can stop between any two updates or agent steps, and goes on exactly there
 """
 
 import contextlib
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ import numpy as np
 import torch
 
 from dreamer.agents.agent import Agent
-from dreamer.agents.make import make_agent, make_update
+from dreamer.agents.make import make_agent
 from dreamer.config import Config, EnvConfig, evaluated
 from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
@@ -84,11 +85,10 @@ class Trainer:
         self.skipped = SkippedUpdates()
         self.replay_rng = np.random.default_rng([self.schedule.seed, 2])
         self._take_turns = False  # whether the simulator lets only one environment be open at a time
-        with contextlib.ExitStack() as opened:  # it closes what was opened if anything after it is refused
+        with contextlib.ExitStack() as opened:  # closes what is open if a later part is refused
             self.envs = self._make_envs(config.environment, config.environment.num_envs)
             opened.callback(self.envs.close)
             self.agent = make_agent(self.envs.spec, config)
-            self.update = make_update(self.agent, self.schedule.fast)
             self.collector = make_collector(self.envs, self.agent, config)
             opened.callback(self.collector.close)
             opened.callback(self.run_directory.unlock)
@@ -141,10 +141,9 @@ class Trainer:
         return self.counters.finished_at == self.counters.env_step
 
     def _train(self) -> None:
-        """Algorithm 1, an agent step at a time; most of the time no updates are due."""
+        """Algorithm 1: in each pass the updates that are due, usually none, and then one agent step."""
         while not self._stop:  # line 3
-            for batch in self._batches_due():  # lines 4 and 5
-                self._update(batch)  # lines 6 to 12
+            self._learn()  # lines 4 to 12
             self._evaluate_if_due()
             self._save_if_due()
             if self._stop or self.counters.env_step >= self.schedule.steps:
@@ -155,31 +154,27 @@ class Trainer:
     def _stop(self) -> bool:
         return self.interrupt.requested
 
-    def _batches_due(self) -> Iterator[Batch]:
-        """Yield a batch for each update that is due: C of them every `--train-every` frames, else none.
-
-        The caller takes the update, and counts it, before it asks for the next.
-        """
-        due = self.rounds.updates_due(self.counters.env_step) if self.agent.trainable else 0
+    def _learn(self) -> None:
+        """Take the updates that are due: C = `--train-steps` of them every `--train-every` frames."""
+        env_step = self.counters.env_step
+        due = self.rounds.updates_due(env_step) if self.agent.trainable else 0
         if self.counters.grad_step >= due:
             return
-        self._collect_ahead()
-        for batch in self.feed.iterate(self.replay_rng, due - self.counters.grad_step):
-            yield batch
+        if (
+            self.rounds.begun(env_step) > 1
+        ):  # With --async-collect, collect the next round during these updates.
+            self.collector.begin_round(self.rounds.end(env_step))
+        for batch in self.feed.iterate(self.replay_rng, due - self.counters.grad_step):  # lines 4 and 5
+            self._update(batch)  # lines 6 to 12
             self.collector.check()
             if self._stop:
                 break
         if self.counters.grad_step == due:
             self.logger.round()
 
-    def _collect_ahead(self) -> None:
-        """Let an asynchronous collector collect the next round, once there is a policy that has learned."""
-        if self.rounds.begun(self.counters.env_step) > 1:
-            self.collector.begin_round(self.rounds.end(self.counters.env_step))
-
     def _update(self, batch: Batch) -> None:
-        """Take one gradient step."""
-        metrics = self.update(batch, self.rounds.phase(self.counters.grad_step))
+        """Take one update, count it, and log its metrics."""
+        metrics = self.agent.update(batch, self.rounds.phase(self.counters.grad_step))  # lines 6 to 12
         self.counters.grad_step += 1
         skipped = metrics.pop("skipped")
         if (priority := metrics.pop("priority", None)) is not None:
@@ -188,12 +183,12 @@ class Trainer:
         self.skipped.add(skipped, metrics, self.counters.grad_step)
 
     def _interact(self) -> None:
-        """Take one agent step in every environment, at random until the prefill is over."""
+        """Take one agent step in every environment; its actions are random until the prefill is over (line 1)."""
         random = self.rounds.start is None
         if not random:
             self.collector.begin_round(self.rounds.end(self.counters.env_step))
-        step = self.collector.step(random)
-        self._count(step)
+        step = self.collector.step(random)  # lines 13 to 18
+        self._count(step)  # line 19
         if step.last_straw is not None:
             raise step.last_straw
         if random and self.counters.episodes and self.counters.env_step >= self.schedule.prefill:
@@ -282,7 +277,7 @@ class Trainer:
         self.collector.load_state_dict(state)
 
     def _log_videos(self, images: np.ndarray | None, seed: int) -> None:
-        """Log what was seen in an evaluation, and an open-loop prediction if agent and episodes allow it."""
+        """Log the images of an evaluation, and an open-loop prediction if agent and episodes allow one."""
         if images is not None:
             self.logger.video("evaluation", images)
         with contextlib.suppress(open_loop.CannotPredictError):
@@ -310,16 +305,17 @@ class Trainer:
         return {name: getattr(self, name) for name in names} | {"sampler": self.feed.sampler}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that is needed to go on exactly; see `checkpoint`."""
+        """Return everything that is needed to go on exactly; `checkpoint` writes it."""
         return {
             "env_step": self.counters.env_step,
+            "spec": dataclasses.asdict(self.envs.spec),
             "replay": self.store.extent(),
             "replay_rng": checkpoint.pack_rng(self.replay_rng),
             **{name: part.state_dict() for name, part in self._parts().items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where `state_dict` was taken; episodes and metrics of later are dropped."""
+        """Go on exactly where `state_dict` was taken; later episodes and metrics are dropped."""
         with writing(self.store.directory):
             self.store.rewind(state["replay"])
         self.replay_rng = checkpoint.unpack_rng(state["replay_rng"])
@@ -327,7 +323,7 @@ class Trainer:
             part.load_state_dict(state[name])
 
     def _start_anew(self) -> None:
-        """Drop what a run left behind that was killed before its first checkpoint."""
+        """Drop the episodes and metrics of a run that was killed before its first checkpoint."""
         if len(self.store):
             message = "The run in %s was stopped before its first checkpoint: starting anew without episodes."
             _logger.warning(message, self.run_directory.path)

@@ -2,9 +2,9 @@
 
     J_S = ln q(s_t | o_t) - ln sum_o' q(s_t | o')
 
-The observations o' are those of the whole batch, including the state's own (InfoNCE, Eq. 15): how well does a state
-tell which observation it belongs to? So J_S is never above 0. The original code contrasts states instead of
-observations, those a few sequences and steps away: `window_info_nce`.
+The observations o' are those of the whole batch, including the state's own (InfoNCE, Eq. 15). So J_S is at most 0. It
+is high if the state tells its own observation from the others. The original code (TF1) compares each observation with
+several states instead: `window_info_nce`.
 """
 
 import math
@@ -42,10 +42,11 @@ def log_densities(
 ) -> Float[Tensor, "N N"]:
     """ln N(s_i; mean_j, std_j) of every state under every observation: each `(N, F)` -> `(N, N)`, N = B T.
 
-    The square is multiplied out, so that two matrix products do it; in float32, as its parts are large.
+    The square is multiplied out, so that two matrix products compute it. They are in float32, because large parts of it
+    cancel.
     """
     with torch.autocast(feat.device.type, enabled=False):
-        center = mean.detach().mean(0)  # nearer to zero, less is lost when the large parts cancel
+        center = mean.detach().mean(0)  # nearer to zero the parts are smaller, and less is lost
         feat, mean, precision = feat.float() - center, mean - center, std.pow(-2)
         square = feat.square() @ precision.T - 2 * feat @ (mean * precision).T
         offset = (mean.square() * precision).sum(-1) + 2 * std.log().sum(-1)
@@ -55,7 +56,7 @@ def log_densities(
 def info_nce(
     feat: Float[Tensor, "B T F"], mean: Float[Tensor, "B T F"], std: Float[Tensor, "B T F"]
 ) -> Float[Tensor, "B T"]:
-    """The paper's form, every state's own observation against all B T: `(B, T, F)` -> `(B, T)`."""
+    """Compare each state's own observation with all B T of the batch, as the paper does: `(B, T, F)` -> `(B, T)`."""
     density = log_densities(feat.flatten(0, 1), mean.flatten(0, 1), std.flatten(0, 1))
     return (density.diagonal() - density.logsumexp(1)).view(feat.shape[:2])
 
@@ -63,9 +64,9 @@ def info_nce(
 def window_info_nce(
     feat: Float[Tensor, "B T F"], mean: Float[Tensor, "B T F"], std: Float[Tensor, "B T F"]
 ) -> Float[Tensor, "B T"]:
-    """The original code's form: for every observation, its own state against 300: `(B, T, F)` -> `(B, T)`.
+    """Compare each observation's own state with 300 states, as the original code does: `(B, T, F)` -> `(B, T)`.
 
-    The 300 are the states of 10 sequences and 30 steps around it, counted cyclically (TF1 utility.py:366-407).
+    They are those of 10 sequences and 30 steps around it, counted cyclically (TF1 utility.py:366-407).
     """
     batch, time = feat.shape[:2]
     density = log_densities(feat.flatten(0, 1), mean.flatten(0, 1), std.flatten(0, 1))
@@ -75,9 +76,9 @@ def window_info_nce(
 
 
 def _window(batch: int, time: int, device: torch.device) -> Tensor:
-    """Numbers `(B T, 300)` of the states that stand against each element's own.
+    """Return the indices `(B T, 300)` of the states with which each element's own is compared.
 
-    Made on the device: a CUDA graph cannot hold a copy from the host's memory.
+    They are computed on the device, because a CUDA graph cannot hold a copy from the host's memory.
     """
     rows, shifts_b = torch.arange(batch, device=device), torch.arange(*BATCH_SHIFTS, device=device)
     steps, shifts_t = torch.arange(time, device=device), torch.arange(*TIME_SHIFTS, device=device)

@@ -23,7 +23,7 @@ CANONICAL_KERNELS = (5, 5, 6, 6)
 
 
 def deconv_kernels(size: int) -> tuple[int, ...]:
-    """Kernels that enlarge 1x1 to `size` in as many steps as the encoder has; 64 -> (5, 5, 6, 6)."""
+    """Return kernels that enlarge 1x1 to `size` in as many layers as the encoder has; 64 -> (5, 5, 6, 6)."""
     layers = len(conv_sizes(size)) - 1
     wish = (*CANONICAL_KERNELS[:2], *(6,) * (layers - 2))
     fitting = [k for k in itertools.product(range(3, 9), repeat=layers) if _final_size(k) == size]

@@ -24,7 +24,7 @@ def preprocess_image(image: Tensor) -> Tensor:
 
 
 def conv_sizes(size: int) -> list[int]:
-    """Spatial sizes from the image down to the last feature map: 64 -> [64, 31, 14, 6, 2]."""
+    """Return the side lengths from the image down to the last feature map: 64 -> [64, 31, 14, 6, 2]."""
     if size < SMALLEST_IMAGE:
         least = f"{SMALLEST_IMAGE}x{SMALLEST_IMAGE}"
         raise UserError(f"Images of {size}x{size} are too small for the encoder: give at least {least}.")

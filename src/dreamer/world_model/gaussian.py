@@ -1,6 +1,6 @@
 """Diagonal Gaussians: the densities behind every Gaussian term of the world model's loss (paper, Eq. 10).
 
-Everything here runs in float32: a sum over 12,288 pixels has no place in half precision.
+Everything here is computed in float32: a sum over 12,288 pixels would be too inexact in bfloat16.
 """
 
 import math
@@ -26,5 +26,5 @@ def kl_divergence(p_mean: Tensor, p_std: Tensor, q_mean: Tensor, q_std: Tensor) 
 
 @torch.no_grad()
 def mean_entropy(std: Float[Tensor, "*N S"]) -> Float[Tensor, ""]:
-    """Mean entropy over a batch of Gaussians with deviations `(..., S)`: a scalar, in nats, for the log only."""
+    """Return the mean entropy, in nats, of a batch of Gaussians with deviations `(..., S)`; a metric only."""
     return (std.float().log() + 0.5 + HALF_LOG_TWO_PI).sum(-1).mean()

@@ -70,7 +70,7 @@ class RSSM(nn.Module):
     def imagine_step(
         self, prev: State, action: Float[Tensor, "N A"], noise: Float[Tensor, "N S"] | None = None
     ) -> State:
-        """Transition model: the prior `(N, .)` after `action` `(N, A)`; without noise its sample is its mean."""
+        """Transition model: return the prior `(N, .)` after an action `(N, A)`; without noise it is at its mean."""
         x = F.elu(self.gru_input(torch.cat([prev.stoch, action], -1)))  # (N, hidden)
         deter = self.gru(x, prev.deter)  # (N, D)
         return gaussian(self.prior_out(F.elu(self.prior_hidden(deter))), deter, noise)
@@ -82,7 +82,7 @@ class RSSM(nn.Module):
         embed: Float[Tensor, "N E"],
         noise: Float[Tensor, "N S"],
     ) -> tuple[State, State]:
-        """Representation model: posterior and prior `(N, .)`, given action `(N, A)` and embedding `(N, E)`."""
+        """Representation model: return posterior and prior `(N, .)` for an action `(N, A)` and embedding `(N, E)`."""
         prior = self.imagine_step(prev, action)  # its sample is not needed
         x = F.elu(self.posterior_hidden(torch.cat([prior.deter, embed], -1)))  # (N, hidden)
         return gaussian(self.posterior_out(x), prior.deter, noise), prior
@@ -95,9 +95,9 @@ class RSSM(nn.Module):
         noise: Float[Tensor, "B T S"],
         state: State | None = None,
     ) -> tuple[State, State]:
-        """Filter a batch: posteriors and priors `(B, T, .)` of embeddings and the actions that led to them.
+        """Return posteriors and priors `(B, T, .)` for embeddings and the actions that led to them.
 
-        The state is reset to zeros where `is_first`. The filter starts from `state` `(B, .)`, by default zeros.
+        The filter starts from `state` `(B, .)`, by default zeros, and again from zeros wherever `is_first`.
         """
         state = self.initial(len(embed)) if state is None else state
         keep = (~is_first).unsqueeze(-1)  # (B, T, 1)

@@ -22,7 +22,7 @@ from dreamer.world_model import gaussian
 from dreamer.world_model.contrastive import CONTRASTS, StateModel
 from dreamer.world_model.decoder import Decoder
 from dreamer.world_model.encoder import Encoder
-from dreamer.world_model.gaussian import unit_log_prob
+from dreamer.world_model.gaussian import HALF_LOG_TWO_PI, unit_log_prob
 from dreamer.world_model.mlp import ScalarMLP
 from dreamer.world_model.rssm import RSSM, State, given
 
@@ -62,15 +62,14 @@ class WorldModel(nn.Module):
         return {"model": model, "decoder": videos} if videos else {"model": model}
 
     def losses(self, batch: Batch, noise: Float[Tensor, "B T S"]) -> tuple[dict[str, Tensor], State, Metrics]:
-        """Loss of the model on a batch `(B, T, ...)` under filter noise `(B, T, S)` (Eq. 10).
+        """Return the loss on a batch `(B, T, ...)` under filter noise `(B, T, S)` (Eq. 10), by optimizer.
 
-        Returns losses by optimizer (`model`, and `decoder` if it is trained for videos only), the posterior states
+        That is `model`, and also `decoder` if it is trained for videos only. Returns further the posterior states
         `(B, T, .)`, from which imagination starts, and metrics.
         """
         embed = self.encoder(batch)  # (B, T, E)
         posterior, prior = self.rssm.observe(embed, batch["action"], batch["is_first"], noise)  # (B, T, .)
-        log_probs = self.observation_log_probs(posterior.feat, embed, batch)  # each (B, T)
-        log_probs |= self.scalar_log_probs(posterior.feat, batch)  # each (B, T)
+        log_probs = self.log_probs(posterior.feat, embed, batch)  # each (B, T)
         kl, kl_loss = self.kl(posterior, prior)  # (B, T), scalar
 
         scales = {"reward": self.config.reward_scale, "pcont": self.config.pcont_scale}
@@ -83,38 +82,45 @@ class WorldModel(nn.Module):
             losses["decoder"] = -torch.stack([log_prob.mean() for log_prob in videos.values()]).sum()
             log_probs |= videos
 
+        reward = self.reward_target(batch["reward"])
         metrics = {f"model/{key}_loss": -log_prob.mean().detach() for key, log_prob in log_probs.items()} | {
             "model/kl": kl.mean().detach(),
             "model/prior_entropy": gaussian.mean_entropy(prior.std),
             "model/posterior_entropy": gaussian.mean_entropy(posterior.std),
             "model/loss": loss.detach(),
+            "model/reward_mean": reward.mean(),
+            "model/reward_square": reward.square().mean(),
         }
+        for key in self.decoder.keys:  # each was decoded: by the objective, or for videos
+            constant = HALF_LOG_TWO_PI * batch[key][0, 0].numel()  # of the observation's density
+            metrics[f"model/{key}_error"] = metrics[f"model/{key}_loss"] - constant
         return losses, posterior, metrics
 
-    def observation_log_probs(self, feat: Tensor, embed: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """ln q(o_t | s_t) of each observation, or what the objective has in its place: each `(B, T)`."""
-        if self.reconstructs:
-            return self.decoder.log_probs(feat, batch)
-        if self.contrast and self.state_model:
-            return {"contrast": self.contrast(feat, *self.state_model(embed))}
-        return {}
+    def log_probs(self, feat: Tensor, embed: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Log-densities under the heads at features `(B, T, F)` and embeddings `(B, T, E)`: each `(B, T)`.
 
-    def scalar_log_probs(self, feat: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """ln q(r_t | s_t) and, with a discount head, ln q(discount_t | s_t) at `(B, T, F)`: each `(B, T)`."""
-        result = {"reward": unit_log_prob(self.reward(feat), self.reward_target(batch["reward"]))}
+        Those are ln q(o_t | s_t) of each observation, or what the objective has in its place; ln q(r_t | s_t); and,
+        with a discount head, ln q(discount_t | s_t).
+        """
+        result: dict[str, Tensor] = {}
+        if self.reconstructs:
+            result = self.decoder.log_probs(feat, batch)
+        elif self.contrast and self.state_model:
+            result = {"contrast": self.contrast(feat, *self.state_model(embed))}
+        result["reward"] = unit_log_prob(self.reward(feat), self.reward_target(batch["reward"]))
         if self.pcont is not None:
             label = self.gamma * batch["discount"]  # soft labels, 0 and gamma (paper, Section 3)
             result["pcont"] = -F.binary_cross_entropy_with_logits(self.pcont(feat), label, reduction="none")
         return result
 
     def reward_target(self, reward: Tensor) -> Tensor:
-        """What the reward head learns: rewards as they are, or their tanh (TF2 dreamer.py:329-341)."""
+        """Return what the reward head learns: rewards as they are, or their tanh (TF2 dreamer.py:329-341)."""
         return torch.tanh(reward) if self.config.clip_rewards == "tanh" else reward
 
     def kl(self, posterior: State, prior: State) -> tuple[Float[Tensor, "B T"], Float[Tensor, ""]]:
-        """KL(posterior || prior) of states `(B, T, .)`: of each step `(B, T)`, and its loss, a scalar.
+        """Return KL(posterior || prior) of states `(B, T, .)` at each step, `(B, T)`, and its loss, a scalar.
 
-        The loss is max(mean KL, free nats), so that below the free nats the KL has no gradient (as TF2).
+        The loss is max(mean KL, free nats), so below the free nats the KL has no gradient (as in TF2).
         """
         kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
         if self.batch_mean or self.config.rep_scale or not self.config.free_avg:
@@ -122,7 +128,7 @@ class WorldModel(nn.Module):
         return kl, kl.mean().clamp(min=self.config.free_nats)
 
     def _kl_loss_with_options(self, kl: Tensor, posterior: State, prior: State) -> Tensor:
-        """The same loss under the options that change it.
+        """Return the loss under the options that change it.
 
         - Without `free_avg`, each step is compared with the free nats by itself (paper, TF1).
         - With `rep_scale`, the KL keeps a gradient below the free nats: all of it for the prior, and `rep_scale` times
@@ -139,7 +145,7 @@ class WorldModel(nn.Module):
         return torch.where(compared < self.config.free_nats, below, kl).mean()
 
     def discount(self, feat: Float[Tensor, "*N F"]) -> Float[Tensor, "*N"]:
-        """The discount of each state `(..., F)` -> `(...)`: predicted if there is a head, else gamma."""
+        """Return the discount of each state, `(..., F)` -> `(...)`: predicted if there is a head, else gamma."""
         if self.pcont is None:
             return torch.full(feat.shape[:-1], self.gamma, device=feat.device)
         return torch.sigmoid(self.pcont(feat))
@@ -147,14 +153,14 @@ class WorldModel(nn.Module):
     def filter(
         self, obs: dict[str, Tensor], latent: State, action: Float[Tensor, "N A"], generator: torch.Generator
     ) -> State:
-        """The posterior `(N, .)` after observations `(N, ...)`, given the state and action `(N, A)` before them."""
+        """Return the posterior `(N, .)` for observations `(N, ...)` and the state and action `(N, A)` before them."""
         noise = torch.randn(latent.stoch.shape, generator=generator, device=generator.device)
         posterior, _ = self.rssm.observe_step(latent, action, self.encoder(obs), noise)
         return posterior
 
     @torch.no_grad()
     def open_loop(self, batch: Batch, context: int, noise: Float[Tensor, "B T S"]) -> dict[str, Tensor]:
-        """See the first `context` steps of `(B, T, ...)`, then predict the rest from the recorded actions alone.
+        """Filter the first `context` steps of `(B, T, ...)`, then predict the rest from the recorded actions alone.
 
         `noise` is `(B, T, S)`. Returns the decoded observations `(B, T, ...)`, images in [0, 1] (Figure 5).
         """

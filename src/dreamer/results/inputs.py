@@ -56,7 +56,7 @@ def read_inputs(paths: Sequence[Path]) -> Inputs:
         UserError: Nothing could be read. The sentence says why.
     """
     if not paths:
-        raise UserError("Nothing to report: name at least one run directory, sweep or scores file.")
+        raise UserError("Nothing to show: name at least one run directory, sweep or scores file.")
     notes: list[str] = []
     files = [path for path in paths if path.suffix == ".csv"]
     folders = [path for path in paths if path.suffix != ".csv"]
@@ -151,7 +151,13 @@ def _options(run: Run) -> dict[str, Any]:
 
 
 def _names(options: Sequence[dict[str, Any]]) -> list[str]:
-    """Name each set of options by those in which they differ. Equal names get numbers."""
+    """Name each set of options by its agent, if that is enough, or by the options in which they differ.
+
+    Equal names get numbers.
+    """
+    agents = [str(one.get("agent")) for one in options]
+    if len(options) > 1 and len(set(agents)) == len(options):
+        return agents
     every = sorted({name for one in options for name in one})
     differing = [name for name in every if len({json.dumps(one.get(name)) for one in options}) > 1]
     # The algorithm comes first, because it says more than its options.
