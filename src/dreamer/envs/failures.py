@@ -23,8 +23,12 @@ _GYMNASIUM = Path(gym.__file__).parent
 _OWN = Path(__file__).parents[1]
 _PACKAGES = [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")]
 _STANDARD = Path(sysconfig.get_path("stdlib"))
-_DRAWING = ("mujoco", "OpenGL", "glfw")
-"""Packages that fail where MUJOCO_GL names what does not work."""
+_DRAWING = [
+    package / name
+    for package in _PACKAGES
+    for name in ("OpenGL", "glfw", "mujoco/egl", "mujoco/osmesa", "mujoco/glfw", "mujoco/rendering")
+]
+"""Where it fails if MUJOCO_GL names what does not work."""
 
 _HINTS = {
     ("reset", "unexpected keyword argument"): "it must take reset(self, *, seed=None, options=None)",
@@ -109,9 +113,14 @@ def _hint(call: str, error: BaseException) -> str:
     """Return what to do about it, after a semicolon, where that is known."""
     hints = [hint for (of, part), hint in _HINTS.items() if of == call and part in str(error)]
     chosen = os.environ.get("MUJOCO_GL")
-    if chosen and _raised_in(error, *(package / name for package in _PACKAGES for name in _DRAWING)):
+    if chosen and cannot_draw(error):
         hints.append(f"MUJOCO_GL={chosen} may not work here: unset it to have a backend chosen")
     return f"; {hints[0]}" if hints else ""
+
+
+def cannot_draw(error: BaseException) -> bool:
+    """Whether the way to draw that MUJOCO_GL names has failed, also if only MuJoCo was imported."""
+    return any(_inside(frame.filename, *_DRAWING) for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _place(error: BaseException, call: str, env: Any) -> str:

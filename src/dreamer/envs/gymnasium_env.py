@@ -1,15 +1,16 @@
 """Any registered Gymnasium environment: `gym:<id>`, or `gym:<module>:<id>` to import a module first."""
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
 
 from dreamer.config import EnvConfig
 from dreamer.envs.atari import game_of, known_games
-from dreamer.envs.failures import close
+from dreamer.envs.failures import cannot_draw, close
 from dreamer.envs.observations import is_rendered, require_rendering
-from dreamer.envs.rendering import find_backend, simplify
+from dreamer.envs.rendering import drawing_off, find_backend, simplify
 from dreamer.errors import UserError, did_you_mean
 from dreamer.own_code import refuse_code_of_runs
 
@@ -25,14 +26,28 @@ def load_gym(name: str, config: EnvConfig) -> gym.Env:
             needs is missing, or it cannot render.
     """
     refuse_code_of_runs()  # the name may be that of a run which somebody has sent
-    env = _make(name, config)
+    env = _make_to_look_at(name, config)
     if not is_rendered(config.obs, getattr(env, "observation_space", None)):
         return env
     close(env, config.env)
     require_rendering(env, config)
     if _uses_mujoco(env):
         return _make_mujoco(name, str(env.unwrapped.spec and env.unwrapped.spec.entry_point), config)
+    if "mujoco" in sys.modules:  # It may draw with MuJoCo in a way of its own, as Gymnasium-Robotics does.
+        with suppress(UserError):
+            find_backend()
     return _make(name, config, render_mode="rgb_array")
+
+
+def _make_to_look_at(name: str, config: EnvConfig) -> gym.Env:
+    """Make the environment. If MUJOCO_GL names what is not here, that matters only when something is drawn."""
+    try:
+        return _make(name, config)
+    except Exception as error:
+        if not cannot_draw(error):
+            raise
+    with drawing_off():
+        return _make(name, config)
 
 
 def _make(name: str, config: EnvConfig, **settings: Any) -> gym.Env:
