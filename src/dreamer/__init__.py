@@ -4,17 +4,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dreamer.api import export_policy, train
+    from dreamer.api import dream, evaluate, export_policy, read_metrics, train
     from dreamer.export.policy import load_policy
 
-__all__ = ["export_policy", "load_policy", "train"]
+__all__ = ["dream", "evaluate", "export_policy", "load_policy", "read_metrics", "train"]
 __version__ = "0.2.0.dev0"
 
-_HOME = {
-    "train": "dreamer.api",
-    "export_policy": "dreamer.api",
-    "load_policy": "dreamer.export.policy",
-}
+_HOME = dict.fromkeys(__all__, "dreamer.api") | {"load_policy": "dreamer.export.policy"}
 
 
 def __getattr__(name: str) -> Any:

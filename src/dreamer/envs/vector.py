@@ -78,6 +78,11 @@ class VectorEnv:
         """Take one agent step in one environment; `action` is `(A,)`. Raises `EnvError`."""
         return _sound(self._ask([index], "step", [action])[0])
 
+    def kill(self) -> None:
+        """Kill all worker processes, so that `close` does not wait for one that hangs. No other takes its place."""
+        for worker in self._workers:
+            worker.kill()
+
     def close(self) -> None:
         """Stop every environment. It may be called more than once; a reset makes an environment anew."""
         if self._env is not None and 0 not in self._failed:
