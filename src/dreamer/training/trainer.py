@@ -220,7 +220,7 @@ class Trainer:
 
     def _count_failure(self) -> None:
         self.counters.env_failures += 1
-        self.logger.scalars({"env/failures": self.counters.env_failures})
+        self.logger.env_failure(self.counters.env_failures)
 
     # -- evaluation --------------------------------------------------------------------------------------
 
