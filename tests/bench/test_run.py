@@ -38,18 +38,21 @@ def test_one_subject(tmp_path: Path) -> None:
     assert titles == {"this machine, float32", "acting"}
 
 
-@pytest.mark.parametrize(
-    ("agent", "missing"), [("d4pg", {"parts of a gradient step"}), ("a3c", {"gradient step", "replay"})]
-)
-def test_the_baselines_are_measured(agent: str, missing: set[str], tmp_path: Path) -> None:
-    options = (
-        {"batch_size": 2, "time_limit": 20, "train_every": 20} if agent == "d4pg" else {"time_limit": 20}
-    )
-    config = with_options(preset("debug", agent=agent), options)
+def test_agent_that_learns_from_transitions_is_measured(tmp_path: Path) -> None:
+    subjects: tuple[run.Subject, ...] = ("update", "training", "parts", "replay")
+    settings = small_run(agent="d4pg", obs="state", batch_size=4)
+    bench(settings, tmp_path / "bench.json", repeats=1, rounds=2, only=subjects)
+    names = {m.name for m in Report.read(tmp_path / "bench.json").measurements}
+    assert {"plain", "fast", "frames per second", "batch drawn", "batch on the device"} <= names
+
+
+def test_a3c_is_measured(tmp_path: Path) -> None:
+    config = with_options(preset("debug", agent="a3c"), {"time_limit": 20})
     assert bench(config, tmp_path / "bench.json", repeats=1, rounds=2) == 0
     found = {m.group for m in Report.read(tmp_path / "bench.json").measurements}
-    assert {"this machine", "training", "acting", "environment"} <= found
-    assert not found & missing
+    assert found == {"this machine", "training", "acting", "environment"}
+    with pytest.raises(UserError, match="nothing of this to measure of --agent a3c"):
+        bench(config, only=("update",))
 
 
 def test_measurements_before_a_failure_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ import torch
 
 from bench.small import TIMER, small_run
 from dreamer.bench import update_modes
+from dreamer.bench.random_data import random_batch
 from dreamer.bench.update_modes import gradient_steps, make_step
 from dreamer.types import ActionSpec, EnvSpec
 
@@ -41,7 +42,7 @@ def test_a_step_is_a_whole_update_in_its_mode(monkeypatch: pytest.MonkeyPatch) -
     make_agent = update_modes.make_agent
     monkeypatch.setattr(update_modes, "make_agent", lambda *args: made.append(make_agent(*args)) or made[-1])
     for mode, kind in (("plain", "Adam"), ("fast", "FastAdam")):
-        step = make_step(SPEC, small_run(), mode)
+        step = make_step(SPEC, small_run(), mode, random_batch(SPEC, 2, 3))
         assert {"model/loss", "actor/loss", "value/loss", "skipped"} <= step().keys()
         assert type(made[-1].algorithm.optimizers.optimizers["actor"]).__name__ == kind
         assert made[-1].algorithm.optimizers.grad_step == 1

@@ -1,4 +1,4 @@
-"""Real training for a few rounds, timed by its own log."""
+"""Train for a few rounds, and read the speed from the log of that run."""
 
 import io
 import itertools
@@ -16,7 +16,7 @@ from dreamer.results.curves import read_metrics
 from dreamer.training.make import make_trainer
 
 LEAST_UPDATES = 5
-"""Updates of a shortened round; with fewer, what is done once a round would count too much."""
+"""Fewest updates of a shortened round; with fewer, the work that is done once per round would count too much."""
 
 
 def training(timer: Timer, config: Config, rounds: int) -> Iterator[Measurement]:
@@ -44,13 +44,15 @@ def training(timer: Timer, config: Config, rounds: int) -> Iterator[Measurement]
         run, short = Path(directory) / "run", with_options(config, changes)
         with redirect_stdout(io.StringIO()), closing(make_trainer(short, run)) as trainer:
             trainer.run(final_evaluation=False)
+            if trainer.interrupt.requested:  # the signal was meant for the bench, too
+                raise KeyboardInterrupt
         yield timer.summary("training", "frames per second", frames_per_second(run, workers or 1), "frames/s")
     most = min(at_once, cores()) * environment.repeat / seconds_per_step(environment)
     yield timer.summary("training", "environments alone", [most], "frames/s")
 
 
 def short_round(training: TrainConfig, frames_per_step: int) -> tuple[int, int]:
-    """Return frames and updates of a round that is as short as their ratio, kept exactly, allows."""
+    """Return frames and updates of the shortest round that keeps their ratio exactly."""
     every, updates = training.train_every, training.train_steps
     divisors = [n for n in range(1, math.gcd(every, updates) + 1) if every % n == updates % n == 0]
     enough = (n for n in divisors if updates // n >= LEAST_UPDATES and every // n >= frames_per_step)
@@ -60,7 +62,8 @@ def short_round(training: TrainConfig, frames_per_step: int) -> tuple[int, int]:
 
 def frames_per_second(run: Path, every: int = 1) -> list[float]:
     """Return the speed between the ends of every two successive rounds of updates, or `every` lines, in a log."""
-    ends = [line for line in read_metrics(run) if {"model/loss", "value/loss"} & line.keys()][::every]
+    keys = {"model/skipped_updates", "value/loss"}
+    ends = [line for line in read_metrics(run) if keys & line.keys()][::every]
     return [
         (after["env_step"] - before["env_step"]) / (after["seconds"] - before["seconds"])
         for before, after in itertools.pairwise(ends)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dreamer.agents.make import make_agent
 from dreamer.bench.collecting import acting
 from dreamer.bench.measurement import Timer, seconds_per_call
-from dreamer.bench.random_data import training_batch
+from dreamer.bench.random_data import batch_for
 from dreamer.config import Config
 from dreamer.fast.cuda_graph import warm_up
 from dreamer.replay.make import bytes_per_agent_step
@@ -36,7 +36,7 @@ def time_agent(spec: EnvSpec, config: Config) -> AgentCost:
     agent = make_agent(spec, config)
     seconds = 0.0
     if agent.trainable:
-        batch = training_batch(agent, config.replay)
+        batch = batch_for(agent, config.replay)
         warm_up(agent, batch)
         seconds = seconds_per_call(lambda: agent.update(batch), agent.device)
     action = acting(Timer(agent.device), agent, 1).median

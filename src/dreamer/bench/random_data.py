@@ -1,4 +1,4 @@
-"""Random data of the right shapes: what an agent is measured, and tested, on."""
+"""Random data of the right shapes, with which agents are measured and tested."""
 
 import torch
 
@@ -6,6 +6,14 @@ from dreamer.agents.agent import Agent
 from dreamer.behavior.exploration import random_action
 from dreamer.config import ReplayConfig
 from dreamer.types import Batch, EnvSpec
+
+
+def batch_for(agent: Agent, config: ReplayConfig) -> Batch:
+    """Return random rows of the kind that `agent` learns from: sequences, or transitions with their weights."""
+    rows, kind = config.batch_size, agent.transitions
+    length = config.batch_length if kind is None else kind.before + 1 + kind.after
+    batch = random_batch(agent.spec, rows, length, device=agent.device)
+    return batch if kind is None else batch | {"weight": torch.ones(rows, device=agent.device)}
 
 
 def random_batch(
@@ -26,11 +34,3 @@ def random_batch(
         "is_first": is_first,
     }
     return {key: tensor.to(device) for key, tensor in batch.items()}
-
-
-def training_batch(agent: Agent, config: ReplayConfig) -> Batch:
-    """Return a random batch of what the agent learns from: sequences, or transitions with weights."""
-    rows, kind = config.batch_size, agent.transitions
-    length = config.batch_length if kind is None else kind.before + 1 + kind.after
-    batch = random_batch(agent.spec, rows, length, device=agent.device)
-    return batch if kind is None else batch | {"weight": torch.ones(rows, device=agent.device)}

@@ -45,11 +45,10 @@ def bench(
     for option, (number, least) in limits.items():
         if number < least:
             raise UserError(f"--{option} must be at least {least}, got {number}.")
-    subjects = {*(only or get_args(Subject))} - NOT_MEASURED.get(config.behavior.agent, set())
+    agent = config.behavior.agent
+    subjects = {*(only or get_args(Subject))} - NOT_MEASURED.get(agent, set())
     if not subjects:
-        raise UserError(
-            f"There is nothing to measure of --agent {config.behavior.agent}: take another --agent."
-        )
+        raise UserError(f"There is nothing of this to measure of --agent {agent}: take another --agent.")
     torch.set_num_threads(config.training.threads or torch.get_num_threads())
     report = Report(describe_machine(pick_device(config.training.device)), to_flat(config), [])
     before = Report.read(baseline) if baseline else None
