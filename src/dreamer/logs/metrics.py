@@ -129,6 +129,16 @@ class MetricsWriter:
         line |= {name: _finite(value) for name, value in scalars.items()}
         append(self.path, (json.dumps(line) + "\n").encode())
 
+    def last(self, *names: str) -> list[float | None]:
+        """Return the newest value of each of these scalars, or None."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        found: dict[str, float] = {}
+        for line in map(json.loads, reversed(lines)):
+            found = line | found
+            if found.keys() >= {*names}:
+                break
+        return [found.get(name) for name in names]
+
     def offset(self) -> int:
         """Return the length of `metrics.jsonl` in bytes."""
         return self.path.stat().st_size if self.path.exists() else 0

@@ -48,6 +48,7 @@ def describe_machine(device: "torch.device") -> dict[str, Any]:
     found = {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "dreamer": _version("dream-to-control"),
         "commit": _commit(),
