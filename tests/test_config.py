@@ -27,7 +27,8 @@ from dreamer.config import (
 from dreamer.errors import UserError
 from dreamer.presets import PRESETS, preset
 from dreamer.results.curves import IGNORED
-from dreamer.storage.run_directory import REFUSED, WARNED
+from dreamer.storage.checkpoint import FIXED
+from dreamer.storage.run_directory import WARNED
 
 
 def test_every_option_has_a_name_of_its_own() -> None:
@@ -62,7 +63,7 @@ def test_every_number_has_a_lower_bound() -> None:
 
 def test_what_an_option_affects_decides_who_compares_it() -> None:
     names = frozenset(METADATA)
-    free = names - REFUSED - WARNED
+    free = names - FIXED - WARNED
     assert free == {
         "steps",
         "eval_every",

@@ -20,6 +20,7 @@ from dreamer.baselines.options import A3CConfig, D4PGConfig
 from dreamer.config import Config, flag, to_flat
 from dreamer.logs.logger import Logger
 from dreamer.sweep.sweep import Sweep
+from functions_of_an_update import count
 from helpers import KINDS, random_batch, small_agent
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -160,6 +161,17 @@ def test_size_of_an_update_is_what_the_command_counts() -> None:
     assert len(files) == int(said[1])
     # Within 5 %: not every commit has to change the page.
     assert int(total.split()[0]) == pytest.approx(int(said[2].replace(",", "")), rel=0.05)
+
+
+def test_functions_of_an_update_are_those_that_it_passes() -> None:
+    text = (ROOT / "docs" / "algorithm.md").read_text()
+    said = re.findall(r"^\| (?:one gradient step|the same with loop).*? \| (\d+) \| (\d+) \|$", text, re.M)[
+        -2:
+    ]
+    for (functions, files), counted in zip(said, count().values(), strict=True):
+        # Within 5 %: not every commit has to change the page.
+        assert sum(map(len, counted.values())) == pytest.approx(int(functions), rel=0.05)
+        assert len(counted) == pytest.approx(int(files), rel=0.05)
 
 
 def test_help_of_train_names_every_option(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from dreamer import cli
+from dreamer.config import Config, with_options
 from dreamer.envs.make import make_env
 from dreamer.envs.spec import spec_of
+from dreamer.presets import paper
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHORT: dict[str, Any] = {
@@ -36,13 +38,18 @@ def example() -> ModuleType:
     return module
 
 
+def options_of(example: ModuleType, **changes: Any) -> Config:
+    """The configuration that the example trains with."""
+    return with_options(paper(), example.OPTIONS | changes)
+
+
 def test_the_example_trains_and_plays(example: ModuleType, tmp_path: Path) -> None:
     assert 0 <= example.main(tmp_path / "run", **SHORT) <= 40
     assert (tmp_path / "run" / "checkpoint").is_dir()
 
 
 def test_the_examples_images_are_what_the_agent_sees(example: ModuleType) -> None:
-    env = make_env(example.config().environment)
+    env = make_env(options_of(example).environment)
     assert spec_of(env).images == {"image": (32, 32, 3)}
     assert len(env.reset(seed=0)[0]["image"].reshape(-1, 3).tolist()) == 32 * 32
     env.close()
@@ -61,7 +68,7 @@ def test_the_examples_scores_are_as_documented(example: ModuleType) -> None:
 
 
 def _mean_return(example: ModuleType, policy: Callable[[np.ndarray], np.ndarray]) -> float:
-    env, total = make_env(example.config(obs="state").environment), 0.0
+    env, total = make_env(options_of(example, obs="state").environment), 0.0
     for seed in range(40):
         (observation, _), done = env.reset(seed=seed), False
         while not done:

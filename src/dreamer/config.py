@@ -303,6 +303,21 @@ def from_flat(options: dict[str, Any]) -> Config:
     return with_options(Config(), options)
 
 
+def from_file(options: Any) -> Config:
+    """Return the configuration with these options, which were read from a file.
+
+    Raises `ValueError`, which says what is wrong, unless they are options of a run, of their types and in their ranges.
+    """
+    if not isinstance(options, dict) or not options.keys() <= METADATA.keys():
+        raise ValueError("it holds something else than the options of a run")
+    try:
+        config = from_flat(options)
+        _check_ranges(to_flat(config))
+    except (UserError, TypeError, OverflowError) as error:
+        raise ValueError(str(error).rstrip(".")) from error
+    return config
+
+
 def with_options(config: Config, options: dict[str, Any]) -> Config:
     """Return `config` with some options, by their flat names, replaced.
 
@@ -348,9 +363,7 @@ def _with_own_options(config: Config, agent: str) -> Config:
 def check(config: Config) -> None:
     """Raise `UserError` for a number that no run can work with."""
     options = to_flat(config)
-    for name, value in options.items():
-        if not isinstance(value, bool | str):
-            _check_range(name, value)
+    _check_ranges(options)
     _check_effects(options)
     if options["plan_elites"] > options["plan_candidates"]:
         raise UserError(
@@ -374,6 +387,12 @@ BOUNDS = {
     Ge: ("ge", operator.ge, "at least"),
     Le: ("le", operator.le, "at most"),
 }
+
+
+def _check_ranges(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if not isinstance(value, bool | str):
+            _check_range(name, value)
 
 
 def _check_range(name: str, value: float) -> None:

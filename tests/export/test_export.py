@@ -207,5 +207,5 @@ def test_the_example_of_the_readme_runs(tmp_path: Path, monkeypatch) -> None:
     )
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
-    exec(program, names)
+    exec(program.replace('preset="debug"', 'preset="debug", steps=300, time_limit=50'), names)
     assert names["env"].action_space.contains(names["action"])

@@ -1,13 +1,10 @@
 """Commands that use what a run has learned."""
 
 import json
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-
-from dreamer.errors import UserError
 
 Device = Literal["auto", "cpu", "cuda"]
 RunPath = Annotated[Path, tyro.conf.Positional]
@@ -30,23 +27,13 @@ def evaluate(
         video: File for a video of the first episode (.mp4 or .gif).
         device: Where the networks run.
     """
-    import numpy as np
-
+    from dreamer.api import evaluate as play
     from dreamer.logs.video import check_format, enlarge, write_video
-    from dreamer.storage.load import load_run
-    from dreamer.training.evaluate import evaluate as play
 
-    _check_at_least(1, "--episodes", episodes)
-    _check_at_least(0, "--seed", seed)
     if video is not None:
         check_format(video)
-    trained = load_run(run, device=device)
-    if video is not None and not trained.agent.spec.images:
-        raise UserError("This agent sees no images, so there is nothing to show: leave --video out.")
-    with closing(trained.make_envs()) as envs:
-        result = play(trained.agent, envs, episodes, seed, video is not None)
-    mean, std = float(np.mean(result.returns)), float(np.std(result.returns))
-    scores = {"mean": mean, "std": std, "returns": result.returns, "env_step": trained.env_step}
+    result = play(run, episodes, seed, video is not None, device)
+    scores = {"mean": result.mean, "std": result.std, "returns": result.returns, "env_step": result.env_step}
     print(json.dumps(scores))  # before the video, which may fail if the disk is full
     if video is not None and result.images is not None:
         write_video(video, enlarge(result.images, 4))
@@ -75,23 +62,12 @@ def dream(
         context: Steps that the model sees first.
         seed: Chooses the windows.
     """
-    if not 0 < context < length:
-        raise UserError(f"--context must lie between 0 and --length, got {context} and {length}.")
-    _check_at_least(1, "--sequences", sequences)
-    _check_at_least(0, "--seed", seed)
-    from dreamer.logs.open_loop import predict, write
-    from dreamer.logs.video import check_format
-    from dreamer.replay.store import EpisodeStore
-    from dreamer.storage.load import load_run
+    from dreamer.api import dream as predict
 
     out = out or run / "videos" / "dream.mp4"
-    check_format(out)
-    trained = load_run(run)
-    episodes = EpisodeStore(trained.directory.replay, mode="r")
-    result = predict(trained.agent, episodes, seed, sequences, length, context)
-    errors = write(result, trained.env_step, out)
+    predict(run, out, sequences, length, context, seed)
     print(f"Wrote {out}, {out.with_suffix('.png')} and {out.with_suffix('.json')}")
-    print(json.dumps(errors))
+    print(out.with_suffix(".json").read_text(), end="")
 
 
 def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
@@ -126,8 +102,3 @@ def view(runs: Paths, out: Path = Path("dream.html")) -> None:
 
     size = write_view(runs, out).stat().st_size
     print(f"Wrote {out} ({size / 1e6:.1f} MB): open it in a browser.")
-
-
-def _check_at_least(least: int, option: str, value: int) -> None:
-    if value < least:
-        raise UserError(f"{option} must be at least {least}, got {value}.")

@@ -1,9 +1,9 @@
 """Commands that train, or measure what training costs."""
 
 import functools
-import shlex
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from dreamer.cli import beginning
@@ -27,10 +27,11 @@ def train(
     config: Path | None = None,
     logdir: Path | None = None,
     options: RunOptions = DEFAULTS,
-) -> None:
+) -> int:
     """Learn a task, from the first random episode to the last evaluation.
 
-    Ctrl-C saves a checkpoint; the same command goes on from it, and so does `--logdir RUN` alone.
+    Ctrl-C saves a checkpoint; the same command goes on from it, and so does `--logdir RUN` alone. A run that is
+    stopped by a signal ends with the status 128 + its number: 130 after Ctrl-C.
 
     Examples: `dreamer train --env dmc:walker_stand`, `dreamer train --env gym:my_module:MyEnv-v0`,
     `dreamer train --logdir runs/swingup-1 --steps 2e6`.
@@ -52,7 +53,7 @@ def train(
     with process_group(options) as ranks:
         if not ranks.is_main:
             run_other_rank(options, ranks)
-            return
+            return 0
         parallel = functools.partial(make_parallel_agent, ranks=ranks)
         with closing(make_trainer(options, logdir, parallel)) as trainer:
             for line in beginning.lines(trainer, start):
@@ -63,10 +64,11 @@ def train(
         predicted = any((logdir / "videos").glob("open_loop-*"))  # others have no decoder, or no images
         print(f"Done after {frames}. Look at it:")
         for command in ["plot", "eval", *(["dream"] if predicted else [])]:
-            print(f"  dreamer {command} {shlex.quote(str(logdir))}")
-    else:
-        saved = logdir / "checkpoint"
-        print(f"Stopped after {frames}; saved in {saved}. The same command goes on from there.")
+            print(f"  dreamer {command} {quote(str(logdir))}")
+        return 0
+    saved = logdir / "checkpoint"
+    print(f"Stopped after {frames}; saved in {saved}. The same command goes on from there.")
+    return trainer.interrupt.status
 
 
 def sweep() -> None:

@@ -33,16 +33,23 @@ SMALL_INTEGER = 10
 """Integers up to here are as good an input as floats."""
 
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest reward: they are stored as float32."""
+
+
 def reward_of(reward: Any, name: str) -> float:
     """Convert a reward: a number of any type, or an array or list that holds exactly one, `(1,)` or `(1, 1)`.
 
     Raises:
-        UserError: it is not one finite number; the message says what `name` returned.
+        UserError: it is not one number that float32 can hold; the message says what `name` returned.
     """
     array = _array(reward)
     if array is None or array.size != 1 or not np.isfinite(array).all():
         raise UserError(f"{name} returned the reward {_brief(reward)}: it must be one finite number.")
-    return float(array.item())
+    value = float(array.item())
+    if abs(value) > LARGEST:
+        raise UserError(f"{name} returned the reward {value}: scale rewards to less than {LARGEST:.1e}.")
+    return value
 
 
 def end_of(value: Any, name: str, which: str) -> bool:

@@ -121,20 +121,23 @@ class Logger:
         self.progress.update(env_step, grad_step, train_return, eval_return, doing or self.doing())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the means that are not logged yet, and the lengths of `metrics.jsonl` and TensorBoard's files."""
+        """Return the means that are not logged yet, `metrics.jsonl`, and the lengths of TensorBoard's files."""
         return {
             "means": self.means.state_dict(),
-            "offset": self.writer.offset(),
+            "record": self.writer.state_dict(),
             "tensorboard": self.board.extent(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`; what was logged after it is dropped. The counters are loaded before."""
         self.means.load_state_dict(state["means"])
-        self.writer.rewind(state["offset"])
+        if "record" in state:
+            self.writer.load_state_dict(state["record"])
+        else:
+            self.writer.rewind_to_length(state["offset"])
         self.board.rewind(state.get("tensorboard", self.board.extent()), self.counters.env_step)
 
     def start_anew(self) -> None:
         """Drop what a run has left behind that was killed before its first checkpoint."""
-        self.writer.rewind(0)
+        self.writer.start_anew()
         self.board.rewind({}, 0)

@@ -26,6 +26,18 @@ class Evaluation:
     lengths: list[int]
     images: np.ndarray | None = None
     """What was seen in the first episode, `(T, H, W, 3)` uint8, if asked for and if the agent sees images."""
+    env_step: int | None = None
+    """Frames that the agent had learned from, where that is known."""
+
+    @property
+    def mean(self) -> float:
+        """Mean return."""
+        return float(np.mean(self.returns))
+
+    @property
+    def std(self) -> float:
+        """Population standard deviation of the returns."""
+        return float(np.std(self.returns))
 
 
 def evaluate(

@@ -43,6 +43,7 @@ from dreamer.errors import writing
 from dreamer.logs import open_loop
 from dreamer.logs.logger import Logger
 from dreamer.logs.video import comparison
+from dreamer.replay.episode_file import signature_of_spec
 from dreamer.replay.make import make_feed
 from dreamer.replay.store import EpisodeStore
 from dreamer.storage import checkpoint
@@ -103,7 +104,11 @@ class Trainer:
         self.run_directory.write_config(self.config)
         record_machine(self.run_directory.path, self.agent.device)
         self.run_directory.note_checkpoint(saved=saved is not None)
-        self.store = EpisodeStore(self.run_directory.replay, self.config.replay.replay_size)
+        self.store = EpisodeStore(
+            self.run_directory.replay,
+            self.config.replay.replay_size,
+            signature=signature_of_spec(self.envs.spec),
+        )
         device, transitions = self.agent.device, self.agent.transitions
         self.feed = make_feed(self.config, self.envs.spec, self.store, device, transitions)
         self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, self._doing)
@@ -111,13 +116,18 @@ class Trainer:
         if saved is None:
             self._start_anew()
         else:
-            self.load_state_dict(saved)
+            with checkpoint.restoring(self.run_directory.checkpoints, saved, self.config):
+                checkpoint.check_agent(saved, self.agent)
+                self.load_state_dict(saved)
 
     def _doing(self) -> str:
         return self.rounds.doing(self.counters.grad_step) if self.agent.trainable else "acting"
 
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
+        if self.interrupt.at_once:
+            self.envs.kill()
+            self.eval_envs.kill()
         self._opened.close()
 
     # -- Algorithm 1 -------------------------------------------------------------------------------------
@@ -152,9 +162,8 @@ class Trainer:
         due = self.rounds.updates_due(env_step) if self.agent.trainable else 0
         if self.counters.grad_step >= due:
             return
-        if (
-            self.rounds.begun(env_step) > 1
-        ):  # With --async-collect, collect the next round during these updates.
+        # With --async-collect, the next round is collected during these updates, unless they are the first.
+        if self.rounds.begun(env_step) > 1:
             self.collector.begin_round(self.rounds.end(env_step))
         for batch in self.feed.iterate(self.replay_rng, due - self.counters.grad_step):  # lines 4 and 5
             self._update(batch)  # lines 6 to 12
@@ -255,6 +264,7 @@ class Trainer:
         """Return everything that is needed to go on exactly; `checkpoint` writes it."""
         return {
             "env_step": self.counters.env_step,
+            "options": checkpoint.fixed_options(self.config),
             "spec": dataclasses.asdict(self.envs.spec),
             "replay": self.store.extent(),
             "replay_rng": checkpoint.pack_rng(self.replay_rng),

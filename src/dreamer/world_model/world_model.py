@@ -91,7 +91,7 @@ class WorldModel(nn.Module):
             "model/reward_mean": reward.mean(),
             "model/reward_square": reward.square().mean(),
         }
-        for key in self.decoder.keys:  # each was decoded: by the objective, or for videos
+        for key in (key for key in self.decoder.keys if key in log_probs):
             constant = HALF_LOG_TWO_PI * batch[key][0, 0].numel()  # of the observation's density
             metrics[f"model/{key}_error"] = metrics[f"model/{key}_loss"] - constant
         return losses, posterior, metrics
