@@ -104,9 +104,13 @@ def checked(options: Config) -> Config:
 
 def differences(start: Start, options: Config, without: Collection[str] = ()) -> list[str]:
     """Return the options that are not as in the start, as `name=value`."""
-    before = to_flat(start.options)
-    changed = [name for name, value in to_flat(options).items() if value != before.get(name)]
-    return [f"{name.strip('_')}={to_flat(options)[name]}" for name in changed if name not in without]
+    before, now = to_flat(start.options), to_flat(options)
+    changed = [name for name in now if now[name] != before.get(name) and name not in without]
+    return [_written(name, now[name]) for name in changed]
+
+
+def _written(name: str, value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else f"{name.strip('_')}={value}"
 
 
 def default_logdir(start: Start, options: Config) -> Path:
