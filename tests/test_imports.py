@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "bench": _RUN | {"training", "results"},
     "view": _DREAMER | {"envs", "storage", "replay", "logs", "export"},
     "report": _BASE | {"results", "storage"},
+    "verify": _BASE | {"export", "logs", "replay", "report", "results", "storage"},
     "sweep": _BASE | {"arguments", "presets", "envs", "storage", "logs", "training", "results"},
     "cli": _RUN
     | {
@@ -59,6 +60,7 @@ MAY_IMPORT = {
         "sweep",
         "report",
         "view",
+        "verify",
     },
     "__main__": {"cli"},
 }
