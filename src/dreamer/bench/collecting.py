@@ -1,4 +1,4 @@
-"""What collecting costs: an agent step, a step of the environment, and a batch from the replay."""
+"""Measure what collecting costs: an agent step, a step of the environment, and a batch from the replay."""
 
 import contextlib
 import tempfile
@@ -20,7 +20,7 @@ from dreamer.types import EnvSpec
 
 
 def acting(timer: Timer, spec: EnvSpec, config: Config) -> Measurement:
-    """One action of the agent for every environment of the run: filter and actor, or PlaNet's search."""
+    """Measure one action of the agent for all environments of the run: filter and actor, or PlaNet's search."""
     agent, n = make_agent(spec, config), config.environment.num_envs
     obs, state = random_observation(spec, n), agent.initial_state(n)
     generator = torch.Generator(agent.device).manual_seed(0)
@@ -28,7 +28,7 @@ def acting(timer: Timer, spec: EnvSpec, config: Config) -> Measurement:
 
 
 def environment(timer: Timer, config: EnvConfig) -> Iterator[Measurement]:
-    """One agent step of the environment, its physics alone, and a step of all environments of the run."""
+    """Measure one agent step of the environment, its physics alone, and a step of all environments of the run."""
     with stepping(config) as step:
         yield timer.measure("environment", "step", step)
     if config.obs == "image" and config.env.startswith("dmc:"):
@@ -56,7 +56,7 @@ def stepping(config: EnvConfig, count: int = 1) -> Iterator[Callable[[], None]]:
 
 
 def environment_spec(config: EnvConfig) -> EnvSpec:
-    """Return what an environment shows and takes, by making one for a moment."""
+    """Return the observations and actions of an environment, which is made and closed again."""
     with contextlib.closing(VectorEnv(config)) as envs:
         return envs.spec
 
@@ -68,18 +68,18 @@ def seconds_per_step(config: EnvConfig) -> float:
 
 
 def replay(timer: Timer, spec: EnvSpec, config: Config) -> Iterator[Measurement]:
-    """A batch drawn from episodes on disk, and a batch as a run gets it on its device."""
+    """Measure a batch drawn from episodes on disk, and a batch as a run gets it on its device."""
     length = 1 + max(1, config.environment.time_limit // config.environment.repeat)
     with tempfile.TemporaryDirectory(prefix="dreamer-bench-") as directory:
         store, rng = EpisodeStore(Path(directory)), np.random.default_rng(0)
         for seed in range(20):
             episode = random_batch(spec, 1, length, seed)
             store.append({key: x[0].numpy() for key, x in episode.items() if key != "is_first"})
-        sampler = make_sampler(config.replay, store)
+        transitions = make_agent(spec, config).transitions
+        sampler = make_sampler(config.replay, store, transitions)
         out = sampler.allocate()
         yield timer.measure("replay", "batch drawn", lambda: sampler.sample(rng, out))
-        batches = make_feed(config, spec, store, timer.device).iterate(
-            rng, 10**9
-        )  # it draws one ahead, no more
+        feed = make_feed(config, spec, store, timer.device, transitions)
+        batches = feed.iterate(rng, 10**9)  # no more than one is drawn ahead
         yield timer.measure("replay", "batch on the device", lambda: next(batches))
         batches.close()

@@ -73,6 +73,11 @@ class VectorEnv:
             return take_step(self._env, action)
         return self._ask([self._workers[index]], "step", [action])[0]
 
+    def kill(self) -> None:
+        """Kill all worker processes, so that `close` does not wait for one that hangs. No other takes its place."""
+        for worker in self._workers:
+            worker.kill()
+
     def close(self) -> None:
         """Stop every environment. It may be called more than once."""
         if self._env is not None:

@@ -30,11 +30,13 @@ from dreamer.errors import UserError
 
 _PROGRAM = """\
 import json, sys
-sys.path = json.loads(sys.argv[2])
+descriptor, parent, sys.path = map(json.loads, sys.argv[1:])
+from dreamer.parent import end_with
+end_with(parent)
 from dreamer.own_code import refuse_code_of_runs
 refuse_code_of_runs()
 from dreamer.envs.worker import serve
-serve(int(sys.argv[1]))
+serve(descriptor)
 """
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _GOODBYE_SECONDS = 5
@@ -126,6 +128,10 @@ class Worker:
             " see where it hangs."
         )
 
+    def kill(self) -> None:
+        """Kill the process, whatever it is doing."""
+        self._process.kill()
+
     def hang_up(self) -> None:
         """Close the connection, so that the process ends, and do not wait for it."""
         self.connection.close()
@@ -148,10 +154,10 @@ def give_up_reading_after(seconds: float, connected: socket.socket) -> None:
 
 def _start(descriptor: int) -> subprocess.Popen:
     # Not by PYTHONPATH, from which Python imports a sitecustomize.py before anything can be refused.
-    search_path = json.dumps([entry or str(Path.cwd()) for entry in sys.path])
+    arguments = descriptor, os.getpid(), [entry or str(Path.cwd()) for entry in sys.path]
     return subprocess.Popen(
         # -P: the current folder keeps its place in the search path and does not come first.
-        [sys.executable, "-P", "-X", "faulthandler", "-c", _PROGRAM, str(descriptor), search_path],
+        [sys.executable, "-P", "-X", "faulthandler", "-c", _PROGRAM, *map(json.dumps, arguments)],
         pass_fds=[descriptor],
         env=os.environ | _ONE_THREAD,
         stdin=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ import fcntl
 import json
 import logging
 from pathlib import Path
+from shlex import quote
 from typing import IO, Any
 
 from dreamer.config import Affects, Config, options_affecting, to_flat
@@ -69,7 +70,7 @@ class RunDirectory:
         if refused:
             raise UserError(
                 f"{self.path} holds a run with other options ({', '.join(refused)}): choose another --logdir,"
-                f" or go on with the run's own options by `dreamer train --logdir {self.path}`."
+                f" or go on with the run's own options by `dreamer train --logdir {quote(str(self.path))}`."
             )
         if warned:
             _logger.warning("%s goes on with other options: %s.", self.path, ", ".join(warned))

@@ -10,6 +10,7 @@ A worker that was killed is replaced. One that fails ends the run with its cause
 import contextlib
 import dataclasses
 import logging
+import os
 import signal
 import traceback
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from dreamer.envs.vector import VectorEnv
 from dreamer.errors import UserError, writing
 from dreamer.logs.logger import Logger
 from dreamer.logs.metrics import Mean
+from dreamer.parent import end_with
 from dreamer.storage import checkpoint
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.clock import Counters, Every
@@ -89,8 +91,9 @@ class Failure(NamedTuple):
     trace: str
 
 
-def work(number: int, seed: int, shared: A3C, board: Board, connection: Connection) -> None:
+def work(parent: int, number: int, seed: int, shared: A3C, board: Board, connection: Connection) -> None:
     """Be worker `number` until the parent hangs up. A process of its own runs this."""
+    end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     torch.set_num_threads(1)
     try:
@@ -253,7 +256,7 @@ class A3CTrainer:
         ours, theirs = context.Pipe()
         seed = int(np.random.SeedSequence((self.schedule.seed, 3, self.starts)).generate_state(1)[0])
         self.starts += 1
-        arguments = (number, seed, self.shared, self.board, theirs)
+        arguments = (os.getpid(), number, seed, self.shared, self.board, theirs)
         process = context.Process(target=work, args=arguments, daemon=True)
         process.start()
         theirs.close()  # so that the end of the worker is the end of the connection
@@ -282,7 +285,7 @@ class A3CTrainer:
             with contextlib.suppress(OSError):
                 connection.send("stop")
         for process in self.processes:
-            process.join(5)
+            process.join(0 if self.interrupt.at_once else 5)
             process.kill()
             process.join()
 

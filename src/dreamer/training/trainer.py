@@ -123,6 +123,9 @@ class Trainer:
 
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
+        if self.interrupt.at_once:
+            self.envs.kill()
+            self.eval_envs.kill()
         self._opened.close()
 
     # -- Algorithm 1 -------------------------------------------------------------------------------------
