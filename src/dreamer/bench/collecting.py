@@ -13,6 +13,7 @@ from dreamer.agents.make import make_agent
 from dreamer.bench.measurement import Measurement, Timer, seconds_per_call
 from dreamer.bench.random_data import random_batch, random_observation
 from dreamer.config import Config, EnvConfig
+from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
 from dreamer.replay.make import make_feed, make_sampler
 from dreamer.replay.store import EpisodeStore
@@ -49,6 +50,8 @@ def stepping(config: EnvConfig, count: int = 1) -> Iterator[Callable[[], None]]:
 
         def step() -> None:
             for index, result in enumerate(envs.step(actions)):
+                if isinstance(result, EnvError):
+                    raise result
                 if result.terminated or result.truncated:
                     envs.reset(index, seed=0)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dreamer.config import Affects, options_affecting
+from dreamer.env_args import of_today
 from dreamer.errors import UserError
 from dreamer.results.published import task_name
 
@@ -112,7 +113,7 @@ def read_config(run: Path) -> dict[str, Any]:
             config.get("seed", 0) + config.get("steps", 0), int
         ):
             raise TypeError
-        return config
+        return of_today(config)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise UserError(
             f"{run / 'config.json'} cannot be read: give a directory that `dreamer train` wrote."

@@ -102,7 +102,7 @@ def restoring(directory: Path, state: Mapping[str, Any], config: Config) -> Iter
         for name, value in state.get(
             "options", ours
         ).items():  # the first checkpoints of this version have no options
-            if ours[name] != value:
+            if ours.get(name, value) != value:
                 raise ValueError(f"its {name} is {value!r}, and that of config.json {ours[name]!r}")
         yield
     except UserError:
