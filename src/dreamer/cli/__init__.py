@@ -17,7 +17,7 @@ from dreamer.arguments import read
 from dreamer.cli import help as help_text
 from dreamer.cli.options import with_start
 from dreamer.cli.results import plot, report, scores, table
-from dreamer.cli.trained import dream, evaluate, export, view
+from dreamer.cli.trained import dream, evaluate, export, verify, view
 from dreamer.cli.training import bench, doctor, sweep, train
 from dreamer.errors import UserError, did_you_mean
 from dreamer.logs.stdout import Stdout, open_closed_streams, write_any_character
@@ -27,7 +27,13 @@ Command = Callable[..., int | None]
 
 FAMILIES: dict[str, dict[str, Command]] = {
     "train": {"train": train, "sweep": sweep, "doctor": doctor, "bench": bench},
-    "use what was learned": {"eval": evaluate, "dream": dream, "view": view, "export": export},
+    "use what was learned": {
+        "eval": evaluate,
+        "dream": dream,
+        "view": view,
+        "export": export,
+        "verify": verify,
+    },
     "compare runs": {"plot": plot, "report": report, "scores": scores, "table": table},
 }
 COMMANDS = {name: function for family in FAMILIES.values() for name, function in family.items()}
