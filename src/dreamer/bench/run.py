@@ -20,6 +20,7 @@ from dreamer.bench.roofline import product_speed
 from dreamer.bench.update_modes import gradient_steps
 from dreamer.config import Config, to_flat, with_options
 from dreamer.errors import UserError
+from dreamer.training.threads import set_threads
 
 Subject = Literal["update", "training", "parts", "acting", "environment", "replay"]
 NOT_MEASURED = {"d4pg": {"parts"}, "a3c": {"update", "parts", "replay"}, "random": {*get_args(Subject)}}
@@ -49,7 +50,7 @@ def bench(
     subjects = {*(only or get_args(Subject))} - NOT_MEASURED.get(agent, set())
     if not subjects:
         raise UserError(f"There is nothing of this to measure of --agent {agent}: take another --agent.")
-    torch.set_num_threads(config.training.threads or torch.get_num_threads())
+    set_threads(config.training.threads)
     report = Report(describe_machine(pick_device(config.training.device)), to_flat(config), [])
     before = Report.read(baseline) if baseline else None
     if before is not None:
