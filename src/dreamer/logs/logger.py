@@ -59,6 +59,10 @@ class Logger:
         self.scalars({"train/return": total_return, "train/length": length})
         self.show(train_return=total_return)
 
+    def env_failure(self, total: int) -> None:
+        """Log that an environment has failed, `total` times so far."""
+        self.scalars({"env/failures": total})
+
     def update(self, metrics: Metrics, skipped: Tensor) -> None:
         """Take the metrics of one update into the means of the round; they do not count if it was skipped."""
         self._round = self._round or (self.counters.grad_step, time.monotonic())

@@ -174,7 +174,7 @@ def to_arguments(name: str, value: Any) -> list[str]:
     switches = {"True": flag(name), "False": f"--no-{flag(name)[2:]}"}
     if str(value).capitalize() in switches:
         return [switches[str(value).capitalize()]]
-    return [flag(name), str(value)]
+    return [flag(name), *(value if isinstance(value, list) else [str(value)])]
 
 
 @contextmanager
