@@ -77,6 +77,7 @@ class Trainer:
         self.run_directory.check(config)
         if self.schedule.threads:
             torch.set_num_threads(self.schedule.threads)
+        self._all_envs: list[VectorEnv] = []
         self.interrupt = Interrupt()
         self.counters = Counters()
         self.rounds = Rounds(self.schedule)
@@ -99,7 +100,9 @@ class Trainer:
     def _make_envs(self, settings: EnvConfig, number: int) -> VectorEnv:
         """Make environments: in worker processes if there are several, or if they must not wait for the learner."""
         workers = self.schedule.async_collect or self.config.environment.num_envs > 1
-        return VectorEnv(settings, number, self.schedule.seed, workers)
+        envs = VectorEnv(settings, number, self.schedule.seed, workers)
+        self._all_envs.append(envs)
+        return envs
 
     def _open_directory(self) -> None:
         """Lock the run directory, and go on from its checkpoint if it has one."""
@@ -127,8 +130,8 @@ class Trainer:
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
         if self.interrupt.at_once:
-            self.envs.kill()
-            self.eval_envs.kill()
+            for envs in self._all_envs:
+                envs.kill()
         self._opened.close()
 
     # -- Algorithm 1 -------------------------------------------------------------------------------------
