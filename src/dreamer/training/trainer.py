@@ -35,7 +35,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
@@ -58,6 +57,7 @@ from dreamer.training.collect import Step
 from dreamer.training.evaluate import StoppedError, evaluate
 from dreamer.training.signals import Interrupt
 from dreamer.training.skipped import SkippedUpdates
+from dreamer.training.threads import set_threads
 from dreamer.types import Batch, EnvSpec
 
 _logger = logging.getLogger(__name__)
@@ -75,8 +75,7 @@ class Trainer:
         self.config, self.schedule = config, config.training
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
-        if self.schedule.threads:
-            torch.set_num_threads(self.schedule.threads)
+        set_threads(self.schedule.threads, logdir)
         self._all_envs: list[VectorEnv] = []
         self.interrupt = Interrupt()
         self.counters = Counters()
@@ -118,7 +117,7 @@ class Trainer:
         )
         device, transitions = self.agent.device, self.agent.transitions
         self.feed = make_feed(self.config, self.envs.spec, self.store, device, transitions)
-        self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
+        self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, self._doing)
         self.resumed = saved is not None
         if saved is None:
             self._start_anew()
@@ -126,6 +125,9 @@ class Trainer:
             with checkpoint.restoring(self.run_directory.checkpoints, saved, self.config):
                 checkpoint.check_agent(saved, self.agent)
                 self.load_state_dict(saved)
+
+    def _doing(self) -> str:
+        return self.rounds.doing(self.counters.grad_step) if self.agent.trainable else "acting"
 
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
@@ -179,10 +181,10 @@ class Trainer:
         for batch in self.feed.iterate(self.replay_rng, due - self.counters.grad_step):  # lines 4 and 5
             self._update(batch)  # lines 6 to 12
             self.collector.check()
+            if (due - self.counters.grad_step) % self.schedule.train_steps == 0:  # in a long pretraining, too
+                self.logger.round()
             if self._stop:
                 break
-        if self.counters.grad_step == due:
-            self.logger.round()
 
     def _update(self, batch: Batch) -> None:
         """Take one update, count it, and log its metrics."""
@@ -247,6 +249,7 @@ class Trainer:
         # After a failure with other seeds, so that a run that it has ended does not repeat the same episode.
         seed = self.schedule.seed + 1_000_003 * (1 + env_step) + self.counters.env_failures
         video = self.video_clock.due(env_step)
+        self.logger.show(doing="evaluating")
         try:
             stop, failed = lambda: self._stop, self._count_failure
             with self._evaluation_envs() as envs:
