@@ -76,6 +76,7 @@ class Trainer:
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
         set_threads(self.schedule.threads, logdir)
+        self._all_envs: list[VectorEnv] = []
         self.interrupt = Interrupt()
         self.counters = Counters()
         self.rounds = Rounds(self.schedule)
@@ -98,7 +99,9 @@ class Trainer:
     def _make_envs(self, settings: EnvConfig, number: int) -> VectorEnv:
         """Make environments: in worker processes if there are several, or if they must not wait for the learner."""
         workers = self.schedule.async_collect or self.config.environment.num_envs > 1
-        return VectorEnv(settings, number, self.schedule.seed, workers)
+        envs = VectorEnv(settings, number, self.schedule.seed, workers)
+        self._all_envs.append(envs)
+        return envs
 
     def _open_directory(self) -> None:
         """Lock the run directory, and go on from its checkpoint if it has one."""
@@ -129,8 +132,8 @@ class Trainer:
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
         if self.interrupt.at_once:
-            self.envs.kill()
-            self.eval_envs.kill()
+            for envs in self._all_envs:
+                envs.kill()
         self._opened.close()
 
     # -- Algorithm 1 -------------------------------------------------------------------------------------
