@@ -76,6 +76,7 @@ class Trainer:
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
         set_threads(self.schedule.threads, logdir)
+        self._all_envs: list[VectorEnv] = []
         self.interrupt = Interrupt()
         self.counters = Counters()
         self.rounds = Rounds(self.schedule)
@@ -98,7 +99,9 @@ class Trainer:
     def _make_envs(self, settings: EnvConfig, number: int) -> VectorEnv:
         """Make environments: in worker processes if there are several, or if they must not wait for the learner."""
         workers = self.schedule.async_collect or self.config.environment.num_envs > 1
-        return VectorEnv(settings, number, self.schedule.seed, workers)
+        envs = VectorEnv(settings, number, self.schedule.seed, workers)
+        self._all_envs.append(envs)
+        return envs
 
     def _open_directory(self) -> None:
         """Lock the run directory, and go on from its checkpoint if it has one."""
@@ -129,8 +132,8 @@ class Trainer:
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
         if self.interrupt.at_once:
-            self.envs.kill()
-            self.eval_envs.kill()
+            for envs in self._all_envs:
+                envs.kill()
         self._opened.close()
 
     # -- Algorithm 1 -------------------------------------------------------------------------------------
@@ -199,7 +202,7 @@ class Trainer:
         if not random:
             self.collector.begin_round(self.rounds.end(self.counters.env_step))
         step = self.collector.step(random)  # lines 13 to 18
-        self._count(step)  # line 19
+        self._count(step)
         if step.last_straw is not None:
             raise step.last_straw
         if random and self.counters.episodes and self.counters.env_step >= self.schedule.prefill:
@@ -207,11 +210,11 @@ class Trainer:
         self.logger.show()
 
     def _count(self, step: Step) -> None:
-        """Take what happened in an agent step into counters, replay and log."""
+        """Add an agent step to the counters, and episodes that ended with it to the dataset and the log."""
         self.counters.env_step += step.frames
         self.counters.agent_step += self.config.environment.num_envs if step.frames else 0
         for builder in step.finished:
-            self.store.append(builder.episode())
+            self.store.append(builder.episode())  # line 19
             self.counters.episodes += 1
             self.logger.episode(builder.total_return, len(builder))
         for builder in step.broken:
