@@ -33,6 +33,7 @@ from dreamer.errors import UserError, writing
 from dreamer.logs.logger import Logger
 from dreamer.logs.metrics import Mean
 from dreamer.storage import checkpoint
+from dreamer.storage.machine import record_machine
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.clock import Counters, Every
 from dreamer.training.evaluate import StoppedError, evaluate
@@ -150,6 +151,7 @@ class A3CTrainer:
             self.run_directory.lock()
             saved = checkpoint.load(self.run_directory.checkpoints)
             self.run_directory.write_config(config)
+            record_machine(self.run_directory.path, self.agent.device)
             self.run_directory.note_checkpoint(saved=saved is not None)
             self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
             self.resumed = saved is not None
