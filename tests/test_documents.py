@@ -43,6 +43,7 @@ MADE_BY_COMMANDS = {
     "checkpoint/none-yet",
     "report/index.html",
     "report/videos",
+    "wandb/",
 }
 """Files and folders that are no part of the repository."""
 

@@ -44,6 +44,7 @@ from dreamer.errors import writing
 from dreamer.logs import open_loop
 from dreamer.logs.logger import Logger
 from dreamer.logs.video import comparison
+from dreamer.logs.wandb_board import check_installed
 from dreamer.replay.make import make_feed
 from dreamer.replay.store import EpisodeStore
 from dreamer.storage import checkpoint
@@ -71,6 +72,7 @@ class Trainer:
         self.config, self.schedule = config, config.training
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
+        check_installed(self.schedule.logger)
         if self.schedule.threads:
             torch.set_num_threads(self.schedule.threads)
         self.interrupt = Interrupt()
@@ -107,7 +109,7 @@ class Trainer:
         self.store = EpisodeStore(self.run_directory.replay, self.config.replay.replay_size)
         device, transitions = self.agent.device, self.agent.transitions
         self.feed = make_feed(self.config, self.envs.spec, self.store, device, transitions)
-        self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
+        self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, self.config)
         self.resumed = saved is not None
         if saved is None:
             self._start_anew()
