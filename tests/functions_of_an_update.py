@@ -11,6 +11,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
 import dreamer
 from dreamer.config import with_options
 from dreamer.presets import debug
@@ -57,6 +59,9 @@ def count() -> dict[str, dict[str, list[str]]]:
         try:
             while trainer.rounds.start is None:
                 trainer._interact()
+            trainer.feed.sampler.sample(
+                np.random.default_rng(0)
+            )  # when it is first read, an episode is checked
             loop = functions(trainer._learn)
             batch = next(iter(trainer.feed.iterate(trainer.replay_rng, 1)))
             noise = trainer.agent.draw_noise(*batch["reward"].shape)

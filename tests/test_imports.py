@@ -9,7 +9,7 @@ import dreamer
 
 ROOT = Path(dreamer.__file__).parent
 
-_BASE = {"types", "errors", "config"}
+_BASE = {"types", "errors", "config", "env_args"}
 _DREAMER = _BASE | {"world_model", "behavior", "agents"}
 _RUN = _DREAMER | {"fast", "make", "envs", "storage", "replay", "logs"}
 
@@ -20,10 +20,12 @@ MAY_IMPORT = {
     "errors": set(),
     "affects": set(),
     "own_code": set(),
+    "parent": set(),
     "options": {"affects"},
-    "config": {"errors", "affects", "options"},
+    "env_args": {"errors"},
+    "config": {"errors", "affects", "options", "env_args"},
     "presets": _BASE,
-    "envs": _BASE | {"own_code"},
+    "envs": _BASE | {"own_code", "parent"},
     "arguments": set(),
     "world_model": _BASE,
     "behavior": _BASE | {"world_model"},
@@ -36,14 +38,14 @@ MAY_IMPORT = {
     "replay": _BASE | {"storage"},
     "logs": _DREAMER | {"replay", "storage"},
     "results": _BASE | {"storage"},
-    "training": _RUN | {"baselines", "options"},
+    "training": _RUN | {"baselines", "options", "parent"},
     "export": _DREAMER | {"make", "envs", "storage"},
     "api": _RUN | {"training", "presets", "export", "results"},
     "__init__": {"api", "export"},
     "bench": _RUN | {"training", "results"},
     "view": _DREAMER | {"envs", "storage", "replay", "logs", "export"},
     "report": _BASE | {"results", "storage"},
-    "sweep": _BASE | {"arguments", "presets", "envs", "storage", "logs", "training", "results"},
+    "sweep": _BASE | {"parent", "arguments", "presets", "envs", "storage", "logs", "training", "results"},
     "cli": _RUN
     | {
         "__init__",

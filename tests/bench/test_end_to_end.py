@@ -7,6 +7,7 @@ from bench.small import TIMER, small_run
 from dreamer.bench import end_to_end
 from dreamer.bench.end_to_end import frames_per_second, short_round, training
 from dreamer.config import TrainConfig
+from dreamer.training.trainer import Trainer
 
 
 @pytest.mark.parametrize(
@@ -29,9 +30,9 @@ def test_short_round_keeps_the_ratio(every: int, updates: int, short: tuple[int,
 def test_speed_is_read_from_the_log(tmp_path: Path) -> None:
     lines = [
         {"env_step": 90, "seconds": 1.0, "train/return": 0.0},
-        {"env_step": 100, "seconds": 2.0, "model/loss": 1.0},
-        {"env_step": 200, "seconds": 4.0, "model/loss": 1.0},
-        {"env_step": 300, "seconds": 14.0, "model/loss": 1.0, "train/return": 1.0},
+        {"env_step": 100, "seconds": 2.0, "model/skipped_updates": 0.0},
+        {"env_step": 200, "seconds": 4.0, "model/skipped_updates": 0.0},
+        {"env_step": 300, "seconds": 14.0, "model/skipped_updates": 0.0, "train/return": 1.0},
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert frames_per_second(tmp_path) == [50.0, 10.0]
@@ -42,6 +43,16 @@ def test_real_training(capsys: pytest.CaptureFixture[str]) -> None:
     assert (found.unit, found.count) == ("frames/s", 3)
     assert found.median > 0
     assert not capsys.readouterr().out
+
+
+def test_signal_ends_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(trainer: Trainer, final_evaluation: bool) -> bool:
+        trainer.interrupt.requested = not final_evaluation
+        return False
+
+    monkeypatch.setattr(Trainer, "run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        training(TIMER, small_run(), rounds=2)
 
 
 def test_pretraining_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,19 @@ def test_one_subject(tmp_path: Path) -> None:
     assert titles == {"this machine, float32", "acting"}
 
 
+def test_agent_that_learns_from_transitions_is_measured(tmp_path: Path) -> None:
+    subjects: tuple[run.Subject, ...] = ("update", "training", "parts", "replay")
+    settings = small_run(agent="d4pg", obs="state", batch_size=4)
+    bench(settings, tmp_path / "bench.json", repeats=1, rounds=2, only=subjects)
+    names = {m.name for m in Report.read(tmp_path / "bench.json").measurements}
+    assert {"plain", "fast", "frames per second", "batch drawn", "batch on the device"} <= names
+
+
+def test_a3c_is_refused() -> None:
+    with pytest.raises(UserError, match="--agent a3c learns in processes of its own"):
+        bench(small_run(agent="a3c", obs="state"))
+
+
 def test_measurements_before_a_failure_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "acting", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -61,6 +61,14 @@ def test_reward_that_is_no_finite_number_is_refused(reward: Any) -> None:
         reward_of(reward, "gym:Mine-v0")
 
 
+@pytest.mark.parametrize("reward", [1e39, -1e300])
+def test_reward_beyond_float32_is_refused(reward):
+    with pytest.raises(
+        UserError, match=r"gym:Mine-v0 returned the reward .* scale rewards to less than 3.4e\+38"
+    ):
+        reward_of(reward, "gym:Mine-v0")
+
+
 @pytest.mark.parametrize(
     "value", [True, 1, np.bool_(True), np.array([True]), np.array(1.0), [True]], ids=repr
 )

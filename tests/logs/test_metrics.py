@@ -103,28 +103,84 @@ def test_lines_are_valid_json_and_flushed(tmp_path):
 def test_resumed_run_has_no_gap_and_no_duplicate(tmp_path):
     writer = MetricsWriter(tmp_path)
     writer.write(Counters(10), {"x": 1.0})
-    offset = writer.offset()
+    state = writer.state_dict()
     writer.write(Counters(20), {"x": 2.0})
     writer.write(Counters(30), {"x": 3.0})
     with writer.path.open("a") as file:
         file.write('{"env_step": 4')  # killed within a line
 
     resumed = MetricsWriter(tmp_path)
-    resumed.rewind(offset)
+    resumed.load_state_dict(state)
     resumed.write(Counters(20), {"x": 5.0})
     assert [(line["env_step"], line["x"]) for line in read(resumed)] == [(10, 1.0), (20, 5.0)]
 
 
-def test_rewind_of_metrics_cut_short(tmp_path):
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def _delete(path):
+    path.unlink()
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _drop_first_line(path):
+    path.write_bytes(path.read_bytes().split(b"\n", 1)[1])
+
+
+def _append_half_a_line(path):
+    path.write_bytes(path.read_bytes() + b'{"env_step": 4')
+
+
+def _alter(path):
+    path.write_bytes(path.read_bytes().replace(b"1.5", b"7.5"))
+
+
+DAMAGES = [_cut, _delete, _empty, _drop_first_line, _alter, _append_half_a_line]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("when", ["while it is written", "before it is resumed"])
+def test_damage_is_said_and_undone(tmp_path, caplog, damage, when):
     writer = MetricsWriter(tmp_path)
-    writer.write(Counters(10), {})
-    first = writer.offset()
-    writer.write(Counters(20), {})
-    second = writer.offset()
-    with writer.path.open("r+b") as file:
-        file.truncate(second - 4)
-    writer.rewind(second)
-    assert writer.offset() == first
+    writer.write(Counters(10), {"x": 1.5})
+    writer.write(Counters(20), {"x": 2.5})
+    state = writer.state_dict()
+    damage(writer.path)
+    damaged = writer.path.read_bytes() if writer.path.exists() else None
+    if when == "before it is resumed":
+        writer = MetricsWriter(tmp_path)
+        writer.load_state_dict(state)
+    writer.write(Counters(30), {"x": 3.5})
+    writer.state_dict()
+    assert [line["x"] for line in read(writer)] == [1.5, 2.5, 3.5]
+    if damage is _append_half_a_line and when == "before it is resumed":
+        assert not caplog.records  # so does a kill
+        return
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        f"{writer.path} was changed by something else"
+    ]
+    kept = tmp_path / "metrics.jsonl.corrupt"
+    if damage is not _alter:  # noticed at the checkpoint, when there is one line more
+        assert (kept.read_bytes() if kept.exists() else None) == damaged
+
+
+@pytest.mark.parametrize("lost", [0, 4])
+def test_checkpoints_of_older_versions_know_the_length(tmp_path, caplog, lost):
+    writer = MetricsWriter(tmp_path)
+    for env_step in (10, 20, 30):
+        writer.write(Counters(env_step), {})
+    content = writer.path.read_bytes()
+    length = len(content) * 2 // 3
+    writer.path.write_bytes(content[: length - lost] if lost else content)
+    resumed = MetricsWriter(tmp_path)
+    resumed.rewind_to_length(length)
+    resumed.write(Counters(40), {})
+    assert [line["env_step"] for line in read(resumed)] == ([10, 40] if lost else [10, 20, 40])
+    assert ("has lost 4 bytes" in caplog.text) == bool(lost)
 
 
 def test_full_disk_is_a_sentence_and_leaves_whole_lines(tmp_path, monkeypatch):
@@ -169,7 +225,7 @@ def test_metrics_that_cannot_be_opened_are_a_sentence(act, number, tmp_path, mon
     writer.write(Counters(10), {})
     _refuse(monkeypatch, metrics.Path, "open", number)
     with pytest.raises(UserError, match=f"Cannot write .*metrics.jsonl .{os.strerror(number)}.: make room"):
-        writer.write(Counters(20), {}) if act == "write" else writer.rewind(0)
+        writer.write(Counters(20), {}) if act == "write" else writer.start_anew()
     monkeypatch.undo()
     assert [line["env_step"] for line in read(writer)] == [10]
 

@@ -1,6 +1,5 @@
-"""Episode files: plain archives, mapped correctly, damage noticed without reading the arrays."""
+"""Episode files: plain archives, read whole or in windows, and all damage noticed."""
 
-import mmap
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,16 @@ import pytest
 
 from dreamer.replay.episode_file import (
     DamagedEpisodeError,
-    map_episode,
+    Episode,
+    read_episode,
     read_layout,
+    read_window,
     signature_of,
     write_episode,
 )
+
+BITS = 400
+"""How many single bits are altered, one at a time."""
 
 
 def test_plain_numpy_reads_the_file(tmp_path, counting_episode):
@@ -25,32 +29,86 @@ def test_plain_numpy_reads_the_file(tmp_path, counting_episode):
             assert archive[key].dtype == array.dtype
 
 
-def test_mapped_arrays_equal_those_written_and_are_aligned(tmp_path, counting_episode):
+def test_whole_episode_equals_the_one_written(tmp_path, counting_episode):
     episode = counting_episode(3, 17)
     write_episode(tmp_path / "e.npz", episode)
-    mapped = map_episode(tmp_path / "e.npz", read_layout(tmp_path / "e.npz"))
+    equal(read_episode(tmp_path / "e.npz"), episode)
+
+
+def equal(one: Episode, other: Episode) -> None:
+    assert one.keys() == other.keys()
+    for key, array in other.items():
+        np.testing.assert_array_equal(one[key], array)
+        assert one[key].dtype == array.dtype
+
+
+@pytest.mark.parametrize(("start", "length"), [(0, 17), (0, 1), (5, 9), (16, 1)])
+def test_windows_equal_slices(tmp_path, counting_episode, start, length):
+    path, episode = tmp_path / "e.npz", counting_episode(3, 17)
+    write_episode(path, episode)
+    out = {key: np.zeros((2, 20, *array.shape[1:]), array.dtype) for key, array in episode.items()}
+    with path.open("rb") as file:
+        read_window(file.fileno(), read_layout(path), start, out, (1, slice(2, 2 + length)))
     for key, array in episode.items():
-        np.testing.assert_array_equal(mapped[key], array)
-        assert mapped[key].dtype == array.dtype
-        assert mapped[key].ctypes.data % 64 == 0
-        assert isinstance(mapped[key].base, mmap.mmap)  # not a copy
-        assert not mapped[key].flags.writeable
+        np.testing.assert_array_equal(out[key][1, 2 : 2 + length], array[start : start + length])
+        assert not out[key][0].any()
+        assert not out[key][1, :2].any()
+        assert not out[key][1, 2 + length :].any()
+
+
+def test_a_window_of_a_file_that_is_cut_short_is_refused(tmp_path, counting_episode):
+    path, episode = tmp_path / "e.npz", counting_episode(3, 17)
+    write_episode(path, episode)
+    layout, out = read_layout(path), {key: np.zeros_like(array) for key, array in episode.items()}
+    with path.open("r+b") as file:
+        read_window(file.fileno(), layout, 0, out, ...)
+        equal(out, episode)
+        file.truncate(1000)
+        with pytest.raises(DamagedEpisodeError, match="cut short"):
+            read_window(file.fileno(), layout, 0, out, ...)
 
 
 def test_archives_of_numpy_itself_are_read_too(tmp_path, counting_episode):
     episode = counting_episode(1, 5)
-    np.savez(tmp_path / "e.npz", **episode)  # its arrays are not aligned
-    mapped = map_episode(tmp_path / "e.npz", read_layout(tmp_path / "e.npz"))
-    for key, array in episode.items():
-        np.testing.assert_array_equal(mapped[key], array)
+    np.savez(tmp_path / "e.npz", **episode)
+    equal(read_episode(tmp_path / "e.npz"), episode)
 
 
 @pytest.mark.parametrize("array", [np.asfortranarray(np.arange(12.0).reshape(4, 3)), np.arange(24)[::2]])
 def test_any_memory_order_can_be_written(tmp_path, array):
     write_episode(tmp_path / "e.npz", {"action": array})
-    np.testing.assert_array_equal(
-        map_episode(tmp_path / "e.npz", read_layout(tmp_path / "e.npz"))["action"], array
-    )
+    np.testing.assert_array_equal(read_episode(tmp_path / "e.npz")["action"], array)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_damage(tmp_path, counting_episode, value):
+    episode = counting_episode(1, 5)
+    episode["reward"][3] = value
+    write_episode(tmp_path / "e.npz", episode)
+    with pytest.raises(DamagedEpisodeError, match="reward has numbers that are not finite"):
+        read_episode(tmp_path / "e.npz")
+
+
+@pytest.mark.parametrize("what", ["the arrays", "the structure"])
+def test_an_altered_bit_is_noticed_or_alters_nothing(tmp_path, counting_episode, what):
+    path, episode = tmp_path / "e.npz", counting_episode(3, 60)
+    write_episode(path, episode)
+    content, layout = path.read_bytes(), read_layout(path)
+    inside = np.zeros(len(content), bool)
+    for member in layout:
+        inside[member.offset : member.offset + member.nbytes] = True
+    bits = np.flatnonzero(np.repeat(inside if what == "the arrays" else ~inside, 8))
+    noticed = 0
+    for bit in np.random.default_rng(0).choice(bits, BITS, replace=False).tolist():
+        altered = bytearray(content)
+        altered[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(altered)
+        try:
+            equal(read_episode(path, layout), episode)
+        except DamagedEpisodeError:
+            noticed += 1
+    # The structure has bytes that mean nothing: times, padding, a second copy of the checksums.
+    assert noticed == BITS if what == "the arrays" else noticed > BITS / 3
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.3, 0.9, 0.999])

@@ -118,15 +118,6 @@ def test_out_is_filled_anew(make_sampler):
         np.testing.assert_array_equal(out[key], array)
 
 
-def test_the_same_generator_gives_the_same_batches_whatever_is_mapped(make_sampler, tmp_path):
-    sampler = make_sampler([20] * 30, 16, 10)
-    scarce = SequenceSampler(EpisodeStore(tmp_path, mode="r", max_mapped=2), 16, 10)
-    for one, other in zip(np.random.default_rng(5).spawn(3), np.random.default_rng(5).spawn(3), strict=True):
-        first, second = sampler.sample(one), scarce.sample(other)
-        for key, array in first.items():
-            np.testing.assert_array_equal(array, second[key])
-
-
 def test_new_episodes_are_drawn_and_evicted_ones_are_not(make_sampler, counting_episode):
     sampler = make_sampler([11, 11], 200, 10, capacity=20)
     sampler.store.append(counting_episode(2, 11))

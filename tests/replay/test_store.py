@@ -3,17 +3,20 @@
 import errno
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dreamer.errors import UserError
-from dreamer.replay import EpisodeStore
+from dreamer.replay import EpisodeStore, SequenceSampler
+from dreamer.replay.episode_file import DamagedEpisodeError
 
 
 def _files(directory: Path) -> dict[str, bytes]:
@@ -63,26 +66,6 @@ def test_arrays_that_do_not_fit_are_refused_and_change_nothing(tmp_path, countin
         store.append(counting_episode(1, 4) | {"reward": np.zeros(5, np.float32)})
     assert _files(tmp_path) == before
     assert store.ids.tolist() == [0]
-
-
-def test_at_most_max_mapped_files_are_mapped(tmp_path, counting_episode):
-    store = EpisodeStore(tmp_path, max_mapped=4)
-    _fill(store, counting_episode, [3] * 300)
-    for episode_id in [*range(300), *range(300)]:
-        assert store.episode(episode_id)["reward"][2] == 1000 * episode_id + 2
-    mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
-    assert len(mapped) <= 4
-    opened = [entry.readlink() for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()]
-    assert sum(tmp_path in path.parents for path in opened) <= 4
-
-
-def test_an_episode_in_use_outlives_its_mapping_and_its_file(tmp_path, counting_episode):
-    store = EpisodeStore(tmp_path, max_mapped=1)
-    _fill(store, counting_episode, [3, 3])
-    reward = store.episode(0)["reward"]
-    store.episode(1)
-    store.rewind({"episodes": [], "next_id": 0})
-    assert reward.tolist() == [0, 1, 2]
 
 
 def test_capacity_takes_the_oldest_out(tmp_path, counting_episode):
@@ -193,6 +176,108 @@ def test_a_name_that_lies_about_the_length_is_damage(tmp_path, counting_episode,
     assert "length" in caplog.text
 
 
+def _alter(path: Path, content: Callable[[bytes], bytes]) -> None:
+    """Change a file, and its time as well, whatever the clock's resolution is."""
+    path.write_bytes(content(path.read_bytes()))
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1_000_000))
+
+
+def _with_another_reward(content: bytes) -> bytes:
+    """Change one bit in the middle of the file, which the structure says nothing about."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+DAMAGES = {
+    "altered": _with_another_reward,
+    "cut": lambda content: content[:700],
+    "emptied": lambda _: b"",
+    "replaced": lambda _: b"something else",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+@pytest.mark.parametrize("when", ["before it was read", "after it was read"])
+def test_damage_while_the_store_is_open_costs_one_episode(tmp_path, counting_episode, caplog, damage, when):
+    store = EpisodeStore(tmp_path)
+    _fill(store, counting_episode, [50] * 3)
+    sampler = SequenceSampler(store, 8, 5)
+    if when == "after it was read":
+        for _ in range(5):
+            sampler.sample(np.random.default_rng(0))
+    bad = tmp_path / "episode-00000001-50.npz"
+    _alter(bad, damage)
+    batches = [sampler.sample(rng) for rng in np.random.default_rng(1).spawn(5)]
+    numbers = {int(x) for batch in batches for x in batch["action"][..., 0].flat}
+    assert numbers == {0, 2}
+    assert store.ids.tolist() == [0, 2]
+    assert [record.message.split(" (")[0] for record in caplog.records] == [f"Episode {bad} is damaged"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "episode-00000000-50.npz",
+        "episode-00000001-50.npz.corrupt",
+        "episode-00000002-50.npz",
+    ]
+
+
+def test_when_all_episodes_are_damaged_there_is_nothing_to_learn_from(tmp_path, counting_episode):
+    store = EpisodeStore(tmp_path)
+    _fill(store, counting_episode, [50] * 3)
+    for path in tmp_path.iterdir():
+        _alter(path, _with_another_reward)
+    with pytest.raises(UserError, match="no episode"):
+        SequenceSampler(store, 8, 5).sample(np.random.default_rng(0))
+
+
+def test_a_damaged_episode_may_be_evicted_and_rewound(tmp_path, counting_episode):
+    store = EpisodeStore(tmp_path, capacity=100)
+    _fill(store, counting_episode, [50] * 3)  # evicts 0
+    extent = store.extent()
+    store.commit()
+    for episode_id in (1, 2):
+        _alter(tmp_path / f"episode-0000000{episode_id}-50.npz", _with_another_reward)
+        with pytest.raises(DamagedEpisodeError, match="checksum"):
+            store.episode(episode_id)
+    store.commit()
+    store.append(counting_episode(3, 50))
+    store.commit()
+    again = EpisodeStore(tmp_path, capacity=100)
+    again.rewind(extent)
+    assert len(again) == 0
+
+
+def test_an_episode_of_another_environment_is_set_aside(tmp_path, counting_episode, caplog):
+    _fill(EpisodeStore(tmp_path / "other"), lambda i, n: {"reward": np.zeros(n, np.float32)}, [5])
+    _fill(EpisodeStore(tmp_path / "run"), counting_episode, [5, 5, 5])
+    (tmp_path / "other" / "episode-00000000-5.npz").replace(tmp_path / "run" / "episode-00000000-5.npz")
+    store = EpisodeStore(tmp_path / "run")
+    assert store.ids.tolist() == [1, 2]
+    assert "{'reward': 'float32[]'}, but episodes of this run" in caplog.text
+
+
+def test_episodes_that_are_all_of_another_environment_are_refused_and_stay(tmp_path, counting_episode):
+    _fill(EpisodeStore(tmp_path), counting_episode, [5, 5])
+    before = _files(tmp_path)
+    with pytest.raises(UserError, match=r"environment's episodes hold .* use the environment of that run"):
+        EpisodeStore(tmp_path, signature={"reward": "float32[]"})
+    assert _files(tmp_path) == before
+
+
+def test_two_files_of_one_id_leave_the_sound_one(tmp_path, counting_episode, caplog):
+    _fill(EpisodeStore(tmp_path), counting_episode, [5, 5])
+    shutil.copy(tmp_path / "episode-00000001-5.npz", tmp_path / "episode-00000001-6.npz")
+    assert EpisodeStore(tmp_path).lengths.tolist() == [5, 5]
+    assert "length" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["reward", "action"])
+def test_numbers_beyond_float32_are_refused(tmp_path, counting_episode, key):
+    store, episode = EpisodeStore(tmp_path), counting_episode(0, 5)
+    episode[key][2] = np.inf
+    with pytest.raises(UserError, match=f"{key!r} that are not finite, or beyond float32"):
+        store.append(episode)
+    assert not list(tmp_path.iterdir())
+
+
 def test_opening_to_read_changes_nothing(tmp_path, counting_episode):
     store = EpisodeStore(tmp_path)
     _fill(store, counting_episode, [5] * 3)
@@ -243,7 +328,8 @@ def test_a_vanished_file_is_a_user_error(tmp_path, counting_episode):
 _APPEND_FOREVER = """
 import sys
 import numpy as np
-from dreamer.replay import EpisodeStore
+from dreamer.replay import EpisodeStore, SequenceSampler
+from dreamer.replay.episode_file import DamagedEpisodeError
 store = EpisodeStore(sys.argv[1])
 while True:
     store.append({"action": np.full((100_000, 2), len(store), np.float32)})

@@ -2,47 +2,24 @@
 
 import base64
 import itertools
-import re
-import shutil
-import time
 
 import numpy as np
 import pytest
 
+from browser import DESKTOP, PHONE, beyond_the_window, chromium, contrast, emulate, luminance, style, wait
 from dreamer.logs.video import write_video
 from dreamer.report.page import write_report
 
 pytestmark = pytest.mark.browser
 
-DESKTOP, PHONE = (1280, 900), (390, 844)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TASKS = ("walker_stand", "cartpole_balance")
 LINES = "return [...document.querySelectorAll('.chart')][0].querySelectorAll('.line').length"
 
 
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    selenium = pytest.importorskip("selenium.webdriver", reason="Selenium is not installed")
-    program, service = shutil.which("chromium"), shutil.which("chromedriver")
-    if program is None or service is None:
-        pytest.skip("Chromium and its driver are not installed (Debian: chromium, chromium-driver)")
-    options = selenium.ChromeOptions()
-    options.binary_location = program
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
-        options.add_argument(flag)
-    driver = selenium.Chrome(options=options, service=selenium.ChromeService(service))
-    yield driver
-    driver.quit()
+def driver(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -57,45 +34,16 @@ def page(make_run, curve, tmp_path):
 
 
 @pytest.fixture
-def show(chromium, page):
+def show(driver, page):
     """Open the page at a size and in a scheme, and return the driver once the charts are drawn."""
 
     def opened(size, scheme="light", media=""):
-        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size == PHONE}
-        chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
-        chromium.get(page.as_uri())
-        wait(lambda: chromium.execute_script("return document.querySelectorAll('.chart svg').length") == 3)
-        return chromium
+        emulate(driver, size, media, prefers_color_scheme=scheme)
+        driver.get(page.as_uri())
+        wait(lambda: driver.execute_script("return document.querySelectorAll('.chart svg').length") == 3)
+        return driver
 
     return opened
-
-
-def wait(condition, seconds=20.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "It did not happen in time."
-        time.sleep(0.05)
-
-
-def luminance(color):
-    """Relative luminance of `rgb(r, g, b)` (WCAG 2)."""
-    channels = [int(value) / 255 for value in re.findall(r"\d+", color)[:3]]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
-
-
-def contrast(one, other):
-    light, dark = sorted([luminance(one), luminance(other)], reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def style(driver, selector, *names):
-    script = (
-        "const s = getComputedStyle(document.querySelector(arguments[0])); return arguments[1].map(n => s[n])"
-    )
-    return driver.execute_script(script, selector, list(names))
 
 
 def test_everything_is_drawn_from_disk_without_errors(show, page):
@@ -161,8 +109,7 @@ def test_axes_follow_the_choice(show):
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_nothing_reaches_beyond_the_window(size, show):
     driver = show(size)
-    wide = "const page = document.documentElement; return page.scrollWidth - page.clientWidth"
-    assert driver.execute_script(wide) == 0
+    assert beyond_the_window(driver) == 0
     for chart in driver.find_elements("css selector", ".chart svg"):
         assert chart.rect["x"] + chart.rect["width"] <= size[0]
 

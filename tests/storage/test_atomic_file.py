@@ -65,6 +65,29 @@ def test_a_disk_that_fails_late_leaves_the_old_file(tmp_path, monkeypatch, call)
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
+def test_nothing_is_written_through_a_link(tmp_path, monkeypatch):
+    """Neither through one with the name of a temporary file, if somebody guessed it, nor through the file itself."""
+    other = tmp_path / "other"
+    other.write_bytes(b"of somebody else")
+    monkeypatch.setattr("secrets.token_hex", lambda _: "0123456789abcdef")
+    (tmp_path / "file.0123456789abcdef.tmp").symlink_to(other)
+    with pytest.raises(UserError, match="File exists"):
+        _write(tmp_path / "file", b"new")
+    monkeypatch.undo()
+    (tmp_path / "file").symlink_to(other)
+    _write(tmp_path / "file", b"new")
+    assert not (tmp_path / "file").is_symlink()
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert other.read_bytes() == b"of somebody else"
+
+
+def test_temporary_names_differ_and_permissions_are_the_usual_ones(tmp_path):
+    (tmp_path / "usual").touch()
+    with atomic_file(tmp_path / "file"), atomic_file(tmp_path / "file"):
+        assert len(list(tmp_path.glob("file.*.tmp"))) == 2
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_an_error_of_the_writer_passes_and_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         _write(tmp_path / "file", b"half", then=KeyboardInterrupt)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import dreamer
 from sweep.commands import Commands
 
 
@@ -18,5 +19,8 @@ def commands(tmp_path: Path) -> Iterator[Commands]:
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A file whose content runs in place of `dreamer train`: the last thing child.py does is to start it."""
+    package = tmp_path / "dreamer"
+    package.mkdir()
+    (package / "__init__.py").write_text(f"__path__.append({str(Path(dreamer.__file__).parent)!r})")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    return tmp_path / "dreamer.py"
+    return package / "__main__.py"

@@ -86,11 +86,13 @@ def test_run_dies_with_the_thread_that_started_it(program: Path, tmp_path: Path)
     assert started[0].wait(10) == -signal.SIGKILL
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills a process with its parent")
 def test_run_whose_parent_has_gone_already_does_not_begin(tmp_path: Path) -> None:
     line = [sys.executable, child.__file__, "1234567", str(tmp_path / ".lock")]
     result = subprocess.run(line, check=False, capture_output=True, text=True)
-    assert (result.returncode, result.stderr) == (1, "The sweep ended before this run began.\n")
+    assert (result.returncode, result.stderr) == (
+        1,
+        "The process that started this one has ended before it began.\n",
+    )
 
 
 def test_run_waits_for_the_one_that_was_there_before(tmp_path: Path) -> None:
@@ -123,6 +125,7 @@ def test_exits_are_told_apart(tmp_path: Path) -> None:
     log = tmp_path / "run.log"
     log.write_text("Traceback\nValueError: no\n\n")
     assert exit_of(0, log) == Exit("ended")
+    assert exit_of(128 + signal.SIGTERM, log) == Exit("ended")
     assert exit_of(1, log) == Exit("failed", "ValueError: no")
     assert exit_of(-signal.SIGTERM, log) == Exit("killed", "killed by SIGTERM")
     assert exit_of(-signal.SIGKILL, log) == Exit(

@@ -67,7 +67,7 @@ def everything(trainer: Trainer) -> dict[str, Any]:
     """All that a run is, but the time it took: its state and the content of its episodes."""
     state = trainer.state_dict()
     # Lines with times in them differ in length.
-    del state["logger"]["offset"], state["logger"]["tensorboard"], state["counters"]["seconds"]
+    del state["logger"]["record"], state["logger"]["tensorboard"], state["counters"]["seconds"]
     return state | {"files": tree(trainer.run_directory.replay), "weights": weights(trainer)}
 
 

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM ask at first and stop at once the second time. A closed terminal only ever asks."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -13,9 +14,12 @@ def test_the_first_signal_only_asks_and_is_confirmed(number: signal.Signals, cap
         assert not interrupt.requested
         signal.raise_signal(number)
         assert interrupt.requested
+        assert interrupt.status == 128 + number
         assert capfd.readouterr().err == "Stopping after this step; once more stops at once.\n"
+        assert not interrupt.at_once
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
+        assert interrupt.at_once
 
 
 def test_earlier_signal_handlers_are_restored() -> None:
@@ -23,6 +27,16 @@ def test_earlier_signal_handlers_are_restored() -> None:
     with Interrupt():
         assert all(signal.getsignal(number) not in before for number in SIGNALS)
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_in_a_thread_signals_are_left_alone() -> None:
+    def enter() -> list[object]:
+        with Interrupt() as interrupt:
+            return [interrupt.requested, *map(signal.getsignal, SIGNALS)]
+
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(enter).result() == [False, *before]
 
 
 def test_a_closing_terminal_asks_however_often_it_says_so(capfd) -> None:

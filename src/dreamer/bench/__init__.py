@@ -1,1 +1,1 @@
-"""What everything costs on this machine: `dreamer bench` measures it, `dreamer doctor` predicts a run."""
+"""Costs on this machine: `dreamer bench` measures each part of a run, `dreamer doctor` predicts a whole run."""

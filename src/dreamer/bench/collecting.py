@@ -1,4 +1,4 @@
-"""What collecting costs: an agent step, a step of the environment, and a batch from the replay."""
+"""Measure what collecting costs: an agent step, a step of the environment, and a batch from the replay."""
 
 import contextlib
 import tempfile
@@ -13,6 +13,7 @@ from dreamer.agents.make import make_agent
 from dreamer.bench.measurement import Measurement, Timer, seconds_per_call
 from dreamer.bench.random_data import random_batch, random_observation
 from dreamer.config import Config, EnvConfig
+from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
 from dreamer.replay.make import make_feed, make_sampler
 from dreamer.replay.store import EpisodeStore
@@ -20,7 +21,7 @@ from dreamer.types import EnvSpec
 
 
 def acting(timer: Timer, spec: EnvSpec, config: Config) -> Measurement:
-    """One action of the agent for every environment of the run: filter and actor, or PlaNet's search."""
+    """Measure one action of the agent for all environments of the run: filter and actor, or PlaNet's search."""
     agent, n = make_agent(spec, config), config.environment.num_envs
     obs, state = random_observation(spec, n), agent.initial_state(n)
     generator = torch.Generator(agent.device).manual_seed(0)
@@ -28,7 +29,7 @@ def acting(timer: Timer, spec: EnvSpec, config: Config) -> Measurement:
 
 
 def environment(timer: Timer, config: EnvConfig) -> Iterator[Measurement]:
-    """One agent step of the environment, its physics alone, and a step of all environments of the run."""
+    """Measure one agent step of the environment, its physics alone, and a step of all environments of the run."""
     with stepping(config) as step:
         yield timer.measure("environment", "step", step)
     if config.obs == "image" and config.env.startswith("dmc:"):
@@ -49,6 +50,8 @@ def stepping(config: EnvConfig, count: int = 1) -> Iterator[Callable[[], None]]:
 
         def step() -> None:
             for index, result in enumerate(envs.step(actions)):
+                if isinstance(result, EnvError):
+                    raise result
                 if result.terminated or result.truncated:
                     envs.reset(index, seed=0)
 
@@ -56,7 +59,7 @@ def stepping(config: EnvConfig, count: int = 1) -> Iterator[Callable[[], None]]:
 
 
 def environment_spec(config: EnvConfig) -> EnvSpec:
-    """Return what an environment shows and takes, by making one for a moment."""
+    """Return the observations and actions of an environment, which is made and closed again."""
     with contextlib.closing(VectorEnv(config)) as envs:
         return envs.spec
 
@@ -68,18 +71,18 @@ def seconds_per_step(config: EnvConfig) -> float:
 
 
 def replay(timer: Timer, spec: EnvSpec, config: Config) -> Iterator[Measurement]:
-    """A batch drawn from episodes on disk, and a batch as a run gets it on its device."""
+    """Measure a batch drawn from episodes on disk, and a batch as a run gets it on its device."""
     length = 1 + max(1, config.environment.time_limit // config.environment.repeat)
     with tempfile.TemporaryDirectory(prefix="dreamer-bench-") as directory:
         store, rng = EpisodeStore(Path(directory)), np.random.default_rng(0)
         for seed in range(20):
             episode = random_batch(spec, 1, length, seed)
             store.append({key: x[0].numpy() for key, x in episode.items() if key != "is_first"})
-        sampler = make_sampler(config.replay, store)
+        transitions = make_agent(spec, config).transitions
+        sampler = make_sampler(config.replay, store, transitions)
         out = sampler.allocate()
         yield timer.measure("replay", "batch drawn", lambda: sampler.sample(rng, out))
-        batches = make_feed(config, spec, store, timer.device).iterate(
-            rng, 10**9
-        )  # it draws one ahead, no more
+        feed = make_feed(config, spec, store, timer.device, transitions)
+        batches = feed.iterate(rng, 10**9)  # no more than one is drawn ahead
         yield timer.measure("replay", "batch on the device", lambda: next(batches))
         batches.close()

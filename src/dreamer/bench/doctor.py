@@ -27,7 +27,7 @@ class Check(NamedTuple):
 
 
 def doctor(config: Config, logdir: Path) -> int:
-    """Print all checks; return 0 if nothing stands in the way of the run, else 1. Writes nothing."""
+    """Print all checks; return 0 if the run can go ahead, else 1. Writes nothing."""
     checks = run_checks(config, logdir)
     print("\n".join(text(check) for check in checks))
     return 0 if all(check.ok for check in checks) else 1
@@ -80,6 +80,8 @@ def _rendering(config: Config, _: Path) -> list[Check]:
 
 
 def _forecast(config: Config, logdir: Path) -> list[Check]:
+    if config.behavior.agent == "a3c":
+        return [Check("speed", "not predicted: --agent a3c learns in processes of its own")]
     spec, env_seconds = environment_spec(config.environment), seconds_per_step(config.environment)
     agent = time_agent(spec, config)
     run = forecast(config, spec, agent, env_seconds, cores())

@@ -1,4 +1,4 @@
-"""Real training for a few rounds, timed by its own log."""
+"""Train for a few rounds, and read the speed from the log of that run."""
 
 import contextlib
 import io
@@ -13,7 +13,7 @@ from dreamer.results.curves import read_metrics
 from dreamer.training.trainer import Trainer
 
 LEAST_UPDATES = 5
-"""Updates of a shortened round; with fewer, what is done once a round would count too much."""
+"""Fewest updates of a shortened round; with fewer, the work that is done once per round would count too much."""
 
 
 def training(timer: Timer, config: Config, rounds: int) -> Measurement:
@@ -41,11 +41,13 @@ def training(timer: Timer, config: Config, rounds: int) -> Measurement:
             contextlib.closing(Trainer(with_options(config, changes), run)) as trainer,
         ):
             trainer.run(final_evaluation=False)
+            if trainer.interrupt.requested:  # the signal was meant for the bench, too
+                raise KeyboardInterrupt
         return timer.summary("training", "frames per second", frames_per_second(run), "frames/s")
 
 
 def short_round(training: TrainConfig, frames_per_step: int) -> tuple[int, int]:
-    """Return frames and updates of a round that is as short as their ratio, kept exactly, allows."""
+    """Return frames and updates of the shortest round that keeps their ratio exactly."""
     every, updates = training.train_every, training.train_steps
     divisors = [n for n in range(1, math.gcd(every, updates) + 1) if every % n == updates % n == 0]
     short = [n for n in divisors if updates // n >= LEAST_UPDATES and every // n >= frames_per_step]
@@ -55,7 +57,7 @@ def short_round(training: TrainConfig, frames_per_step: int) -> tuple[int, int]:
 
 def frames_per_second(run: Path) -> list[float]:
     """Return the speed between the ends of every two successive rounds of updates in a run's log."""
-    ends = [line for line in read_metrics(run) if "model/loss" in line]
+    ends = [line for line in read_metrics(run) if "model/skipped_updates" in line]
     return [
         (after["env_step"] - before["env_step"]) / (after["seconds"] - before["seconds"])
         for before, after in itertools.pairwise(ends)

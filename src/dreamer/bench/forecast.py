@@ -6,7 +6,7 @@ import torch
 
 from dreamer.agents.make import make_agent
 from dreamer.bench.measurement import seconds_per_call
-from dreamer.bench.random_data import random_batch, random_observation
+from dreamer.bench.random_data import batch_for, random_observation
 from dreamer.config import Config
 from dreamer.fast.cuda_graph import warm_up
 from dreamer.replay.make import bytes_per_agent_step
@@ -35,10 +35,10 @@ class Forecast:
 def time_agent(spec: EnvSpec, config: Config) -> AgentCost:
     """Measure the agent of `config` on random data, updated as a run updates it."""
     agent = make_agent(spec, config)
-    batch = random_batch(spec, config.replay.batch_size, config.replay.batch_length, device=agent.device)
     obs, state, generator = random_observation(spec, 1), agent.initial_state(1), torch.Generator(agent.device)
     seconds = 0.0
     if agent.trainable:
+        batch = batch_for(agent, config.replay)
         warm_up(agent, batch)
         seconds = seconds_per_call(lambda: agent.update(batch), agent.device)
     action = seconds_per_call(lambda: agent.policy(obs, state, True, generator), agent.device, 0.5)

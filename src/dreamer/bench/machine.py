@@ -1,4 +1,4 @@
-"""The machine: what it is, and how much memory it has and was used."""
+"""Describe the machine, its memory, and how much memory was used."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ import torch
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Return what a measurement depends on besides the program."""
+    """Return the hardware and versions that a measurement depends on."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.is_file() else []
     processors = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
@@ -34,7 +34,7 @@ def cores() -> int:
 
 
 def memory_bytes() -> int:
-    """Return the memory of the machine, or of the container where that is less."""
+    """Return the bytes of memory of the machine, or of its container if that has less."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.is_file() else "max"

@@ -1,4 +1,4 @@
-"""Timing, and one measurement: the median and quartiles of repeated calls, with the floor beside them."""
+"""Time repeated calls, and reduce their times to one measurement: median, quartiles, and a floor."""
 
 import statistics
 import time
@@ -11,7 +11,7 @@ import torch
 
 Unit = Literal["s", "bytes", "frames/s", "TFLOP/s", "times"]
 BUDGET = 0.2
-"""Seconds over which short calls are repeated; long ones are repeated as often as asked for."""
+"""Seconds for which short calls are repeated; long ones are repeated as often as `Timer.repeats` says."""
 MOST_ROUNDS = 10_000
 """Calls after which a measurement ends, however quick they are."""
 
@@ -62,8 +62,8 @@ class Timer:
     ) -> dict[str, list[float]]:
         """Return the seconds of single calls, each call once in every round, after a warm-up of each.
 
-        There are `repeats` rounds, and more until `budget` seconds are spent. So whatever slows the machine
-        down for a while affects all calls alike.
+        There are `repeats` rounds, and more until `budget` seconds are spent. If the machine is slower for a while,
+        that affects all calls alike.
         """
         for call in calls.values():
             self._seconds(call)  # it allocates memory and chooses kernels

@@ -1,6 +1,6 @@
-"""The parts of a gradient step one by one, forward and backward, on inputs of the shapes they have in a step.
+"""Measure the parts of a gradient step one by one, forward and backward, on inputs of the same shapes as in a step.
 
-The rest of a step is losses and glue. A step may run several parts at the same time.
+The rest of a step is losses and metrics. A step may run several parts at the same time.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ class Part(NamedTuple):
 
 
 def parts(timer: Timer, agent: Agent, config: ReplayConfig) -> Iterator[Measurement]:
-    """Forward and backward of each network, and the step of the optimizers."""
+    """Measure forward and backward of each network, and the step of the optimizers."""
     assert isinstance(agent.algorithm, Dreamer | NoValue | PlaNet)
     batch = random_batch(agent.spec, config.batch_size, config.batch_length, device=agent.device)
     for part in _parts(agent, agent.algorithm, batch):
@@ -43,7 +43,6 @@ def parts(timer: Timer, agent: Agent, config: ReplayConfig) -> Iterator[Measurem
     optimizers = agent.algorithm.optimizers
     adams = optimizers.optimizers.items()
     gradients = {name: tuple(map(torch.randn_like, adam.parameters)) for name, adam in adams}
-
     losses = {name: torch.zeros((), device=agent.device) for name in gradients}
     yield timer.measure(GROUP, "optimizers", lambda: optimizers.step(losses, gradients))
 
@@ -66,7 +65,7 @@ def _forward_and_backward(timer: Timer, agent: Agent, part: Part) -> Iterator[Me
 
 
 def _parts(agent: Agent, algorithm: Dreamer | NoValue | PlaNet, batch: Batch) -> Iterator[Part]:
-    """The networks in the order of a step."""
+    """Yield the networks in the order of a step."""
     model, rssm = algorithm.world_model, algorithm.world_model.rssm
     rows, length = batch["reward"].shape
     noise = algorithm.draw_noise(rows, length, agent.generator)

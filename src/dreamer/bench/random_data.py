@@ -1,9 +1,20 @@
-"""Random data of the right shapes: what an agent is measured, and tested, on."""
+"""Random data of the right shapes, with which agents are measured and tested."""
 
 import torch
 
+from dreamer.agents.agent import Agent
 from dreamer.behavior.exploration import random_action
+from dreamer.config import ReplayConfig
 from dreamer.types import Batch, EnvSpec, Observation
+
+
+def batch_for(agent: Agent, config: ReplayConfig) -> Batch:
+    """Return random rows of the kind that `agent` learns from: sequences, or transitions with their weights."""
+    rows, transitions = config.batch_size, agent.transitions
+    if transitions is None:
+        return random_batch(agent.spec, rows, config.batch_length, device=agent.device)
+    batch = random_batch(agent.spec, rows, transitions.before + 1 + transitions.after, device=agent.device)
+    return batch | {"weight": torch.ones(rows, device=agent.device)}
 
 
 def random_batch(

@@ -1,4 +1,4 @@
-"""All measurements of one bench: written as JSON, shown line by line, compared with an earlier report."""
+"""All measurements of one bench, which can be written as JSON, printed, and compared with an earlier report."""
 
 import json
 import textwrap

@@ -1,4 +1,4 @@
-"""Counted operations, and the speed of matrix products, which together give a floor for the time."""
+"""Count the operations of a call and measure the speed of matrix products; both together give a floor for the time."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ def product_speed(timer: Timer) -> Measurement:
 def count_flops(call: Callable[[], object]) -> int:
     """Run `call` once and count the operations of its matrix products and convolutions, backward included."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a counter sees its own thread alone: no part of an update may take another
+    torch.set_num_threads(1)  # a counter sees its own thread alone, and an update on one core uses no other
     try:
         with FlopCounterMode(display=False) as counter:
             call()

@@ -45,6 +45,10 @@ def bench(
             raise UserError(f"--{option} must be at least {least}, got {number}.")
     if config.behavior.agent == "random":
         raise UserError("There is nothing to measure of --agent random: take another --agent.")
+    if config.behavior.agent == "a3c":
+        raise UserError(
+            "--agent a3c learns in processes of its own, which are not measured: take another --agent."
+        )
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
     report = Report(describe_machine(pick_device(config.training.device)), to_flat(config), [])
@@ -83,7 +87,7 @@ def _measure(
             yield from gradient_steps(timer, spec, run)
         if "training" in subjects:
             yield training(timer, run, rounds)
-        if "parts" in subjects:
+        if "parts" in subjects and config.baseline is None:
             yield from parts(timer, make_agent(spec, run), config.replay)
     timer = Timer(device, repeats)
     if "acting" in subjects:

@@ -1,8 +1,8 @@
-"""A gradient step in every mode: plain, fast, and on a GPU fast as one CUDA graph.
+"""Measure a gradient step in every mode: plain, fast, and on a GPU also fast as one CUDA graph.
 
-The modes take turns, so their ratio holds also on a machine whose speed varies. What `fast` sets for the
-whole process (it keeps freed memory, cuDNN tries out its kernels) affects all modes; `--no-fast` measures
-plain updates without it.
+The modes take turns, so their ratio is right even if the speed of the machine varies. Settings of `fast` for the whole
+process (it keeps freed memory, cuDNN tries out its kernels) affect all modes; `--no-fast` measures plain updates
+without them.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
 from dreamer.bench.machine import peak_memory, reset_peak_memory
 from dreamer.bench.measurement import Measurement, Timer
-from dreamer.bench.random_data import random_batch
+from dreamer.bench.random_data import batch_for
 from dreamer.bench.roofline import count_flops
 from dreamer.config import Config, with_options
 from dreamer.fast.cuda_graph import warm_up
@@ -39,8 +39,8 @@ def make_step(spec: EnvSpec, config: Config, mode: str, batch: Batch) -> Callabl
 
 
 def gradient_steps(timer: Timer, spec: EnvSpec, config: Config) -> Iterator[Measurement]:
-    """A gradient step on random data in every mode, how much quicker than plain it is, and its memory."""
-    batch = random_batch(spec, config.replay.batch_size, config.replay.batch_length, device=timer.device)
+    """Measure a gradient step on random data in every mode, how much quicker than plain it is, and its memory."""
+    batch = batch_for(make_agent(spec, config), config.replay)
     *others, own = update_modes(config, timer.device)
     reset_peak_memory(timer.device)
     steps = {own: make_step(spec, config, own, batch)}

@@ -60,8 +60,8 @@ def _run() -> int:
     except UserError as error:
         print(f"dreamer: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        return 128 + (error.args[0] if error.args else signal.SIGINT)
     except BrokenPipeError:  # the reader of `dreamer ... | head` has seen enough
         return 128 + signal.SIGPIPE
 

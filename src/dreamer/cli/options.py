@@ -106,7 +106,7 @@ def default_logdir(start: Start, options: Config) -> Path:
     """
     before, now = to_flat(start.options), to_flat(options)
     changed = [
-        f"{name.strip('_')}={value}"
+        ",".join(value) if isinstance(value, list) else f"{name.strip('_')}={value}"
         for name, value in now.items()
         if name not in UNNAMED and value != before.get(name)
     ]

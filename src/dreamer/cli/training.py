@@ -3,6 +3,7 @@
 import functools
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import Literal
 
 from dreamer.cli.options import DEFAULTS, PresetName, RunOptions, checked, default_logdir, starting_point
@@ -17,10 +18,11 @@ def train(
     config: Path | None = None,
     logdir: Path | None = None,
     options: RunOptions = DEFAULTS,
-) -> None:
+) -> int:
     """Learn a task, from the first random episode to the last evaluation.
 
-    Ctrl-C saves a checkpoint; the same command goes on from it, and so does `--logdir RUN` alone.
+    Ctrl-C saves a checkpoint; the same command goes on from it, and so does `--logdir RUN` alone. A run that is
+    stopped by a signal ends with the status 128 + its number: 130 after Ctrl-C.
 
     Examples: `dreamer train --env dmc:walker_stand`, `dreamer train --env gym:my_module:MyEnv-v0`,
     `dreamer train --logdir runs/swingup-1 --steps 2e6`.
@@ -41,17 +43,19 @@ def train(
     with process_group(options) as ranks:
         if not ranks.is_main:
             run_other_rank(options, ranks)
-            return
+            return 0
         parallel = functools.partial(make_parallel_agent, ranks=ranks)
         with closing(make_trainer(options, logdir, parallel)) as trainer:
             print(f"{'Resuming' if trainer.resumed else 'Training'} {options.environment.env} in {logdir}")
             complete = trainer.run()
     frames = f"{trainer.counters.env_step:,} frames"
     if complete:
-        print(f"Done after {frames}. Look at it: dreamer dream {logdir}; dreamer plot {logdir}")
-    else:
-        saved = logdir / "checkpoint"
-        print(f"Stopped after {frames}; saved in {saved}. The same command goes on from there.")
+        run = quote(str(logdir))
+        print(f"Done after {frames}. Look at it: dreamer dream {run}; dreamer plot {run}")
+        return 0
+    saved = logdir / "checkpoint"
+    print(f"Stopped after {frames}; saved in {saved}. The same command goes on from there.")
+    return trainer.interrupt.status
 
 
 def sweep() -> None:

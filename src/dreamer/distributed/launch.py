@@ -1,11 +1,11 @@
 """One run in several processes, one for each GPU: `torchrun --nproc-per-node 2 -m dreamer train ...`.
 
-Experimental: tested with two processes on a CPU, and not yet run on two GPUs.
+Experimental: tested with two processes on a CPU, but not yet run on two GPUs.
 
-Rank 0 runs the `Trainer` as it would alone, with a `MainAgent`, which scatters the rows of every batch. The other
-ranks have no environments and no replay (`run_other_rank`); they take part in the updates. All ranks hold the same
-weights and take the same steps. Each draws the noise of the whole batch and takes its share, so a run does on two
-GPUs what it does on one, up to rounding.
+Rank 0 runs the `Trainer` as a single process would, with a `MainAgent`, which scatters the rows of every batch. The
+other ranks have no environments and no replay, and only take part in the updates (`run_other_rank`). All ranks hold the
+same weights and take the same steps. Each draws the noise of the whole batch and takes its share. So a run computes on
+two GPUs what it computes on one, up to rounding.
 """
 
 import contextlib
@@ -31,21 +31,21 @@ from dreamer.errors import UserError
 from dreamer.types import Batch, EnvSpec, Metrics, Noise, Phase
 
 PEER_TIMEOUT = datetime.timedelta(days=1)
-"""How long a rank waits for another: rank 0 may be evaluating.
+"""How long a rank waits for another, which may be rank 0 in an evaluation.
 
-Gloo notices at once that another rank has ended, and all wait for rank 0 by gloo. In the middle of an update
-GPUs exchange by NCCL, which notices nothing before this time is over; there `torchrun` ends the other ranks.
+Ranks wait for rank 0 through gloo, which notices at once that another rank has ended. In the middle of an update, GPUs
+exchange tensors through NCCL, which would notice only when this time is over; there `torchrun` ends the other ranks.
 """
 
 CHECK_EVERY = 1000
-"""Updates between two comparisons of the weights; the first is after the first update."""
+"""Updates between two comparisons of the weights; the first one follows the first update."""
 
 
 @contextlib.contextmanager
 def process_group(config: Config) -> Iterator[Ranks]:
     """Join the processes that `torchrun` has started; a process that was started alone is rank 0 of 1.
 
-    Whatever ends rank 0, the others are told to stop. Raises `UserError` if there are too few GPUs.
+    When rank 0 ends, by an error too, it tells the others to stop. Raises `UserError` if there are too few GPUs.
     """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -56,7 +56,7 @@ def process_group(config: Config) -> Iterator[Ranks]:
     try:
         yield ranks
     except PeerError:
-        raise  # the others notice by themselves, and a broken connection is left alone
+        raise  # the connection is broken; the others notice that by themselves
     except BaseException:
         _stop_others(ranks)
         raise
@@ -71,7 +71,7 @@ def _stop_others(ranks: Ranks) -> None:
 
 
 def _backend(config: Config) -> str:
-    """Return gloo for processors, and NCCL beside it for GPUs, of which each rank takes one."""
+    """Return gloo for CPUs, and gloo with NCCL for GPUs, of which each rank takes one."""
     if pick_device(config.training.device).type == "cpu":
         return "gloo"
     local, present = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
@@ -82,10 +82,10 @@ def _backend(config: Config) -> str:
 
 
 class RankAgent(Agent):
-    """The agent of one rank, which has its own rows of every batch.
+    """The agent of one rank, which learns from its own rows of every batch.
 
-    It takes its share of noise that every rank draws for the whole batch. Gradients, and the mean KL that the
-    free nats look at, are those of the whole batch.
+    Every rank draws the noise of the whole batch and takes its share. Gradients are averaged over the whole batch, and
+    so is the KL that is compared with the free nats.
     """
 
     def __init__(self, spec: EnvSpec, config: Config, ranks: Ranks):

@@ -1,7 +1,7 @@
-"""Exchange between the processes (ranks) of one run. Experimental; see `dreamer.distributed`.
+"""Exchange of tensors between the processes (ranks) of one run. Experimental; see `dreamer.distributed`.
 
-Every rank has an equal number of rows of each batch. So the mean over ranks of the means over their rows is
-the mean of the batch, and averaged gradients are those of the whole batch, up to rounding.
+Every rank has an equal number of rows of each batch. So the mean over ranks of the means over their rows is the mean of
+the batch, and averaged gradients are those of the whole batch, up to rounding.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 class PeerError(UserError):
-    """Another rank of this run has ended, so that nothing can be exchanged any more."""
+    """Raised if another rank of this run has ended, so that nothing can be exchanged any more."""
 
 
 class Ranks:
@@ -40,7 +40,7 @@ class Ranks:
         return self.rank == 0
 
     def all_reduce_mean(self, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return the mean of each tensor over all ranks, float32, cut from the graph, in one exchange."""
+        """Return the mean of each tensor over all ranks, detached and in float32, by one exchange."""
         flat = torch.cat([tensor.detach().flatten().float() for tensor in tensors])
         with _peer_errors():
             dist.all_reduce(flat)
@@ -100,9 +100,9 @@ def _peer_errors() -> Iterator[None]:
 
 
 def exit_process(status: int) -> NoReturn:
-    """End this process; if it was one of several, without the finalizers of Python and PyTorch.
+    """End this process; if it was one of several, skip the finalizers of Python and PyTorch.
 
-    Gloo's threads now and then abort a process that finalizes, and its status would be lost.
+    Gloo's threads sometimes abort a process while it finalizes, and then its exit status would be lost.
     """
     if "WORLD_SIZE" in os.environ:
         sys.stdout.flush()

@@ -22,6 +22,9 @@ from dreamer.types import SMALLEST_IMAGE
 LOADERS = {"dmc": load_dmc, "gym": load_gym, "atari": load_atari, "toy": load_toy}
 """What makes the environments of each kind, by the word before the colon: `(name, config) -> Env`."""
 
+WITH_ARGUMENTS = ("gym", "atari")
+"""Kinds of environments that `--env-args` is for."""
+
 
 def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
     """Make the environment `config.env`; resets without a seed of their own follow from `seed`.
@@ -67,6 +70,8 @@ def _load(config: EnvConfig) -> gym.Env:
     if not colon or kind not in LOADERS:
         kinds = ", ".join(f"{kind}:NAME" for kind in LOADERS)
         raise UserError(f"The environment {config.env!r} is none of {kinds}{_suggestion(config.env)}.")
+    if config.env_args and kind not in WITH_ARGUMENTS:
+        raise UserError(f"{config.env} takes no --env-args: leave {', '.join(config.env_args)} out.")
     with calling(config.env, "make"):
         return LOADERS[kind](name, config)
 

@@ -10,6 +10,8 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +24,8 @@ _CANDIDATES = {"linux": ("egl", "osmesa"), "darwin": ("cgl",), "win32": ("glfw",
 _ON = ("", "1", "on", "true", "enable", "enabled")
 _OFF = ("0", "off", "false", "disable", "disabled")
 """Values of MUJOCO_GL that name no backend."""
+
+_NEEDS = {"glfw": "a display", "osmesa": "its library (apt-get install libosmesa6)"}
 
 _PROBE = """
 import importlib, mujoco, sys
@@ -42,8 +46,8 @@ def find_backend() -> str:
     made it.
 
     Raises:
-        UserError: none works (the message names what to install), MUJOCO_GL switches drawing off, or it names
-            GLFW where that has no display.
+        UserError: none works (the message names what to install), MUJOCO_GL switches drawing off, or it names GLFW
+            or OSMesa where that does not work.
     """
     given = os.environ.get("MUJOCO_GL") or os.environ.get("PYOPENGL_PLATFORM") or ""
     chosen = given.strip().lower()
@@ -53,11 +57,11 @@ def find_backend() -> str:
         )
     if chosen not in _ON:
         backend = "glfw" if chosen == "glx" else chosen
-        # Only here a child process tries first: without a display GLFW warns, and ends the process later.
-        if backend == "glfw" and not _works(backend):
+        # Of these a child process tries first: they fail late, GLFW without a display and OSMesa without its library.
+        if backend in _NEEDS and not _works(backend):
             raise UserError(
-                f"MUJOCO_GL={given} needs a display: unset it to have a backend chosen, or learn without images "
-                "(--obs state)."
+                f"MUJOCO_GL={given} needs {_NEEDS[backend]}: unset it to have a backend chosen, or learn without "
+                "images (--obs state)."
             )
         os.environ["MUJOCO_GL"] = backend
         return backend
@@ -69,6 +73,19 @@ def find_backend() -> str:
         "No OpenGL library was found to draw with: install one with "
         "`apt-get install libegl1 libgl1-mesa-dri libosmesa6`, or learn without images (--obs state)."
     )
+
+
+@contextmanager
+def drawing_off() -> Iterator[None]:
+    """Let MuJoCo be imported without a way to draw, whatever MUJOCO_GL says."""
+    before = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = "disabled"
+    try:
+        yield
+    finally:
+        del os.environ["MUJOCO_GL"]
+        if before is not None:
+            os.environ["MUJOCO_GL"] = before
 
 
 def _works(backend: str) -> bool:

@@ -4,7 +4,6 @@ It needs no simulator. The file holds what acting needs: all options, and all ne
 """
 
 import dataclasses
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,11 @@ from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
 from dreamer.agents.policy_state import PolicyState
 from dreamer.agents.random import Random
-from dreamer.config import Config, from_flat, to_flat, with_options
+from dreamer.config import Config, to_flat, with_options
 from dreamer.envs.native import Native
 from dreamer.errors import UserError
+from dreamer.export.policy_file import FORMAT, read_policy_file, with_checksum
 from dreamer.types import EnvSpec, Observation
-
-FORMAT = "dreamer-policy-2"
-"""Stands in every file, and changes with what is in it."""
 
 ACTS_ALIKE: dict[str, Any] = {"objective": "reward-only", "video_every": 0, "fast": False}
 """Options that make the same policy with fewer networks: without decoder and contrastive heads."""
@@ -112,27 +109,22 @@ def pack(agent: Agent) -> dict[str, Any]:
         raise UserError("The random agent has learned no policy to export: train another --agent.")
     policy = Policy(agent.spec, agent.algorithm.config)
     weights = agent.algorithm.state_dict()
-    return {
-        "format": FORMAT,
-        "spec": dataclasses.asdict(policy.spec),
-        "options": to_flat(policy.config),
-        "weights": {name: weights[name].cpu() for name in policy.agent.algorithm.state_dict()},
-    }
+    return with_checksum(
+        {
+            "format": FORMAT,
+            "spec": dataclasses.asdict(policy.spec),
+            "options": to_flat(policy.config),
+            "weights": {name: weights[name].cpu() for name in policy.agent.algorithm.state_dict()},
+        }
+    )
 
 
 def load_policy(file: str | Path, seed: int = 0, device: str = "cpu") -> Policy:
     """Read what `dreamer export` has written; `seed` is that of the filter's samples and of the planner.
 
-    Raises `UserError` if `file` is no such file, or if another version wrote it.
+    Raises `UserError` if `file` is no such file or damaged, or if another version wrote it.
     """
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise UserError(f"{file} cannot be read as a policy: write one with `dreamer export`.") from error
-    if not isinstance(content, dict) or not str(content.get("format")).startswith("dreamer-policy-"):
-        raise UserError(f"{file} is no policy: write one with `dreamer export`.")
-    if content["format"] != FORMAT or "options" not in content:
-        raise UserError(f"{file} was written by another version of this program: use that version for it.")
-    policy = Policy(EnvSpec.from_dict(content["spec"]), from_flat(content["options"]), seed, device)
-    policy.agent.algorithm.load_state_dict(content["weights"])
+    spec, config, weights = read_policy_file(Path(file))
+    policy = Policy(spec, config, seed, device)
+    policy.agent.algorithm.load_state_dict(weights)
     return policy

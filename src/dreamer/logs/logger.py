@@ -71,6 +71,10 @@ class Logger:
         self.scalars({"train/return": total_return, "train/length": length})
         self.show(train_return=total_return)
 
+    def env_failure(self, total: int) -> None:
+        """Log that an environment has failed, `total` times so far."""
+        self.scalars({"env/failures": total})
+
     def update(self, metrics: Metrics, skipped: Tensor) -> None:
         """Take the metrics of one update into the means of the round; they do not count if it was skipped."""
         self._round = self._round or (self.counters.grad_step, time.monotonic())
@@ -119,20 +123,23 @@ class Logger:
         self.progress.update(self.counters.env_step, self.counters.grad_step, train_return, eval_return)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the means that are not logged yet, and the lengths of `metrics.jsonl` and TensorBoard's files."""
+        """Return the means that are not logged yet, `metrics.jsonl`, and the lengths of TensorBoard's files."""
         return {
             "means": self.means.state_dict(),
-            "offset": self.writer.offset(),
+            "record": self.writer.state_dict(),
             "tensorboard": self.tensorboard.extent(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`; what was logged after it is dropped. The counters are loaded before."""
         self.means.load_state_dict(state["means"])
-        self.writer.rewind(state["offset"])
+        if "record" in state:
+            self.writer.load_state_dict(state["record"])
+        else:
+            self.writer.rewind_to_length(state["offset"])
         self.tensorboard.rewind(state.get("tensorboard", self.tensorboard.extent()), self.counters.env_step)
 
     def start_anew(self) -> None:
         """Drop what a run has left behind that was killed before its first checkpoint."""
-        self.writer.rewind(0)
+        self.writer.start_anew()
         self.tensorboard.rewind({}, 0)

@@ -8,8 +8,10 @@ valid JSON.
 import contextlib
 import io
 import json
+import logging
 import math
 import resource
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +20,10 @@ import torch
 from torch import Tensor
 
 from dreamer.errors import writing
+from dreamer.storage.atomic_file import atomic_file
 from dreamer.world_model.gaussian import HALF_LOG_TWO_PI
+
+_logger = logging.getLogger(__name__)
 
 
 class Counters(Protocol):
@@ -103,14 +108,16 @@ def memory() -> dict[str, float]:
 
 
 class MetricsWriter:
-    """Append to `logdir/metrics.jsonl`.
+    """Append to `logdir/metrics.jsonl`, the record of a run, and keep the file as it was written.
 
-    A checkpoint stores `offset()`. `rewind(offset)`, before a resumed run writes its first line, drops what
-    was written after that checkpoint, so that the metrics have neither a gap nor a duplicate.
+    A checkpoint holds the whole record. So a resumed run has neither a gap nor a duplicate in it, and whatever else was
+    done to the file is noticed and undone: here before each line, in what was written before the checkpoint at each
+    start.
     """
 
     def __init__(self, logdir: Path) -> None:
         self.path = Path(logdir) / "metrics.jsonl"
+        self._record = bytearray()
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -127,25 +134,67 @@ class MetricsWriter:
             "seconds": round(counters.seconds, 3),
         }
         line |= {name: _finite(value) for name, value in scalars.items()}
-        append(self.path, (json.dumps(line) + "\n").encode())
+        if _size(self.path) != len(self._record):
+            self._restore()
+        data = (json.dumps(line) + "\n").encode()
+        append(self.path, data)
+        self._record += data
 
-    def offset(self) -> int:
-        """Return the length of `metrics.jsonl` in bytes."""
-        return self.path.stat().st_size if self.path.exists() else 0
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the whole record, compressed."""
+        if self._read() != self._record:
+            self._restore()
+        return {"compressed": torch.frombuffer(bytearray(zlib.compress(self._record)), dtype=torch.uint8)}
 
-    def rewind(self, offset: int) -> None:
-        """Cut `metrics.jsonl` back to `offset` bytes.
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from `state_dict`: what was written after it is dropped, and what was lost comes back."""
+        self._rewind(zlib.decompress(state["compressed"].numpy().data))
 
-        Raises:
-            UserError: The disk refuses.
-        """
-        if not self.path.exists():
-            return
-        with writing(self.path), self.path.open("r+b") as file:
-            kept = file.read(offset)
-            # If the file is shorter than the checkpoint says, as after a power cut, it may end within a line.
-            kept = kept[: kept.rfind(b"\n") + 1]
-            file.truncate(len(kept))
+    def start_anew(self) -> None:
+        """Drop what a run has left behind that was killed before its first checkpoint."""
+        self._rewind(b"")
+
+    def rewind_to_length(self, length: int) -> None:
+        """Go on from a checkpoint of an older version, which knows only the length of the record."""
+        record = self._read()[:length]
+        if len(record) < length:
+            _logger.warning(
+                "%s has lost %d bytes since the checkpoint: its curves have a gap.",
+                self.path,
+                length - len(record),
+            )
+        self._rewind(record[: record.rfind(b"\n") + 1])
+
+    def _rewind(self, record: bytes) -> None:
+        self._record = bytearray(record)
+        if not self._read().startswith(record):
+            self._restore()
+        elif record or self.path.exists():
+            with writing(self.path), self.path.open("r+b") as file:
+                file.truncate(len(record))
+
+    def _restore(self) -> None:
+        """Write the record anew, after somebody else has changed the file. What is there is kept under another name."""
+        kept = self.path.with_name(self.path.name + ".corrupt")
+        _logger.warning(
+            "%s was changed by something else: it is restored, and what was there is in %s.",
+            self.path,
+            kept.name,
+        )
+        with writing(self.path):
+            if self.path.exists():
+                self.path.replace(kept)
+        with atomic_file(self.path) as file:
+            file.write(self._record)
+
+    def _read(self) -> bytes:
+        with writing(self.path), contextlib.suppress(FileNotFoundError):
+            return self.path.read_bytes()
+        return b""
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _finite(value: float) -> float | None:

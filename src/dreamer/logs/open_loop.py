@@ -15,7 +15,7 @@ from dreamer.agents.agent import Agent
 from dreamer.errors import UserError
 from dreamer.logs import video
 from dreamer.logs.video import three_channels
-from dreamer.replay.episode_file import Episode
+from dreamer.replay.episode_file import DamagedEpisodeError, Episode
 from dreamer.replay.feed import to_device
 from dreamer.replay.store import EpisodeStore
 from dreamer.storage.atomic_file import atomic_file
@@ -49,9 +49,12 @@ def predict(
 
     Raises `CannotPredictError` if the agent has no images or no decoder, or if all episodes are too short.
     """
-    _check(agent, store, context)
-    length = min(length, int(store.lengths.max()))
-    batch = to_device(_windows(store, np.random.default_rng(seed), sequences, length), agent.device)
+    windows = None
+    while windows is None:
+        _check(agent, store, context)
+        length = min(length, int(store.lengths.max()))
+        windows = _windows(store, np.random.default_rng(seed), sequences, length)
+    batch = to_device(windows, agent.device)
     generator = torch.Generator(agent.device).manual_seed(seed)
     key = next(iter(agent.spec.images))
     predicted = agent.open_loop(batch, context, generator)[key]
@@ -91,20 +94,22 @@ def _check(agent: Agent, store: EpisodeStore, context: int) -> None:
         )
 
 
-def _windows(store: EpisodeStore, rng: np.random.Generator, sequences: int, length: int) -> Episode:
+def _windows(store: EpisodeStore, rng: np.random.Generator, sequences: int, length: int) -> Episode | None:
     """Draw windows `(N, length, ...)`, each within one episode, uniformly from the episodes long enough.
 
-    A batch for learning goes on with another episode where one ends; what comes then cannot be predicted.
+    A batch for learning goes on with another episode where one ends; what comes then cannot be predicted. Return None
+    if an episode is unsound: the store has left it out.
     """
     long_enough = store.lengths >= length
     ids, lengths = store.ids[long_enough], store.lengths[long_enough]
     drawn = rng.integers(len(ids), size=sequences)
     starts = rng.integers(lengths[drawn] - length, endpoint=True)
-    episodes = [store.episode(number) for number in ids[drawn]]
-    windows = {
-        key: np.stack([e[key][start : start + length] for e, start in zip(episodes, starts, strict=True)])
-        for key in episodes[0]
-    }
+    windows = store.allocate((sequences, length))
+    try:
+        for row, (number, start) in enumerate(zip(ids[drawn].tolist(), starts.tolist(), strict=True)):
+            store.read(number, start, windows, row)
+    except DamagedEpisodeError:
+        return None
     is_first = np.zeros((sequences, length), np.bool_)
     is_first[:, 0] = starts == 0
     return windows | {"is_first": is_first}

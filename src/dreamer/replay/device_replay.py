@@ -3,6 +3,7 @@
 Images stay uint8 there; the encoder normalizes them.
 """
 
+import contextlib
 from collections.abc import Generator
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dreamer.errors import UserError
-from dreamer.replay.episode_file import Episode
+from dreamer.replay.episode_file import DamagedEpisodeError, Episode
 from dreamer.replay.feed import to_device
 from dreamer.replay.sampler import SequenceSampler, Window
 
@@ -80,7 +81,8 @@ class DeviceReplay:
         self._begins = {i: begin for i, begin in self._begins.items() if i in live}
         for episode_id in store.ids.tolist():
             if episode_id not in self._begins:
-                self._append(episode_id, store.episode(episode_id))
+                with contextlib.suppress(DamagedEpisodeError):  # The store goes on without it.
+                    self._append(episode_id, store.episode(episode_id))
         self._seen = (store.ids, store.rewinds)
 
     def _append(self, episode_id: int, episode: Episode) -> None:
@@ -89,7 +91,7 @@ class DeviceReplay:
         slot = self._end % self.slots
         until_seam = min(length, self.slots - slot)
         for key, array in _with_is_first(episode).items():
-            new, tensor = torch.from_numpy(array.copy()), self._tensors[key]  # a copy: the file is read-only
+            new, tensor = torch.from_numpy(array.copy()), self._tensors[key]  # a copy: it is read-only
             tensor[slot : slot + until_seam].copy_(new[:until_seam])
             tensor[: length - until_seam].copy_(new[until_seam:])
         self._begins[episode_id] = self._end

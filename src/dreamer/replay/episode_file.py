@@ -1,27 +1,35 @@
-"""Write one episode as an uncompressed `.npz` file, and read it by memory map.
+"""Write one episode as an uncompressed `.npz` file, and read it back, whole or in windows.
 
-The file is an ordinary NumPy archive without pickles (`np.load` reads it). Its arrays begin at multiples of 64 bytes,
-so that they can be used in place, without being copied.
+The file is an ordinary NumPy archive without pickles (`np.load` reads it). Like every zip archive it has a CRC-32 of
+each array.
 """
 
 import io
-import mmap
+import math
+import os
+import re
 import struct
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
 
 from dreamer.storage.atomic_file import atomic_file
+from dreamer.types import EnvSpec
 
 Episode = dict[str, np.ndarray]
 
-_ALIGNMENT = 64  # bytes; also the multiple to which NumPy pads its own header
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of the name, length of the extra field
-_PADDING_FIELD = struct.Struct("<HH")  # identifier and size of an extra field
-_PADDING_ID = 0xD935  # registered for alignment
+_MAGIC = struct.Struct("<8sH")  # of an array, version 1.0; length of its header
+_HEADER = re.compile(
+    rb"\{'descr': '([<|][buif]\d\d?)', 'fortran_order': False, 'shape': \((\d{1,9}), ?((?:\d{1,9}(?:, )?)*)\), \} *\n"
+)
+"""An array of numbers, little-endian and in C order, with at least one axis."""
 
 
 class Member(NamedTuple):
@@ -32,41 +40,67 @@ class Member(NamedTuple):
     shape: tuple[int, ...]
     offset: int
 
+    @property
+    def nbytes(self) -> int:
+        return np.dtype(self.dtype).itemsize * math.prod(self.shape)
+
 
 Layout = tuple[Member, ...]
+Signature = dict[str, str]
+"""What an element of an episode holds: key -> type and shape, such as `uint8[64, 64, 3]`."""
 
 
 class DamagedEpisodeError(Exception):
-    """The file does not hold a complete episode."""
+    """The file does not hold a complete and unaltered episode; the text says why."""
 
 
 def write_episode(path: Path, episode: Episode) -> None:
     """Write `episode` to `path` atomically. Raises `UserError` if the disk refuses."""
     with atomic_file(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for key, array in episode.items():
-            _write_member(archive, file.tell(), key, np.ascontiguousarray(array))
+            _write_member(archive, key, np.ascontiguousarray(array))
 
 
 def read_layout(path: Path) -> Layout:
-    """Find the arrays of an episode from the archive's directory, without reading the arrays.
+    """Find the arrays of an episode by the archive's directory and the arrays' headers; the numbers are not read.
 
-    Raises `DamagedEpisodeError` if the file is truncated or has another format.
+    Raises `DamagedEpisodeError` if the file is truncated or has another format, `OSError` if the disk refuses.
     """
-    try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            return tuple(_locate_member(file, info) for info in archive.infolist())
-    except (zipfile.BadZipFile, struct.error, ValueError) as error:
-        raise DamagedEpisodeError(str(error)) from error
+    with path.open("rb") as file, _parsing(), zipfile.ZipFile(file) as archive:
+        return _layout(_locate_member(file, info) for info in archive.infolist())
 
 
-def map_episode(path: Path, layout: Layout) -> Episode:
-    """Map the file into memory: read-only arrays, whose pages are read at their first use.
+def read_episode(path: Path, expected: Layout | None = None) -> Episode:
+    """Read the whole episode, as read-only arrays, and compare each with its CRC-32.
 
-    The mapping and its file descriptor are freed with the last of the arrays.
+    Raises `DamagedEpisodeError` if the file is damaged in any way, has another layout than `expected`, or holds numbers
+    that are not finite; `OSError` if the disk refuses.
     """
-    with path.open("rb") as file:
-        buffer = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return {key: np.ndarray(shape, dtype, buffer, offset) for key, dtype, shape, offset in layout}
+    content = path.read_bytes()
+    file = io.BytesIO(content)
+    with _parsing(), zipfile.ZipFile(file) as archive:
+        layout = _layout(_locate_member(file, info) for info in archive.infolist())
+        if expected not in (None, layout):
+            raise DamagedEpisodeError("it holds another episode than before")
+        for info, member in zip(archive.infolist(), layout, strict=True):
+            end = member.offset + member.nbytes
+            if zlib.crc32(memoryview(content)[end - info.file_size : end]) != info.CRC:
+                raise DamagedEpisodeError(f"the checksum of {member.key} is wrong")
+        episode = {member.key: _array(content, member) for member in layout}
+    if strange := not_finite(episode):
+        raise DamagedEpisodeError(f"{strange} has numbers that are not finite")
+    return episode
+
+
+def read_window(file: int, layout: Layout, start: int, out: Episode, where: Any) -> None:
+    """Read elements of an open file, from `start` on, into `out[key][where]`, contiguous arrays `(L, ...)`.
+
+    Raises `DamagedEpisodeError` if the file ends before, `OSError` if the disk refuses.
+    """
+    for key, dtype, shape, offset in layout:
+        target, element = out[key][where], np.dtype(dtype).itemsize * math.prod(shape[1:])
+        if os.preadv(file, [target.data], offset + start * element) != target.nbytes:
+            raise DamagedEpisodeError("it was cut short")
 
 
 def length_of(layout: Layout) -> int:
@@ -74,8 +108,8 @@ def length_of(layout: Layout) -> int:
     return layout[0].shape[0]
 
 
-def signature_of(episode: Episode | Layout) -> dict[str, str]:
-    """Describe an element of an episode: key -> type and shape, such as `uint8[64, 64, 3]`."""
+def signature_of(episode: Episode | Layout) -> Signature:
+    """Return what an element of the episode holds."""
     if isinstance(episode, dict):
         members = [(key, array.dtype, array.shape) for key, array in episode.items()]
     else:
@@ -83,31 +117,69 @@ def signature_of(episode: Episode | Layout) -> dict[str, str]:
     return {key: f"{dtype}{list(shape[1:])}" for key, dtype, shape in members}
 
 
-def _write_member(archive: zipfile.ZipFile, position: int, key: str, array: np.ndarray) -> None:
+def signature_of_spec(spec: EnvSpec) -> Signature:
+    """Return what an element of an episode of this environment holds."""
+    images = {key: f"uint8{list(map(int, shape))}" for key, shape in spec.images.items()}
+    vectors = {
+        key: f"float32[{int(size)}]" for key, size in {**spec.vectors, "action": spec.action.size}.items()
+    }
+    return {**images, **vectors, "reward": "float32[]", "discount": "float32[]"}
+
+
+def not_finite(episode: Episode) -> str | None:
+    """Return the key of an array with infinite numbers or NaN, or None."""
+    floats = (key for key, array in episode.items() if array.dtype.kind == "f")
+    return next((key for key in floats if not np.isfinite(episode[key]).all()), None)
+
+
+def _write_member(archive: zipfile.ZipFile, key: str, array: np.ndarray) -> None:
     header = io.BytesIO()
     npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(array))
     info = zipfile.ZipInfo(f"{key}.npy")
     info.file_size = header.tell() + array.nbytes
-    unpadded = position + _LOCAL_HEADER.size + len(info.filename.encode()) + _PADDING_FIELD.size
-    padding = -unpadded % _ALIGNMENT
-    info.extra = _PADDING_FIELD.pack(_PADDING_ID, padding) + bytes(padding)
     with archive.open(info, "w") as member:
         member.write(header.getvalue())
         member.write(array.data)
 
 
-def _locate_member(file: io.BufferedReader, info: zipfile.ZipInfo) -> Member:
+@contextmanager
+def _parsing() -> Iterator[None]:
+    """Raise `DamagedEpisodeError` for whatever zipfile and NumPy raise for bytes that mean nothing to them."""
+    try:
+        yield
+    except (DamagedEpisodeError, OSError):
+        raise
+    except Exception as error:
+        raise DamagedEpisodeError(str(error) or type(error).__name__) from error
+
+
+def _layout(members: Iterator[Member]) -> Layout:
+    layout = tuple(members)
+    lengths = {member.shape[0] for member in layout}
+    if len(lengths) != 1 or lengths == {0} or len({member.key for member in layout}) != len(layout):
+        raise DamagedEpisodeError("its arrays do not belong together")
+    return layout
+
+
+def _locate_member(file: BinaryIO, info: zipfile.ZipInfo) -> Member:
     if info.header_offset < 0:
-        raise DamagedEpisodeError(f"{info.filename} is not stored where the archive's directory says")
+        raise DamagedEpisodeError(f"{info.filename} is not where the archive's directory says")
     file.seek(info.header_offset)
     signature, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
     start = file.seek(name_length + extra_length, io.SEEK_CUR)
     if signature != b"PK\x03\x04" or info.compress_type != zipfile.ZIP_STORED:
-        raise DamagedEpisodeError(f"{info.filename} is not stored where the archive's directory says")
-    if npy.read_magic(file) != (1, 0):
-        raise DamagedEpisodeError(f"{info.filename} is not a version 1.0 NumPy array")
-    shape, fortran_order, dtype = npy.read_array_header_1_0(file)
-    size = file.tell() - start + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
-    if dtype.hasobject or fortran_order or size != info.file_size:
-        raise DamagedEpisodeError(f"{info.filename} is not a plain C-ordered array of the size recorded")
-    return Member(info.filename.removesuffix(".npy"), dtype.str, shape, file.tell())
+        raise DamagedEpisodeError(f"{info.filename} is not where the archive's directory says")
+    magic, length = _MAGIC.unpack(file.read(_MAGIC.size))
+    header = _HEADER.fullmatch(file.read(length))
+    if magic != b"\x93NUMPY\x01\x00" or header is None:
+        raise DamagedEpisodeError(f"{info.filename} is not a plain NumPy array of numbers")
+    shape = (int(header[2]), *map(int, header[3].split(b", ") if header[3] else ()))
+    member = Member(info.filename.removesuffix(".npy"), header[1].decode(), shape, file.tell())
+    if member.offset + member.nbytes != start + info.file_size:
+        raise DamagedEpisodeError(f"{info.filename} does not have the size of its array")
+    return member
+
+
+def _array(content: bytes, member: Member) -> np.ndarray:
+    count = math.prod(member.shape)
+    return np.frombuffer(content, member.dtype, count, member.offset).reshape(member.shape)

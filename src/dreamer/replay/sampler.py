@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dreamer.errors import UserError
+from dreamer.replay.episode_file import DamagedEpisodeError
 from dreamer.replay.store import EpisodeStore
 
 Batch = dict[str, np.ndarray]
@@ -71,21 +72,27 @@ class SequenceSampler:
         Fills the arrays of `out` if it is given (see `allocate`). Raises `UserError` if there is no episode.
         """
         out = self.allocate() if out is None else out
-        out["is_first"][:] = False
-        for row, offset, episode_id, start, length in self.draw(rng):
-            for key, array in self.store.episode(episode_id).items():
-                out[key][row, offset : offset + length] = array[start : start + length]
-            out["is_first"][row, offset] = start == 0
+        while not self._fill(out, self.draw(rng)):
+            pass
         out.update(self.per_row())
         return out
+
+    def _fill(self, out: Batch, windows: list[Window]) -> bool:
+        """Read the windows into a batch. Return False if an episode is unsound: the store has left it out."""
+        out["is_first"][:] = False
+        try:
+            for row, offset, episode_id, start, length in windows:
+                self.store.read(episode_id, start, out, (row, slice(offset, offset + length)))
+                out["is_first"][row, offset] = start == 0
+        except DamagedEpisodeError:
+            return False
+        return True
 
     def allocate(self) -> Batch:
         """Return uninitialized arrays `(B, L, ...)` of a batch, for `sample` to fill."""
         leading = (self.batch_size, self.batch_length)
         self._check_not_empty()
-        example = self.store.episode(self.store.ids[0])
-        batch = {key: np.empty(leading + array.shape[1:], array.dtype) for key, array in example.items()}
-        return batch | {"is_first": np.empty(leading, np.bool_)}
+        return self.store.allocate(leading) | {"is_first": np.empty(leading, np.bool_)}
 
     def _check_not_empty(self) -> None:
         if not len(self.store):

@@ -1,34 +1,40 @@
 """The episodes of a run on disk (paper, Algorithm 1: the dataset D).
 
-Each episode is one file, `episode-<id>-<length>.npz`. It is written once and atomically, and read by memory map.
-Memory stays bounded in long runs: the store keeps a few hundred bytes per episode, and at most `max_mapped` open
-mappings, whose pages belong to the kernel's page cache.
+Each episode is one file, `episode-<id>-<length>.npz`. It is written once and atomically. Memory stays bounded in
+long runs: the store keeps a few hundred bytes per episode, and files are in the kernel's page cache.
+
+Nothing is believed unchecked. When an episode is read for the first time, or its file has changed since, the whole file
+is compared with its checksums. An unsound file is reported, renamed to `*.corrupt` and left out from then on.
 """
 
 import logging
+import os
 import re
-import resource
-from collections.abc import Iterable
-from functools import lru_cache
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from dreamer.errors import UserError
+from dreamer.errors import UserError, writing
 from dreamer.replay.episode_file import (
     DamagedEpisodeError,
     Episode,
     Layout,
+    Signature,
     length_of,
-    map_episode,
+    not_finite,
+    read_episode,
     read_layout,
+    read_window,
     signature_of,
     write_episode,
 )
 from dreamer.storage.atomic_file import remove_leftovers
 
-_FILE_NAME = re.compile(r"episode-(\d{8,})-(\d+)\.npz(\.corrupt)?")
+_FILE_NAME = re.compile(r"episode-(\d{8,18})-(\d{1,18})\.npz(\.corrupt)?")
 _logger = logging.getLogger(__name__)
 
 
@@ -40,11 +46,17 @@ class EpisodeStore:
     """
 
     def __init__(
-        self, directory: Path | str, capacity: int = 0, mode: Literal["a", "r"] = "a", max_mapped: int = 512
+        self,
+        directory: Path | str,
+        capacity: int = 0,
+        mode: Literal["a", "r"] = "a",
+        signature: Signature | None = None,
     ) -> None:
-        """Open or make the store. Damaged files are reported, renamed to `*.corrupt` and left out.
+        """Open or make the store. Files whose structure is damaged are set aside.
 
-        Raises `UserError` if the directory cannot be read or made.
+        So are episodes that do not have the `signature`, or that of most others if it is not given.
+
+        Raises `UserError` if the directory cannot be read or made, or if no episode there has the `signature`.
         """
         self.directory = Path(directory)
         self._capacity = capacity
@@ -53,17 +65,16 @@ class EpisodeStore:
         """Ids of the live episodes in ascending order, `(N,)`; a change makes a new array."""
         self.lengths = np.zeros(0, np.int64)
         """Number of elements of each live episode, including the reset, in the order of `ids`: `(N,)`."""
+        self._signature = signature
         self._layouts: dict[int, Layout] = {}  # of every sound file, live or not
         self._distinct_layouts: dict[Layout, Layout] = {}
+        self._checked: dict[int, tuple[int, int]] = {}  # size and time of a file when it was last checked
         self._corrupt: set[int] = set()
         self._evicted: set[int] = set()  # since the last commit
         self._expired: set[int] = set()  # before the last commit; the older of two checkpoints needs them
         self._next_id = 0
         self.rewinds = 0
-        """How often `rewind` was called. After it, an id may belong to another episode."""
-        # Each mapping holds a file descriptor. Half of them are left to the rest of the process.
-        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._map = lru_cache(max(1, min(max_mapped, descriptors // 2)))(self._map_file)
+        """How often others than the oldest episodes were taken out. After it, an id may belong to another episode."""
         self._open()
 
     def __len__(self) -> int:
@@ -86,8 +97,30 @@ class EpisodeStore:
         return episode_id
 
     def episode(self, episode_id: int | np.integer) -> Episode:
-        """Return the read-only, memory-mapped arrays of an episode. Raises `UserError` if its file is gone."""
-        return self._map(int(episode_id))
+        """Read a whole episode.
+
+        Raises `DamagedEpisodeError` if it is unsound: it has been set aside. Raises `UserError` if its file is gone.
+        """
+        with self._reading(int(episode_id)) as layout:
+            return read_episode(self._path(int(episode_id), length_of(layout)), layout)
+
+    def read(self, episode_id: int, start: int, out: Episode, where: Any) -> None:
+        """Read elements from `start` on into `out[key][where]`, contiguous arrays `(L, ...)`.
+
+        Raises as `episode` does.
+        """
+        with self._reading(episode_id) as layout:
+            file = os.open(f"{self.directory}/{_name(episode_id, length_of(layout))}", os.O_RDONLY)
+            try:
+                self._check(episode_id, layout, file)
+                read_window(file, layout, start, out, where)
+            finally:
+                os.close(file)
+
+    def allocate(self, leading: tuple[int, ...]) -> Episode:
+        """Return uninitialized arrays `(*leading, ...)` for elements of episodes. There must be an episode."""
+        layout = self._layouts[int(self.ids[0])]
+        return {key: np.empty(leading + shape[1:], dtype) for key, dtype, shape, _ in layout}
 
     def extent(self) -> dict:
         """Return the state of the store for a checkpoint, as JSON: half-open ranges of live ids, and the next id."""
@@ -133,6 +166,7 @@ class EpisodeStore:
             for path in sorted(self.directory.iterdir()):
                 if match := _FILE_NAME.fullmatch(path.name):
                     self._register(path, int(match[1]), int(match[2]), bool(match[3]))
+            self._check_signatures()
         except OSError as error:
             raise UserError(f"Cannot open the episodes in {self.directory}: {error.strerror}.") from error
         self._set_live(self._layouts)
@@ -150,10 +184,25 @@ class EpisodeStore:
                 raise DamagedEpisodeError("its length is not the one in its name")
             self._add(episode_id, layout)
         except DamagedEpisodeError as reason:
-            self._corrupt.add(episode_id)
-            _logger.warning("Episode %s is damaged (%s): going on without it.", path, reason)
+            self._set_aside(episode_id, path, reason)
+        except FileNotFoundError:
             if self._writable:
-                path.rename(path.with_name(path.name + ".corrupt"))
+                raise
+            # The process that trains here has deleted it since the directory was listed.
+
+    def _check_signatures(self) -> None:
+        """Set aside what is no episode of this run."""
+        numbers = Counter(self._layouts.values())
+        found = {layout: signature_of(layout) for layout in numbers}
+        if self._signature is None:
+            self._signature = _most_frequent(found, numbers)
+        elif found and self._signature not in found.values():
+            self._refuse(self._signature, next(iter(found.values())))
+        for episode_id, layout in list(self._layouts.items()):
+            if found[layout] != self._signature:
+                reason = f"it holds {found[layout]}, but episodes of this run {self._signature}"
+                self._set_aside(episode_id, self._path(episode_id, length_of(layout)), reason)
+                self._forget(episode_id)
 
     def _add(self, episode_id: int, layout: Layout) -> None:
         # Episodes of one length share one layout, so an episode costs one dictionary entry.
@@ -175,22 +224,60 @@ class EpisodeStore:
         self.ids, self.lengths = self.ids[~too_old], self.lengths[~too_old]
 
     def _delete(self, ids: Iterable[int]) -> None:
-        self._map.cache_clear()  # While a deleted file is mapped, its space stays occupied.
         for episode_id in list(ids):
-            layout = self._layouts.pop(episode_id)
+            layout = self._forget(episode_id)
             if self._writable:
                 self._path(episode_id, length_of(layout)).unlink(missing_ok=True)
 
-    def _map_file(self, episode_id: int) -> Episode:
+    def _forget(self, episode_id: int) -> Layout:
+        self._checked.pop(episode_id, None)
+        return self._layouts.pop(episode_id)
+
+    @contextmanager
+    def _reading(self, episode_id: int) -> Iterator[Layout]:
+        """Give the layout of an episode. If what is read is unsound, leave the episode out and raise all the same."""
         layout = self._layouts[episode_id]
-        path = self._path(episode_id, length_of(layout))
         try:
-            return map_episode(path, layout)
+            yield layout
+        except DamagedEpisodeError as reason:
+            self._set_aside(episode_id, self._path(episode_id, length_of(layout)), reason)
+            self._leave_out(episode_id)
+            raise
         except OSError as error:
+            if (
+                isinstance(error, FileNotFoundError) and not self._writable
+            ):  # deleted by the process that trains here
+                self._leave_out(episode_id)
+                raise DamagedEpisodeError("it is gone") from error
+            path = self._path(episode_id, length_of(layout))
             raise UserError(f"Cannot read the episode {path}: {error.strerror}.") from error
 
+    def _check(self, episode_id: int, layout: Layout, file: int) -> None:
+        """Compare a file with its checksums, unless it is as it was the last time."""
+        status = os.fstat(file)
+        stamp = status.st_size, status.st_mtime_ns
+        if self._checked.get(episode_id) != stamp:
+            read_episode(self._path(episode_id, length_of(layout)), layout)
+            self._checked[episode_id] = stamp
+
+    def _set_aside(self, episode_id: int, path: Path, reason: object) -> None:
+        """Report an unsound file and rename it."""
+        _logger.warning("Episode %s is damaged (%s): going on without it.", path, reason)
+        self._corrupt.add(episode_id)
+        if self._writable:
+            with writing(path):
+                path.rename(path.with_name(path.name + ".corrupt"))
+
+    def _leave_out(self, episode_id: int) -> None:
+        """Forget an episode that was counted as sound so far."""
+        self._forget(episode_id)
+        self._evicted.discard(episode_id)
+        self._expired.discard(episode_id)
+        self._set_live(set(self.ids.tolist()) - {episode_id})
+        self.rewinds += 1
+
     def _path(self, episode_id: int, length: int) -> Path:
-        return self.directory / f"episode-{episode_id:08d}-{length}.npz"
+        return self.directory / _name(episode_id, length)
 
     def _check_writable(self) -> None:
         if not self._writable:
@@ -200,11 +287,31 @@ class EpisodeStore:
         lengths = {key: len(array) for key, array in episode.items()}
         if len(set(lengths.values())) != 1 or not min(lengths.values()):
             raise ValueError(f"The arrays of an episode must have one length of 1 or more, not {lengths}.")
-        if not self._layouts:
-            return
-        known, new = signature_of(next(iter(self._layouts.values()))), signature_of(episode)
-        if known != new:
+        if strange := not_finite(episode):
             raise UserError(
-                f"The environment's episodes hold {new}, but those in {self.directory} hold {known}:"
-                " use the environment of that run, or a new run directory."
+                f"An episode has numbers in {strange!r} that are not finite, or beyond float32: mend or scale what the"
+                " environment returns."
             )
+        new = signature_of(episode)
+        if self._signature is None:
+            self._signature = new
+        if new != self._signature:
+            self._refuse(new, self._signature)
+
+    def _refuse(self, new: Signature, known: Signature) -> NoReturn:
+        raise UserError(
+            f"The environment's episodes hold {new}, but those in {self.directory} hold {known}: use the environment of"
+            " that run, or a new run directory."
+        )
+
+
+def _name(episode_id: int, length: int) -> str:
+    return f"episode-{episode_id:08d}-{length}.npz"
+
+
+def _most_frequent(signatures: dict[Layout, Signature], numbers: Counter[Layout]) -> Signature | None:
+    """Return the signature that most episodes have."""
+    votes: Counter[tuple[tuple[str, str], ...]] = Counter()
+    for layout, signature in signatures.items():
+        votes[tuple(sorted(signature.items()))] += numbers[layout]
+    return dict(votes.most_common(1)[0][0]) if votes else None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dreamer.config import Affects, options_affecting
+from dreamer.env_args import of_today
 from dreamer.errors import UserError
 from dreamer.results.published import task_name
 
@@ -111,7 +112,7 @@ def read_config(run: Path) -> dict[str, Any]:
         config = None
     if not isinstance(config, dict) or not isinstance(config.get("env"), str):
         raise UserError(f"{run / 'config.json'} cannot be read: give a directory that `dreamer train` wrote.")
-    return config
+    return of_today(config)
 
 
 def read_run(run: Path, damage: list[str] | None = None) -> Run:

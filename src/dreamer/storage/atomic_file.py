@@ -1,6 +1,7 @@
 """Write a file atomically: it appears completely or not at all, whatever happens meanwhile."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import BinaryIO
 from dreamer.errors import writing
 
 TEMPORARY_SUFFIX = ".tmp"
+"""End of the name of every temporary file. Before it stand the file's own name and a number that nobody can guess."""
 
 
 @contextmanager
@@ -18,10 +20,12 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     After an error the temporary file is removed, and the old file at `path` is untouched.
     Raises `UserError` if the disk is full, read-only or failing.
     """
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     try:
         with writing(path):
-            with temporary.open("wb") as file:
+            with temporary.open(
+                "xb"
+            ) as file:  # exclusively: it never writes into what somebody has put there
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -32,9 +36,9 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink()
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Remove the temporary files that a killed process left in `directory`."""
-    for path in directory.glob("*" + TEMPORARY_SUFFIX):
+def remove_leftovers(directory: Path, files: str = "*") -> None:
+    """Remove the temporary files of `files` that a killed process left in `directory`."""
+    for path in directory.glob(files + TEMPORARY_SUFFIX):
         path.unlink(missing_ok=True)
 
 

@@ -10,20 +10,28 @@ import json
 import logging
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from dreamer.agents.agent import Agent
+from dreamer.config import Affects, Config, options_affecting, to_flat
 from dreamer.errors import UserError, writing
 from dreamer.storage.atomic_file import atomic_file, remove_leftovers
 
 FORMAT = 2
 """Version of the content, stored in every checkpoint."""
 
-_FILE_NAME = re.compile(r"step-(\d{9,})-([0-9a-f]{16})\.pt")
+FIXED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
+"""Options that a resumed run may not change."""
+TRIES = 100
+"""How often the files are listed anew, if one of them was removed before it was read."""
+
+_FILE_NAME = re.compile(r"step-(\d{9,18})-([0-9a-f]{16})\.pt")
 _logger = logging.getLogger(__name__)
 
 
@@ -55,6 +63,15 @@ def load(directory: Path) -> dict[str, Any] | None:
     if the newest sound one was written by another version, or if one cannot be read. An older one is not taken in
     that case, because the read error may pass, and everything after the older checkpoint would be lost.
     """
+    for _ in range(TRIES):
+        with suppress(
+            FileNotFoundError
+        ):  # A process that trains here has removed it since the files were listed.
+            return _load(directory)
+    raise UserError(f"The checkpoints in {directory} change faster than they can be read: try again.")
+
+
+def _load(directory: Path) -> dict[str, Any] | None:
     paths = _paths(directory)
     for path in paths:
         if (content := _sound_content(path)) is not None:
@@ -65,9 +82,61 @@ def load(directory: Path) -> dict[str, Any] | None:
     return None
 
 
+@contextmanager
+def restoring(directory: Path, state: Mapping[str, Any], config: Config) -> Iterator[None]:
+    """Check that `state` is of a run with these options. The block then loads it.
+
+    Raises `UserError` if it is not, or if the block fails: a file with a right checksum may still come from another
+    program, or from an environment that has changed since.
+    """
+    try:
+        ours = fixed_options(config)
+        for name, value in state.get(
+            "options", ours
+        ).items():  # the first checkpoints of this version have no options
+            if ours[name] != value:
+                raise ValueError(f"its {name} is {value!r}, and that of config.json {ours[name]!r}")
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error).split("\n")[0]
+        raise UserError(
+            f"The checkpoint in {directory} does not fit ({reason}): use the program and the environment that it"
+            " was made with, or start in a new run directory."
+        ) from error
+
+
+def check_agent(state: Mapping[str, Any], agent: Agent) -> None:
+    """Raise `ValueError` or `KeyError` unless the checkpoint holds networks and optimizers of this kind."""
+    _compare(state["agent"], agent.state_dict(), "agent")
+
+
+def _compare(saved: Any, ours: Any, name: str) -> None:
+    """Raise `ValueError` or `KeyError` unless tensors have the same names, shapes and types in both."""
+    if isinstance(ours, Mapping):
+        for key, value in ours.items():
+            if key != "generator":  # its state has another size on another device
+                _compare(saved[key], value, f"{name}.{key}")
+    elif isinstance(ours, list):
+        for index, (one, other) in enumerate(zip(saved, ours, strict=True)):
+            _compare(one, other, f"{name}.{index}")
+    elif isinstance(ours, torch.Tensor) and (saved.shape, saved.dtype) != (ours.shape, ours.dtype):
+        raise ValueError(f"{name} is {_kind(saved)} instead of {_kind(ours)}")
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+
+
 def exists(directory: Path) -> bool:
     """Whether there is a checkpoint, sound or not."""
     return bool(_paths(directory))
+
+
+def fixed_options(config: Config) -> dict[str, Any]:
+    """Return the options that a run keeps from its beginning to its end."""
+    return {name: value for name, value in to_flat(config).items() if name in FIXED}
 
 
 def pack_rng(rng: np.random.Generator) -> str:
@@ -83,8 +152,14 @@ def unpack_rng(packed: str) -> np.random.Generator:
 
 
 def _state(path: Path, content: bytes) -> dict[str, Any]:
-    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    if state.pop("format", None) != FORMAT:
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        version = state.pop("format", None)
+    except Exception as error:  # unpickling raises almost anything
+        raise UserError(
+            f"{path} is no checkpoint of this program: remove it, or start in a new run directory."
+        ) from error
+    if version != FORMAT:
         raise UserError(
             f"{path} was written by another version of this program: use that version for the run, or train"
             " anew in another --logdir."
@@ -112,6 +187,8 @@ def _sound_content(path: Path) -> bytes | None:
     """Return the content of `path`, or None with a warning if its checksum is wrong."""
     try:
         content = path.read_bytes()
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise UserError(
             f"Cannot read {path}: {error.strerror}; make it readable, or remove it to go on from the one"
@@ -142,4 +219,4 @@ def _prune(newest: Path) -> None:
     previous = next((path for path in earlier if _sound_content(path) is not None), None)
     for path in others:
         if path != previous:
-            path.unlink()
+            path.unlink(missing_ok=True)

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dreamer.config import METADATA, Config, from_flat, what_became_of
+from dreamer.config import METADATA, Config, from_file, what_became_of, with_options
+from dreamer.env_args import of_today
 from dreamer.errors import UserError
 
 FILE = "config.json"
@@ -21,12 +22,14 @@ def read_config(file: Path, **changes: Any) -> Config:
         )
     try:
         saved = json.loads(file.read_text())
-        unknown = [name for name in saved if name not in METADATA]
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{file} cannot be read ({error}): restore it, or start anew.") from error
-    if unknown:
-        raise UserError(
-            f"{file.parent} was made by an earlier version, whose options were others"
-            f" ({what_became_of(unknown)}): use that version for it, or train anew in another --logdir."
+        unknown = (
+            [name for name in of_today(saved) if name not in METADATA] if isinstance(saved, dict) else []
         )
-    return from_flat({**saved, **changes})
+        if unknown:
+            raise UserError(
+                f"{file.parent} was made by an earlier version, whose options were others"
+                f" ({what_became_of(unknown)}): use that version for it, or train anew in another --logdir."
+            )
+        return with_options(from_file(saved), changes)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{file} cannot be read ({error}): restore it, or start anew.") from error

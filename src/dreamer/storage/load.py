@@ -56,9 +56,11 @@ def load_run(path: Path, **changes: Any) -> TrainedRun:
     state = checkpoint.load(directory.checkpoints)
     if state is None:
         raise UserError(f"{path} holds no checkpoint yet: let `dreamer train` run until it saves one.")
-    agent = make_agent(_spec(state, config), config)
-    agent.load_state_dict(state["agent"])
-    return TrainedRun(directory, config, agent, state["env_step"])
+    with checkpoint.restoring(directory.checkpoints, state, config):
+        agent = make_agent(_spec(state, config), config)
+        checkpoint.check_agent(state, agent)
+        agent.load_state_dict(state["agent"])
+        return TrainedRun(directory, config, agent, state["env_step"])
 
 
 def _spec(state: dict[str, Any], config: Config) -> EnvSpec:

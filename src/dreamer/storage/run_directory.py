@@ -4,15 +4,14 @@ import fcntl
 import json
 import logging
 from pathlib import Path
+from shlex import quote
 from typing import IO, Any
 
 from dreamer.config import Affects, Config, options_affecting, to_flat
 from dreamer.errors import UserError, writing
 from dreamer.storage import checkpoint, config_file
-from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file
+from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file, remove_leftovers
 
-REFUSED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
-"""Options that a resumed run may not change."""
 WARNED = options_affecting(Affects.UPDATES)
 """Options that a resumed run may change with a warning: another machine or non-finite updates may need it."""
 
@@ -53,8 +52,8 @@ class RunDirectory:
 
     def _holds_something_else(self) -> bool:
         """Whether there are files that are not left over from a run killed before it wrote `config.json`."""
-        left_behind = {LOCK, self.config_file.name + TEMPORARY_SUFFIX}
-        return any(path.name not in left_behind for path in self.path.iterdir())
+        left_behind = self.config_file.name + "*" + TEMPORARY_SUFFIX
+        return any(path.name != LOCK and not path.match(left_behind) for path in self.path.iterdir())
 
     def _check_options(self, config: Config) -> None:
         saved = self.config()
@@ -66,12 +65,12 @@ class RunDirectory:
             for name, value in new.items()
             if old.get(name) != value
         }
-        refused = [text for name, text in changed.items() if name in REFUSED | decoder]
+        refused = [text for name, text in changed.items() if name in checkpoint.FIXED | decoder]
         warned = [text for name, text in changed.items() if name in WARNED]
         if refused:
             raise UserError(
                 f"{self.path} holds a run with other options ({', '.join(refused)}): choose another --logdir,"
-                f" or go on with the run's own options by `dreamer train --logdir {self.path}`."
+                f" or go on with the run's own options by `dreamer train --logdir {quote(str(self.path))}`."
             )
         if warned:
             _logger.warning("%s goes on with other options: %s.", self.path, ", ".join(warned))
@@ -135,6 +134,7 @@ class RunDirectory:
     def write_config(self, config: Config) -> None:
         """Write `config.json` atomically. If that fails in a new directory, the directory is removed again."""
         try:
+            remove_leftovers(self.path, "*.json*")
             with atomic_file(self.config_file) as file:
                 file.write((json.dumps(to_flat(config), indent=2) + "\n").encode())
         except UserError:

@@ -1,4 +1,4 @@
-"""Prepare the process of a run, and become `dreamer train`. This needs only the standard library.
+"""Prepare the process of a run, and become `dreamer train`. This needs little more than the standard library.
 
     python child.py PARENT LOCK ARGUMENT...
 
@@ -9,28 +9,21 @@
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
+import shlex
 import signal
 import socket
 import sys
 import time
 from pathlib import Path
 
+from dreamer.parent import end_with
+
 NICE = 10
 PATIENCE = 60.0
 """Seconds to wait for the lock of the run. After that, `dreamer train` fails and says that it is locked."""
 AUTOGROUP = Path("/proc/self/autogroup")
-PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
-
-
-def die_with(parent: int) -> None:
-    """Let Linux kill this process when the THREAD that started it ends. Exit at once if it has ended already."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("The sweep ended before this run began.")
 
 
 def give_way() -> None:
@@ -61,13 +54,14 @@ def wait_until_free(lock: Path, patience: float = PATIENCE) -> None:
 
 def main(parent: str, lock: str, *arguments: str) -> None:
     """Prepare this process as above, and become `dreamer train` with these arguments."""
-    die_with(int(parent))
+    end_with(int(parent))
     give_way()
     wait_until_free(Path(lock))
     begun, host = time.strftime("%Y-%m-%d %H:%M:%S"), socket.gethostname()
-    sys.stdout.write(f"== {begun}, {host}, process {os.getpid()}: dreamer train {' '.join(arguments)}\n")
+    sys.stdout.write(f"== {begun}, {host}, process {os.getpid()}: dreamer train {shlex.join(arguments)}\n")
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "dreamer", "train", *arguments])
+    # -P: the current folder comes last in the search for modules, as for `dreamer` itself.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "dreamer", "train", *arguments])
 
 
 if __name__ == "__main__":

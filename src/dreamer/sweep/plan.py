@@ -174,7 +174,7 @@ def to_arguments(name: str, value: Any) -> list[str]:
     switches = {"True": flag(name), "False": f"--no-{flag(name)[2:]}"}
     if str(value).capitalize() in switches:
         return [switches[str(value).capitalize()]]
-    return [flag(name), str(value)]
+    return [flag(name), *(value if isinstance(value, list) else [str(value)])]
 
 
 @contextmanager
@@ -206,7 +206,7 @@ def sweep_directory(path: Path, plan: Plan) -> Iterator[None]:
 
 def _holds_something(path: Path) -> bool:
     """Whether there are files that are not left over from a sweep killed before it wrote `sweep.json`."""
-    return any(file.name not in (LOCK, FILE + TEMPORARY_SUFFIX) for file in path.iterdir())
+    return any(file.name != LOCK and not file.match(f"{FILE}*{TEMPORARY_SUFFIX}") for file in path.iterdir())
 
 
 def load_plan(path: Path) -> Plan:

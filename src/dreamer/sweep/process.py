@@ -13,6 +13,7 @@ from typing import Literal
 from dreamer.errors import writing
 from dreamer.storage.run_directory import LOCK
 from dreamer.sweep import child
+from dreamer.training.signals import SIGNALS
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Command:
 class Exit:
     """How a process of a run ended.
 
-    - `ended`: by itself, at the end of the run or because it was asked to stop.
+    - `ended`: by itself, at the end of the run or because a signal asked it to stop (status 128 + the number).
     - `failed`: with an error, which would come again.
     - `killed`: by a signal or with its machine, so that it may go on.
     """
@@ -70,7 +71,7 @@ def start(command: Command, variables: Mapping[str, str] | None = None) -> subpr
 
 def exit_of(returncode: int, log: Path) -> Exit:
     """Interpret the status of an ended process. The reason for a failure is the last line of its log."""
-    if returncode == 0:
+    if returncode == 0 or returncode - 128 in SIGNALS:
         return Exit("ended")
     if returncode < 0:
         name = signal.Signals(-returncode).name

@@ -25,8 +25,6 @@ from dreamer.training.signals import Interrupt
 MOST_KILLS = 3
 """A run that is killed this often without getting further counts as failed."""
 POLL_SECONDS = 1.0
-INTERRUPTED = 130
-"""Exit status of a sweep that was stopped; shells use it for Ctrl-C."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Sweep:
     Every run is a `dreamer train` with a directory OUT/TASK-VARIANT-SEED and a log beside it; all options of
     `dreamer train` but --env and --logdir may be given too, and hold for all runs. Ctrl-C stops all runs with
     their checkpoints; the same command goes on, and repeats nothing that is done. It ends with status 1 if a
-    run has failed, and 130 if it was stopped.
+    run has failed, and 128 + the number of the signal if it was stopped: 130 after Ctrl-C.
 
     Examples: `dreamer sweep --tasks all --preset laptop --out runs/laptop`, `dreamer sweep --tasks
     walker_walk,cheetah_run --seeds 3 --sweep agent=dreamer,planet --preset paper --out runs/agents --ray
@@ -102,7 +100,7 @@ def run_sweep(options: Sweep, training: Sequence[str] = ()) -> int:
             display.message(_beginning(statuses, directory, each))
             work(statuses, commands, pool, display, interrupt)
         display.message(_ending(statuses, directory))
-    return _exit_status(statuses)
+    return _exit_status(statuses, interrupt.status)
 
 
 def work(
@@ -212,6 +210,6 @@ def _ending(statuses: Sequence[Status], directory: Path) -> str:
     return "\n".join([*failed, f"{done} of {len(statuses)} runs done in {directory}.{rest}{report}"])
 
 
-def _exit_status(statuses: Sequence[Status]) -> int:
+def _exit_status(statuses: Sequence[Status], stopped: int) -> int:
     states = {status.state for status in statuses}
-    return 1 if "failed" in states else 0 if states == {"done"} else INTERRUPTED
+    return 1 if "failed" in states else 0 if states == {"done"} else stopped

@@ -10,6 +10,7 @@ A worker that was killed is replaced. One that fails ends the run with its cause
 import contextlib
 import dataclasses
 import logging
+import os
 import signal
 import traceback
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from dreamer.errors import UserError, writing
 from dreamer.logs.logger import Logger
 from dreamer.logs.metrics import Mean
 from dreamer.logs.wandb_board import check_installed
+from dreamer.parent import end_with
 from dreamer.storage import checkpoint
 from dreamer.storage.machine import record_machine
 from dreamer.storage.run_directory import RunDirectory
@@ -91,8 +93,9 @@ class Failure(NamedTuple):
     trace: str
 
 
-def work(number: int, seed: int, shared: A3C, board: Board, connection: Connection) -> None:
+def work(parent: int, number: int, seed: int, shared: A3C, board: Board, connection: Connection) -> None:
     """Be worker `number` until the parent hangs up. A process of its own runs this."""
+    end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     torch.set_num_threads(1)
     try:
@@ -158,7 +161,9 @@ class A3CTrainer:
             self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, config)
             self.resumed = saved is not None
             if saved is not None:
-                self.load_state_dict(saved)
+                with checkpoint.restoring(self.run_directory.checkpoints, saved, config):
+                    checkpoint.check_agent(saved, self.agent)
+                    self.load_state_dict(saved)
             else:
                 self.logger.start_anew()
             self.processes: list[BaseProcess] = []
@@ -255,7 +260,7 @@ class A3CTrainer:
         ours, theirs = context.Pipe()
         seed = int(np.random.SeedSequence((self.schedule.seed, 3, self.starts)).generate_state(1)[0])
         self.starts += 1
-        arguments = (number, seed, self.shared, self.board, theirs)
+        arguments = (os.getpid(), number, seed, self.shared, self.board, theirs)
         process = context.Process(target=work, args=arguments, daemon=True)
         process.start()
         theirs.close()  # so that the end of the worker is the end of the connection
@@ -284,7 +289,7 @@ class A3CTrainer:
             with contextlib.suppress(OSError):
                 connection.send("stop")
         for process in self.processes:
-            process.join(5)
+            process.join(0 if self.interrupt.at_once else 5)
             process.kill()
             process.join()
 
@@ -323,8 +328,9 @@ class A3CTrainer:
         """Return what is needed to go on; call it while all workers wait. Episodes in progress are lost."""
         self.shared.optimizers.grad_step = self.counters.grad_step
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        spec = dataclasses.asdict(self.envs.spec)
-        return {"env_step": self.counters.env_step, "spec": spec, "starts": self.starts, **state}
+        options, spec = checkpoint.fixed_options(self.config), dataclasses.asdict(self.envs.spec)
+        counts = {"env_step": self.counters.env_step, "starts": self.starts}
+        return {"options": options, "spec": spec, **counts, **state}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken, in new episodes; metrics of later are dropped."""

@@ -23,6 +23,8 @@ class Counters:
     """Updates."""
     episodes: int = 0
     """Finished episodes."""
+    env_failures: int = 0
+    """Failures of environments, in training and evaluation."""
     finished_at: int | None = None
     """The `env_step` of the final evaluation, once it has taken place."""
 
@@ -45,7 +47,7 @@ class Counters:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._seconds = state["seconds"]
         for counter in fields(self):
-            setattr(self, counter.name, state[counter.name])
+            setattr(self, counter.name, state.get(counter.name, counter.default))
 
 
 class Every:

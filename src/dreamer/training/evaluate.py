@@ -1,6 +1,7 @@
 """Evaluation: whole episodes of the deterministic policy (paper, Section 6).
 
-It has an environment, a filter state and random generators of its own, so it leaves no trace in training.
+It has an environment, a filter state and random generators of its own, so it leaves no trace in training. Where the
+environment fails, the episode does not count, and one with another seed takes its place.
 """
 
 from collections.abc import Callable
@@ -10,8 +11,10 @@ import numpy as np
 import torch
 
 from dreamer.agents.agent import Agent
+from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
 from dreamer.logs.video import three_channels
+from dreamer.training.failures import survive
 
 
 class StoppedError(Exception):
@@ -47,19 +50,31 @@ def evaluate(
     seed: int,
     video: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    failed: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Play whole episodes in the first environment of `envs`, as a function of `seed` and the weights.
 
-    `stop` is asked before every agent step; `StoppedError` is raised as soon as it returns True.
+    `stop` is asked before every agent step; `StoppedError` is raised as soon as it returns True. `failed` is called at
+    every failure of the environment; `EnvError` is raised if there are too many in a row.
     """
     generator = torch.Generator(agent.device).manual_seed(seed)
     seeds = np.random.SeedSequence(seed).generate_state(episodes)
     returns, lengths, images = [], [], []
     for number, episode_seed in enumerate(seeds.tolist()):
-        keep = images if video and number == 0 else None
-        total, length = _play(agent, envs, episode_seed, generator, keep, stop)
+        failures = 0
+        while True:
+            shown = [] if video and number == 0 else None
+            try:
+                total, length = _play(agent, envs, episode_seed, generator, shown, stop)
+                break
+            except EnvError as failure:
+                failures += 1
+                failed()
+                survive(failure, failures, envs.config.env_failures)
+            episode_seed = int(np.random.SeedSequence((seed, number, failures)).generate_state(1)[0])
         returns.append(total)
         lengths.append(length)
+        images = shown or images
     return Evaluation(returns, lengths, three_channels(np.stack(images)) if images else None)
 
 

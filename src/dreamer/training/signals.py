@@ -14,13 +14,21 @@ CONFIRMATION = "Stopping after this step; once more stops at once.\n"
 class Interrupt:
     """While entered, the first signal is confirmed and sets `requested`; a second one stops at once.
 
-    The second raises `KeyboardInterrupt`. SIGHUP, which a closing terminal sends several times, never does;
-    under `nohup` it stays ignored. Signals reach the main thread only: in another one, nothing is changed.
+    The second sets `at_once` and raises `KeyboardInterrupt`. SIGHUP, which a closing terminal sends several times,
+    never does; under `nohup` it stays ignored. In another thread than the main one, Python handles no signals.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self.at_once = False
+        self.number: int | None = None
+        """The signal that has asked first."""
         self._previous: dict[signal.Signals, signal.Handlers | None] = {}
+
+    @property
+    def status(self) -> int:
+        """What a process that was asked to stop exits with, as shells expect: 128 + the number of the signal."""
+        return 128 + self.number if self.number else 0
 
     def __enter__(self) -> Self:
         if threading.current_thread() is not threading.main_thread():
@@ -39,9 +47,10 @@ class Interrupt:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.requested and number != signal.SIGHUP:
-            raise KeyboardInterrupt
+            self.at_once = True
+            raise KeyboardInterrupt(number)
         if not self.requested:
-            self.requested = True
+            self.requested, self.number = True, number
             _write_at_once(CONFIRMATION)
 
 

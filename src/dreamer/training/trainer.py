@@ -28,8 +28,9 @@ A run can stop between any two updates or agent steps, and goes on exactly there
 
 import contextlib
 import dataclasses
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,14 @@ import torch
 from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
 from dreamer.config import Config, EnvConfig, evaluated
+from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
 from dreamer.errors import writing
 from dreamer.logs import open_loop
 from dreamer.logs.logger import Logger
 from dreamer.logs.video import comparison
 from dreamer.logs.wandb_board import check_installed
+from dreamer.replay.episode_file import signature_of_spec
 from dreamer.replay.make import make_feed
 from dreamer.replay.store import EpisodeStore
 from dreamer.storage import checkpoint
@@ -52,6 +55,7 @@ from dreamer.storage.machine import record_machine
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.async_collect import make_collector
 from dreamer.training.clock import Counters, Every, Rounds
+from dreamer.training.collect import Step
 from dreamer.training.evaluate import StoppedError, evaluate
 from dreamer.training.signals import Interrupt
 from dreamer.training.skipped import SkippedUpdates
@@ -83,9 +87,10 @@ class Trainer:
         self.video_clock = Every(self.schedule.video_every)
         self.skipped = SkippedUpdates()
         self.replay_rng = np.random.default_rng([self.schedule.seed, 2])
+        self._take_turns = False  # whether the simulator lets only one environment be open at a time
         with contextlib.ExitStack() as opened:  # closes what is open if a later part is refused
-            self.eval_envs = self._make_envs(opened, evaluated(config.environment), 1)
-            self.envs = self._make_envs(opened, config.environment, config.environment.num_envs)
+            self.envs = self._make_envs(config.environment, config.environment.num_envs)
+            opened.callback(self.envs.close)
             self.agent = make_agent(self.envs.spec, config)
             self.collector = make_collector(self.envs, self.agent, config)
             opened.callback(self.collector.close)
@@ -93,11 +98,10 @@ class Trainer:
             self._open_directory()
             self._opened = opened.pop_all()
 
-    def _make_envs(self, opened: contextlib.ExitStack, settings: EnvConfig, number: int) -> VectorEnv:
+    def _make_envs(self, settings: EnvConfig, number: int) -> VectorEnv:
         """Make environments: in worker processes if there are several, or if they must not wait for the learner."""
         workers = self.schedule.async_collect or self.config.environment.num_envs > 1
-        envs = VectorEnv(settings, number, self.schedule.seed, workers)
-        return opened.enter_context(contextlib.closing(envs))
+        return VectorEnv(settings, number, self.schedule.seed, workers)
 
     def _open_directory(self) -> None:
         """Lock the run directory, and go on from its checkpoint if it has one."""
@@ -106,7 +110,11 @@ class Trainer:
         self.run_directory.write_config(self.config)
         record_machine(self.run_directory.path, self.agent.device)
         self.run_directory.note_checkpoint(saved=saved is not None)
-        self.store = EpisodeStore(self.run_directory.replay, self.config.replay.replay_size)
+        self.store = EpisodeStore(
+            self.run_directory.replay,
+            self.config.replay.replay_size,
+            signature=signature_of_spec(self.envs.spec),
+        )
         device, transitions = self.agent.device, self.agent.transitions
         self.feed = make_feed(self.config, self.envs.spec, self.store, device, transitions)
         self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, self.config)
@@ -114,21 +122,33 @@ class Trainer:
         if saved is None:
             self._start_anew()
         else:
-            self.load_state_dict(saved)
+            with checkpoint.restoring(self.run_directory.checkpoints, saved, self.config):
+                checkpoint.check_agent(saved, self.agent)
+                self.load_state_dict(saved)
 
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
+        if self.interrupt.at_once:
+            self.envs.kill()
+            self.eval_envs.kill()
         self._opened.close()
 
     # -- Algorithm 1 -------------------------------------------------------------------------------------
 
     def run(self, final_evaluation: bool = True) -> bool:
-        """Train to the end, and save. Return False if the run was asked to stop before."""
+        """Train to the end, and save. Return False if the run was asked to stop before.
+
+        Raises `EnvError`, when all is saved, if an environment failed too often in a row.
+        """
         self.counters.start()
         with self.interrupt, self.logger:
-            self._train()
-            if final_evaluation and not self._stop:
-                self._evaluate_finally()
+            try:
+                self._train()
+                if final_evaluation and not self._stop:
+                    self._evaluate_finally()
+            except EnvError:  # the environment's fault, between two steps of the run
+                self._save()
+                raise
             self._save()
         return self.counters.finished_at == self.counters.env_step
 
@@ -178,16 +198,31 @@ class Trainer:
         random = self.rounds.start is None
         if not random:
             self.collector.begin_round(self.rounds.end(self.counters.env_step))
-        frames, finished = self.collector.step(random)  # lines 13 to 18
-        self.counters.env_step += frames
-        self.counters.agent_step += self.config.environment.num_envs
-        for builder in finished:
-            self.store.append(builder.episode())  # line 19
-            self.counters.episodes += 1
-            self.logger.episode(builder.total_return, len(builder))
+        step = self.collector.step(random)  # lines 13 to 18
+        self._count(step)  # line 19
+        if step.last_straw is not None:
+            raise step.last_straw
         if random and self.counters.episodes and self.counters.env_step >= self.schedule.prefill:
             self.rounds.start = self.counters.env_step
         self.logger.show()
+
+    def _count(self, step: Step) -> None:
+        """Take what happened in an agent step into counters, replay and log."""
+        self.counters.env_step += step.frames
+        self.counters.agent_step += self.config.environment.num_envs if step.frames else 0
+        for builder in step.finished:
+            self.store.append(builder.episode())
+            self.counters.episodes += 1
+            self.logger.episode(builder.total_return, len(builder))
+        for builder in step.broken:
+            if (episode := builder.episode())["reward"].size >= self.feed.sampler.batch_length:
+                self.store.append(episode)
+        for _ in range(step.failures):
+            self._count_failure()
+
+    def _count_failure(self) -> None:
+        self.counters.env_failures += 1
+        self.logger.env_failure(self.counters.env_failures)
 
     # -- evaluation --------------------------------------------------------------------------------------
 
@@ -208,10 +243,13 @@ class Trainer:
         Return False if it was asked to stop: then nothing is logged, and the evaluation stays due.
         """
         env_step = self.counters.env_step
-        seed = self.schedule.seed + 1_000_003 * (1 + env_step)
+        # After a failure with other seeds, so that a run that it has ended does not repeat the same episode.
+        seed = self.schedule.seed + 1_000_003 * (1 + env_step) + self.counters.env_failures
         video = self.video_clock.due(env_step)
         try:
-            result = evaluate(self.agent, self.eval_envs, episodes, seed, video, stop=lambda: self._stop)
+            stop, failed = lambda: self._stop, self._count_failure
+            with self._evaluation_envs() as envs:
+                result = evaluate(self.agent, envs, episodes, seed, video, stop, failed)
         except StoppedError:
             return False
         self.logger.evaluation(result.returns, result.lengths)
@@ -220,6 +258,34 @@ class Trainer:
             self._log_videos(result.images, seed)
             self.video_clock.done(env_step)
         return True
+
+    @functools.cached_property
+    def eval_envs(self) -> VectorEnv:
+        """The environment of the evaluation, made when it is first needed."""
+        envs = self._make_envs(evaluated(self.config.environment), 1)
+        return self._opened.enter_context(contextlib.closing(envs))
+
+    @contextlib.contextmanager
+    def _evaluation_envs(self) -> Iterator[VectorEnv]:
+        """Yield `eval_envs`, if those of the training can stay open beside it.
+
+        A simulator may let only one be open at a time, because it binds a port. Then those of the training are closed
+        meanwhile, and their episodes are brought back, as after an interruption.
+        """
+        if not self._take_turns:
+            try:
+                self.eval_envs  # noqa: B018 (makes it)
+            except EnvError as failure:
+                self._take_turns = True
+                _logger.warning("%s From here on training and evaluation take turns.", failure)
+        if not self._take_turns:
+            yield self.eval_envs
+            return
+        state = self.collector.state_dict()
+        self.envs.close()
+        with contextlib.closing(self._make_envs(evaluated(self.config.environment), 1)) as envs:
+            yield envs
+        self.collector.load_state_dict(state)
 
     def _log_videos(self, images: np.ndarray | None, seed: int) -> None:
         """Log the images of an evaluation, and an open-loop prediction if agent and episodes allow one."""
@@ -253,6 +319,7 @@ class Trainer:
         """Return everything that is needed to go on exactly; `checkpoint` writes it."""
         return {
             "env_step": self.counters.env_step,
+            "options": checkpoint.fixed_options(self.config),
             "spec": dataclasses.asdict(self.envs.spec),
             "replay": self.store.extent(),
             "replay_rng": checkpoint.pack_rng(self.replay_rng),

@@ -64,6 +64,8 @@ class Sliders {
   show(action) {
     this.rows.forEach(({ slider, output }, i) => {
       slider.value = action[i];
+      // The thumb's middle goes from half its width to half its width before the end.
+      slider.style.setProperty("--at", `calc(10px + (100% - 20px) * ${(action[i] + 1) / 2})`);
       output.textContent = action[i].toFixed(2).replace("-", "−");
     });
   }

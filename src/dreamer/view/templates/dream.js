@@ -157,16 +157,16 @@ class Dream {
 
   tensor(data) { return { data, dims: [this.futures, data.length / this.futures] }; }
 
-  // Return how many steps a second this browser imagines: image, reward, value and action, without waiting.
-  async speed(least = 20) {
-    const action = new Float32Array(this.facts.sizes.action);
-    const begun = performance.now();
-    let steps = 0;
-    while (steps < least && performance.now() - begun < 3000) {
+  // Return how many steps a second this browser imagines: action, image, reward and value. It is the median of up to
+  // 30 steps, because other programs may be at work.
+  async speed() {
+    const action = new Float32Array(this.facts.sizes.action), begun = performance.now(), times = [];
+    while (times.length < 30 && performance.now() - begun < 2000) {
+      const before = performance.now();
       if (this.graphs.act) await this.act();
       await this.step(action);
-      steps += 1;
+      times.push(performance.now() - before);
     }
-    return (1000 * steps) / (performance.now() - begun);
+    return 1000 / times.sort((a, b) => a - b)[times.length >> 1];
   }
 }

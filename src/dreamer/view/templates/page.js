@@ -52,7 +52,8 @@ function buildHands(facts) {
   const takeOver = () => { if (who !== "you") turn("you"); if (!playing) play(true); };
   hands = new (facts.groups.length ? Choices : Sliders)($("actions"), facts, takeOver);
   const drag = facts.groups.length ? "" : ` Or drag across the image${facts.actions.length > 1 ? " for the first" : ""}.`;
-  $("hint").innerHTML = `<span class="desk">Hold a key, </span>move a ${facts.groups.length ? "button" : "slider"} or take a gamepad, and the dream obeys you.${drag}`;
+  const touch = matchMedia("(pointer: coarse)").matches, what = facts.groups.length ? "Press a button" : "Move a slider";
+  $("hint").textContent = `${what}${touch ? "" : ", hold a key, or take a gamepad"}, and the dream obeys you.${drag}`;
 }
 
 function buildStrip(facts, recording) {
@@ -106,7 +107,7 @@ function turn(name) {
 function play(on) {
   playing = on;
   due = performance.now();
-  $("play-sign").textContent = on ? "❚❚" : "▶";
+  document.documentElement.toggleAttribute("data-playing", on);
   $("play-name").textContent = on ? "Pause" : "Play";
 }
 
@@ -167,6 +168,8 @@ function draw() {
 
 // -- the clock ------------------------------------------------------------------------------------------
 
+let drawn = 0;
+
 async function tick() {
   const pad = readGamepad(hands);
   if (pad?.buttons[0]?.pressed && !padButtons[0]) play(!playing);
@@ -181,6 +184,9 @@ async function tick() {
     await advance();
     changed = true;
   }
+  // Four times a second is enough for what changes between two steps, such as the sliders.
+  if (!changed && now - drawn < 250) return;
+  drawn = now;
   draw();
 }
 
@@ -204,6 +210,9 @@ function listen() {
   $("amount").addEventListener("change", () => { dream.amount = Number($("amount").value); });
   for (const radio of document.querySelectorAll('[name="who"]')) radio.addEventListener("change", () => { turn(radio.value); if (!playing) play(true); });
   for (const radio of document.querySelectorAll('[name="run"]')) radio.addEventListener("change", () => enqueue(() => loadRun(Number(radio.value))));
+  // A chosen list would keep the keys to itself.
+  for (const select of document.querySelectorAll("select")) select.addEventListener("change", () => select.blur());
+  $("follow").addEventListener("click", () => { turn("recording"); play(true); });
   followDrag($("dream"), () => hands);
   addEventListener("keydown", (event) => onKey(event, true));
   addEventListener("keyup", (event) => onKey(event, false));

@@ -37,7 +37,7 @@ class Traces {
     if (canvas.height !== Math.round(height * scale)) canvas.height = Math.round(height * scale);
     const values = [...lines.flat(), ...beside].filter((value) => value !== null);
     const low = Math.min(trace.low, ...values), high = Math.max(low + 0.01, ...values);
-    const left = 30, bottom = height - 14, top = 6;
+    const left = 36, bottom = height - 14, top = 6;
     const x = (i) => left + (i / SHOWN) * (width - left - 4), y = (value) => bottom - ((value - low) / (high - low)) * (bottom - top);
     const pen = canvas.getContext("2d");
     pen.setTransform(scale, 0, 0, scale, 0, 0);

@@ -1,0 +1,91 @@
+"""What a policy file holds, and whether it is sound.
+
+The file is that of `torch.save`: a dictionary of the format's name, the spec of the environment, all options, the
+weights, and a SHA-256 over all of these.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dreamer.agents.make import ALGORITHMS
+from dreamer.config import Config, from_file
+from dreamer.errors import UserError
+from dreamer.types import EnvSpec
+
+FORMAT = "dreamer-policy-2"
+"""Stands in every file, and changes with what is in it."""
+
+_KEYS = {"format", "spec", "options", "weights"}
+_logger = logging.getLogger(__name__)
+
+
+class Content(NamedTuple):
+    """The environment's kind, all options, and the weights of all networks that acting needs."""
+
+    spec: EnvSpec
+    config: Config
+    weights: dict[str, Tensor]
+
+
+def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what goes into the file."""
+    return {**content, "checksum": _checksum(content)}
+
+
+def read_policy_file(file: Path) -> Content:
+    """Read and check a policy file. Raises `UserError` if it is none, damaged, or of another version."""
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # unpickling raises almost anything
+        raise UserError(f"{file} cannot be read as a policy: write one with `dreamer export`.") from error
+    if not isinstance(content, dict) or not str(content.get("format")).startswith("dreamer-policy-"):
+        raise UserError(f"{file} is no policy: write one with `dreamer export`.")
+    if content["format"] != FORMAT or "options" not in content:
+        raise UserError(f"{file} was written by another version of this program: use that version for it.")
+    try:
+        _check_content(file, content)
+        spec, config = EnvSpec.from_dict(content["spec"]), from_file(content["options"])
+        _check_weights(content["weights"], spec, config)
+    except Exception as error:
+        raise UserError(f"{file} is damaged ({error}): write it again with `dreamer export`.") from error
+    return Content(spec, config, content["weights"])
+
+
+def _check_content(file: Path, content: dict[str, Any]) -> None:
+    """Raise `ValueError` unless the parts are those of a policy, and their checksum is right if there is one."""
+    if content.keys() - {"checksum"} != _KEYS:
+        raise ValueError(f"it holds {', '.join(sorted(map(str, content)))}")
+    if "checksum" not in content:
+        _logger.warning("%s is of a version without checksums: damage to it would go unnoticed.", file)
+    elif content["checksum"] != _checksum(content):
+        raise ValueError("its checksum is wrong")
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    parts = [content[key] for key in ("format", "spec", "options")]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
+    for name, tensor in sorted(content["weights"].items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _check_weights(weights: dict[str, Tensor], spec: EnvSpec, config: Config) -> None:
+    """Raise `ValueError` unless the weights are those of such an agent.
+
+    On the meta device its networks take no memory and no time, however large the options say that they are.
+    """
+    with torch.device("meta"):
+        expected = ALGORITHMS[config.behavior.agent](spec, config).state_dict()
+    for name in expected.keys() | weights.keys():
+        if name not in weights or name not in expected:
+            raise ValueError(f"the weights {name} are {'missing' if name in expected else 'of no network'}")
+        if (weights[name].shape, weights[name].dtype) != (expected[name].shape, expected[name].dtype):
+            raise ValueError(f"the weights {name} have another shape than the network")

@@ -1,0 +1,280 @@
+"""The page as a person uses it in Chromium, from disk and with the network off."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from browser import DESKTOP, PHONE, beyond_the_window, chromium, contrast, emulate, luminance, style, wait
+from dreamer.errors import UserError
+from dreamer.replay.store import EpisodeStore
+from dreamer.storage.load import load_run
+from dreamer.view.graphs import world_of
+from dreamer.view.page import Dream, render
+from dreamer.view.recording import record
+from dreamer.view.runtime import read_runtime
+from dreamer.world_model.rssm import State
+
+pytestmark = pytest.mark.browser
+
+START = "const done = arguments[arguments.length - 1], d = dreamer.dream; "
+
+
+@pytest.fixture(scope="module")
+def page(dream: Dream, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gallery: the same run twice, under two names."""
+    try:
+        runtime = read_runtime()
+    except UserError as error:
+        pytest.skip(str(error))
+    file = tmp_path_factory.mktemp("page") / "dream.html"
+    file.write_text(render([dream, replace(dream, facts=dream.facts | {"name": "other"})], runtime))
+    return file
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        driver.set_script_timeout(60)
+        yield driver
+
+
+@pytest.fixture
+def show(driver: Any, page: Path) -> Any:
+    """Open the page, paused at its first moment, and return the driver once it can be used."""
+
+    def opened(size: tuple[int, int] = DESKTOP, **features: str) -> Any:
+        emulate(driver, size, **{"prefers_reduced_motion": "reduce", **features})
+        driver.get(page.as_uri())
+        ready = (
+            "return document.documentElement.dataset.ready || document.getElementById('problem').textContent"
+        )
+        wait(lambda: driver.execute_script(ready), 90)
+        assert not text(driver, "problem")
+        return driver
+
+    return opened
+
+
+def text(driver: Any, name: str) -> str:
+    return driver.execute_script("return document.getElementById(arguments[0]).textContent", name)
+
+
+def at(driver: Any) -> int:
+    return driver.execute_script("return dreamer.dream.at")
+
+
+def press(driver: Any, *keys: str) -> None:
+    from selenium.webdriver import ActionChains
+
+    ActionChains(driver).send_keys(*keys).perform()
+
+
+def test_page_opens_from_disk_without_a_network_and_without_errors(show: Any, page: Path) -> None:
+    driver = show()
+    assert driver.execute_script("return navigator.onLine") is False
+    assert driver.get_log("browser") == []
+    loaded = driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert all(name.startswith(("blob:", "data:", page.as_uri())) for name in loaded)
+    assert float(text(driver, "fps")) > 0
+
+
+def test_ten_steered_steps_are_those_of_the_python_model(show: Any, run: Path) -> None:
+    """Within one of 255 levels: both compute in float32, and round to whole levels."""
+    trained = load_run(run, device="cpu", fast=False)
+    world_model = world_of(trained.agent).world_model
+    recording = record(trained.agent, EpisodeStore(trained.directory.replay, mode="r"))
+    rng = np.random.default_rng(0)
+    actions = rng.uniform(-1, 1, (10, 2)).astype(np.float32)
+    noise = rng.standard_normal((10, world_model.rssm.stoch), np.float32)
+
+    stoch, deter = torch.from_numpy(recording.stoch[7:8]), torch.from_numpy(recording.deter[7:8])
+    state, expected = State(stoch, stoch, stoch, deter), []
+    with torch.no_grad():
+        for action, drawn in zip(actions, noise, strict=True):
+            state = world_model.rssm.imagine_step(
+                state, torch.tensor(action[None]), torch.tensor(drawn[None])
+            )
+            image = world_model.decoder(state.feat)["image"] + 0.5
+            expected.append((image.clamp(0, 1) * 255).round().numpy()[0])
+
+    script = """(async () => {
+      await d.begin(7);
+      const images = [];
+      for (let i = 0; i < 10; i++) {
+        await d.step(Float32Array.from(arguments[0][i]), false, Float32Array.from(arguments[1][i]));
+        images.push([...d.images]);
+      }
+      return images;
+    })().then(done)"""
+    images = show().execute_async_script(START + script, actions.tolist(), noise.tolist())
+    rgba = np.array(images).reshape(10, 64, 64, 4)
+    assert (rgba[..., 3] == 255).all()
+    assert np.abs(rgba[..., :3] - np.array(expected)).max() <= 1
+
+
+def test_recorded_images_arrive_without_loss(show: Any, run: Path) -> None:
+    trained = load_run(run, device="cpu", fast=False)
+    recording = record(trained.agent, EpisodeStore(trained.directory.replay, mode="r"))
+    for t in (0, len(recording.images) - 1):
+        pixels = show().execute_script("return [...dreamer.dream.recording.image(arguments[0])]", t)
+        assert np.array_equal(np.reshape(pixels, (64, 64, 4))[..., :3], recording.images[t])
+
+
+def test_keys_steer_and_take_over(show: Any) -> None:
+    from selenium.webdriver import ActionChains
+
+    driver = show()
+    assert driver.execute_script("return document.querySelector('[name=who]:checked').value") == "actor"
+    ActionChains(driver).key_down("q").key_down("s").perform()
+    wait(lambda: at(driver) > 2)
+    now = driver.execute_script("return [...dreamer.dream.now.action]")
+    ActionChains(driver).key_up("q").key_up("s").perform()
+    assert now == [1, -1]
+    assert driver.execute_script("return document.querySelector('[name=who]:checked').value") == "you"
+    begun = at(driver)
+    wait(lambda: at(driver) > begun + 1)
+    assert driver.execute_script("return [...dreamer.dream.now.action]") == [0, 0]
+
+
+def test_sliders_steer_and_spring_back(show: Any) -> None:
+    from selenium.webdriver import ActionChains
+
+    driver = show()
+    slider = driver.find_element("id", "action-1")
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", slider)
+    right = int(slider.size["width"] / 2) - 3
+    ActionChains(driver).move_to_element(slider).click_and_hold().move_by_offset(right, 0).perform()
+    wait(lambda: at(driver) > 1)
+    first, second = driver.execute_script("return [...dreamer.dream.now.action]")
+    assert (first, second > 0.9) == (0, True)
+    ActionChains(driver).release().perform()
+    begun = at(driver)
+    wait(lambda: at(driver) > begun + 1)
+    assert driver.execute_script("return [...dreamer.dream.now.action]") == [0, 0]
+
+
+def test_pause_step_rewind_and_restart(show: Any) -> None:
+    from selenium.webdriver import Keys
+
+    driver = show()
+    assert text(driver, "play-name") == "Play"
+    press(driver, " ")
+    wait(lambda: at(driver) >= 5)
+    assert text(driver, "play-name") == "Pause"
+    press(driver, " ")
+    wait(lambda: text(driver, "acting") == "paused")
+    stopped = at(driver)
+    press(driver, ",", ",")
+    wait(lambda: at(driver) == stopped - 2)
+    press(driver, ".", ".", ".")
+    wait(lambda: at(driver) == stopped + 1)
+    press(driver, Keys.BACKSPACE)
+    wait(lambda: at(driver) == 0 and driver.execute_script("return dreamer.dream.moments.length") == 1)
+
+
+def test_rewinding_shows_the_same_image_again(show: Any) -> None:
+    script = """(async () => {
+      await d.begin(3);
+      const seen = [];
+      for (let i = 0; i < 4; i++) { await d.step(new Float32Array([1, 0])); seen.push(d.images.join()); }
+      await d.seek(2);
+      const again = d.images.join();
+      await d.step(new Float32Array([1, 0]), false, new Float32Array(d.facts.sizes.stoch));
+      return [again === seen[1], d.moments.length, d.at];
+    })().then(done)"""
+    assert show().execute_async_script(START + script) == [True, 4, 3]
+
+
+def test_recording_is_compared_as_long_as_its_actions_are_taken(show: Any) -> None:
+    driver = show()
+    press(driver, "4")
+    wait(lambda: at(driver) >= 5)
+    errors = "return dreamer.dream.moments.map(moment => moment.error)"
+    assert all(0 <= error < 1 for error in driver.execute_script(errors))
+    wait(lambda: text(driver, "recorded") == "same actions")
+    press(driver, "3")
+    wait(lambda: driver.execute_script("return dreamer.dream.now.error") is None)
+    wait(lambda: "idle" in driver.find_element("id", "beside").get_attribute("class"))
+
+
+def test_recording_stops_at_its_end(show: Any) -> None:
+    driver = show()
+    driver.execute_async_script(START + "dreamer.begin(d.recording.length - 3).then(done)")
+    press(driver, "4")
+    wait(lambda: at(driver) == 2 and text(driver, "acting") == "paused")
+
+
+def test_several_futures_differ_and_one_goes_on(show: Any) -> None:
+    driver = show()
+    driver.find_element("css selector", "#count option:nth-child(2)").click()
+    wait(lambda: len(driver.find_elements("css selector", "#futures button")) == 4)
+    press(driver, ".", ".", ".")
+    wait(lambda: at(driver) == 3)
+    script = "const n = dreamer.dream.now; return [n.stoch.length, new Set(n.reward).size, [...n.deter]]"
+    numbers, rewards, deter = driver.execute_script(script)
+    assert numbers == 4 * 4
+    assert rewards == 4
+    driver.find_elements("css selector", "#futures button")[2].click()
+    wait(lambda: driver.execute_script("return dreamer.dream.futures") == 1)
+    chosen = driver.execute_script("return [...dreamer.dream.now.deter]")
+    assert chosen == deter[2 * len(chosen) : 3 * len(chosen)]
+
+
+def test_another_run_of_the_gallery_takes_its_place(show: Any) -> None:
+    driver = show()
+    driver.execute_script("document.querySelectorAll('[name=run]')[1].click()")
+    wait(lambda: driver.execute_script("return dreamer.dream.facts.name") == "other")
+    press(driver, ".", ".")
+    wait(lambda: at(driver) == 2)
+    assert driver.get_log("browser") == []
+
+
+def test_page_plays_by_itself_unless_motion_is_unwelcome(show: Any) -> None:
+    assert text(show(), "acting") == "paused"
+    driver = show(prefers_reduced_motion="no-preference")
+    wait(lambda: at(driver) > 3)
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE, (768, 1024)], ids=["desktop", "phone", "tablet"])
+def test_nothing_reaches_beyond_the_window(size: tuple[int, int], show: Any) -> None:
+    driver = show(size)
+    assert beyond_the_window(driver) == 0
+    screen, play = (driver.find_element("css selector", name).rect for name in ("#dream", "#play"))
+    assert screen["width"] == screen["height"] >= 340
+    assert play["height"] >= 38
+    assert play["y"] + play["height"] < size[1]  # seen without scrolling
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_lines_stand_out(scheme: str, show: Any) -> None:
+    driver = show(prefers_color_scheme=scheme)
+    (paper,) = style(driver, "body", "backgroundColor")
+    assert (luminance(paper) > 0.5) == (scheme == "light")
+    for selector in ("body", ".traces small", ".lead", "kbd", "figcaption span"):
+        (ink,) = style(driver, selector, "color")
+        assert contrast(ink, paper) >= 4.5, selector
+    for name in ("--dream", "--recorded"):
+        color = driver.execute_script(
+            "document.body.style.outlineColor = `var(${arguments[0]})`;"
+            "return getComputedStyle(document.body).outlineColor",
+            name,
+        )
+        assert contrast(color, paper) >= 3, name
+
+
+@pytest.mark.parametrize("missing", ["WebAssembly", "DecompressionStream"])
+def test_old_browser_gets_a_sentence(missing: str, driver: Any, page: Path) -> None:
+    source = {"source": f"delete window.{missing}"}
+    script = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", source)
+    try:
+        driver.get(page.as_uri())
+        wait(lambda: driver.find_element("id", "problem").is_displayed())
+    finally:
+        driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+    assert "needs a browser with WebAssembly" in text(driver, "problem")
+    assert not driver.find_element("id", "loading").is_displayed()
+    assert driver.get_log("browser") == []
