@@ -64,10 +64,10 @@ def environment_spec(config: EnvConfig) -> EnvSpec:
         return envs.spec
 
 
-def seconds_per_step(config: EnvConfig) -> float:
-    """Return the seconds of one agent step of one environment."""
+def seconds_per_step(config: EnvConfig, budget: float = 1.0) -> float:
+    """Return the seconds of one agent step of one environment, tried for `budget` seconds."""
     with stepping(config) as step:
-        return seconds_per_call(step, torch.device("cpu"), budget=1.0)
+        return seconds_per_call(step, torch.device("cpu"), budget)
 
 
 def replay(timer: Timer, spec: EnvSpec, config: Config) -> Iterator[Measurement]:

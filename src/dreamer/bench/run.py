@@ -20,6 +20,7 @@ from dreamer.bench.roofline import product_speed
 from dreamer.bench.update_modes import gradient_steps
 from dreamer.config import Config, to_flat, with_options
 from dreamer.errors import UserError
+from dreamer.training.threads import set_threads
 
 Subject = Literal["update", "training", "parts", "acting", "environment", "replay"]
 
@@ -49,8 +50,7 @@ def bench(
         raise UserError(
             "--agent a3c learns in processes of its own, which are not measured: take another --agent."
         )
-    if config.training.threads:
-        torch.set_num_threads(config.training.threads)
+    set_threads(config.training.threads)
     report = Report(describe_machine(pick_device(config.training.device)), to_flat(config), [])
     before = Report.read(baseline) if baseline else None
     if before is not None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +13,7 @@ from torch import Tensor
 from dreamer.config import Config, to_flat
 from dreamer.logs.board import Board
 from dreamer.logs.metrics import Counters, Mean, MetricsWriter, explained_variance, memory
-from dreamer.logs.progress import Progress
+from dreamer.logs.progress import Forecast, Progress
 from dreamer.logs.tensorboard import TensorBoard
 from dreamer.logs.video import write_video
 from dreamer.logs.wandb_board import WandbBoard
@@ -25,13 +25,22 @@ _logger = logging.getLogger(__name__)
 class Logger:
     """Write `metrics.jsonl`, `videos/` and what `--logger` names, and show progress; enter it while the run trains.
 
-    `counters` are those of the run, read whenever something is written; `config` is what W&B is told of the run.
+    `counters` are those of the run, read whenever something is written, `doing` says what the run does, and W&B is
+    told `config`.
     `metrics.jsonl` is the record of the run: it is written first, and if the disk refuses it, the run ends with a
     `UserError`. All else is only shown: if it fails, there is one warning, and the run goes on.
     """
 
-    def __init__(self, logdir: Path, counters: Counters, total_env_steps: int, config: Config | None = None):
-        self.counters, self.total = counters, total_env_steps
+    def __init__(
+        self,
+        logdir: Path,
+        counters: Counters,
+        total_env_steps: int,
+        doing: Callable[[], str] = lambda: "learning",
+        config: Config | None = None,
+    ):
+        self.counters, self.total, self.doing = counters, total_env_steps, doing
+        self.forecast: Forecast | None = None
         self.videos = logdir / "videos"
         self.writer = MetricsWriter(logdir)
         self.tensorboard = TensorBoard(logdir / "tensorboard")
@@ -48,7 +57,11 @@ class Logger:
         return [*boards, WandbBoard(logdir, to_flat(config))] if wanted in ("wandb", "both") else boards
 
     def __enter__(self) -> Self:
-        self.progress = Progress(self.total, self.counters.env_step)
+        self.progress = Progress(
+            self.total, self.counters.env_step, self.counters.grad_step, forecast=self.forecast
+        )
+        train_return, eval_return = self.writer.last("train/return", "eval/return")
+        self.show(train_return, eval_return)
         self.progress.__enter__()
         return self
 
@@ -106,6 +119,7 @@ class Logger:
 
     def video(self, name: str, images: np.ndarray) -> None:
         """Write images `(T, H, W, 3)`, uint8, to the boards and as .mp4, or .gif where that is not possible."""
+        self.show(doing="writing videos")
         for board in self.boards:
             board.video(self.counters.env_step, name, images)
         while self._video_formats:
@@ -118,9 +132,12 @@ class Logger:
                 _logger.warning("%s From here on videos %s.", error, consequence)
                 self._video_formats = others
 
-    def show(self, train_return: float | None = None, eval_return: float | None = None) -> None:
+    def show(
+        self, train_return: float | None = None, eval_return: float | None = None, doing: str = ""
+    ) -> None:
         """Bring the progress line up to date."""
-        self.progress.update(self.counters.env_step, self.counters.grad_step, train_return, eval_return)
+        env_step, grad_step = self.counters.env_step, self.counters.grad_step
+        self.progress.update(env_step, grad_step, train_return, eval_return, doing or self.doing())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the means that are not logged yet, `metrics.jsonl`, and the lengths of TensorBoard's files."""

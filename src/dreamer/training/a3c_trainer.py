@@ -158,7 +158,7 @@ class A3CTrainer:
             self.run_directory.write_config(config)
             record_machine(self.run_directory.path, self.agent.device)
             self.run_directory.note_checkpoint(saved=saved is not None)
-            self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, config)
+            self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, config=config)
             self.resumed = saved is not None
             if saved is not None:
                 with checkpoint.restoring(self.run_directory.checkpoints, saved, config):
