@@ -205,7 +205,7 @@ class Trainer:
         if not random:
             self.collector.begin_round(self.rounds.end(self.counters.env_step))
         step = self.collector.step(random)  # lines 13 to 18
-        self._count(step)  # line 19
+        self._count(step)
         if step.last_straw is not None:
             raise step.last_straw
         if random and self.counters.episodes and self.counters.env_step >= self.schedule.prefill:
@@ -213,11 +213,11 @@ class Trainer:
         self.logger.show()
 
     def _count(self, step: Step) -> None:
-        """Take what happened in an agent step into counters, replay and log."""
+        """Add an agent step to the counters, and episodes that ended with it to the dataset and the log."""
         self.counters.env_step += step.frames
         self.counters.agent_step += self.config.environment.num_envs if step.frames else 0
         for builder in step.finished:
-            self.store.append(builder.episode())
+            self.store.append(builder.episode())  # line 19
             self.counters.episodes += 1
             self.logger.episode(builder.total_return, len(builder))
         for builder in step.broken:
