@@ -45,6 +45,7 @@ MADE_BY_COMMANDS = {
     "report/videos",
     "arm/joints",
     "arm/0",
+    "goal/0",
 }
 """Files and folders that are no part of the repository, and names of parts of an observation."""
 
