@@ -8,17 +8,20 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import dreamer
 from dreamer import cli
 from dreamer.cli.options import DEFAULTS, RunOptions, Start, default_logdir
-from dreamer.config import to_flat, with_options
+from dreamer.config import WITHOUT_EFFECT, to_flat, with_options
 from dreamer.errors import UserError
 from dreamer.presets import debug
+from dreamer.storage import checkpoint
 
 SMALL = ["--preset", "debug", "--image-size", "32", "--time-limit", "50", "--device", "cpu", "--threads", "1"]
 SHORT = [*SMALL, "--steps", "300", "--checkpoint-every", "100", "--eval-every", "0", "--video-every", "300"]
@@ -57,8 +60,45 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = command("train", *SHORT, "--logdir", logdir)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"Training toy:dot in {logdir}\n")
-    assert f"Done after 300 frames. Look at it: dreamer dream {logdir}" in result.stdout
+    assert f"Done after 300 frames. Look at it:\n  dreamer plot {logdir}\n" in result.stdout
+    assert f"  dreamer dream {logdir}\n" in result.stdout
     return logdir
+
+
+def test_beginning_says_what_will_happen(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """The run is complete, so nothing is trained; the numbers of its last episodes are shown again."""
+    monkeypatch.setattr("dreamer.training.threads.busy", lambda: "others are")
+    assert in_process(monkeypatch, "train", "--logdir", trained) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:7] == [
+        f"Resuming toy:dot in {trained}",
+        *textwrap.wrap(f"  options  those of {trained}", 79, subsequent_indent=" " * 11),
+        lines[2],
+        "  busy     others are",
+        "  sees     image 32x32x3",
+        "  acts     2 numbers, every 2 frames",
+        lines[6],
+    ]
+    assert re.fullmatch(r"  device   .*, (bfloat16|float32), 1 thread", lines[2])
+    assert re.fullmatch(r"  agent    dreamer, [\d,]+ parameters", lines[6])
+    assert re.match(r"300 / 300 frames  learning  train \d+\.\d  eval \d+\.\d  updates 4", lines[7])
+
+
+def test_forecast_leaves_no_trace_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    options = [*SHORT, "--video-every", "0"]
+    assert in_process(monkeypatch, "train", *options, "--logdir", tmp_path / "with") == 0
+    assert re.search(r"\n  time     about \d+ s for 300 frames and 4 updates\n", capsys.readouterr().out)
+    monkeypatch.setattr("dreamer.cli.beginning.lines", lambda *_: [])
+    assert in_process(monkeypatch, "train", *options, "--logdir", tmp_path / "without") == 0
+    first, second = (_weights(tmp_path / name) for name in ("with", "without"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _weights(logdir: Path) -> dict[str, torch.Tensor]:
+    state = checkpoint.load(logdir / "checkpoint")
+    assert state is not None
+    return {name: x for name, x in state["agent"]["networks"].items() if isinstance(x, torch.Tensor)}
 
 
 def test_run_directory_has_the_promised_files(trained: Path) -> None:
@@ -339,6 +379,26 @@ def test_help_of_train_begins_with_what_people_change_first(monkeypatch: pytest.
     ]
     assert "--steps INT           Simulator frames in all. [1000]" in first  # the preset's own default
     assert parts[0].startswith("The environment and what the agent sees of it (paper, Section 6):\n")
+
+
+@pytest.mark.parametrize(
+    ("agent", "heading", "own"),
+    [
+        ("d4pg", "D4PG (Barth-Maron et al. 2018)", ["n-step", "atoms", "v-max", "target-every"]),
+        ("a3c", "A3C (Mnih et al. 2016)", ["workers", "rollout", "lr", "anneal", "entropy"]),
+    ],
+)
+def test_help_of_a_baseline_has_its_own_options_and_none_that_it_does_not_read(
+    monkeypatch: pytest.MonkeyPatch, capsys, agent: str, heading: str, own: list[str]
+) -> None:
+    assert in_process(monkeypatch, "train", "--agent", agent, "--help") == 0
+    shown = capsys.readouterr().out
+    before, _, group = shown.partition(f"\n\n{heading}")
+    assert re.findall(r"^  --([\w-]+)", group, re.M)[: len(own)] == own
+    listed = {name.replace("-", "_") for name in re.findall(r"^  --([\w-]+)", before, re.M)}
+    assert not listed & WITHOUT_EFFECT[agent]
+    assert in_process(monkeypatch, "train", "--help") == 0
+    assert heading not in capsys.readouterr().out
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "bench": _RUN | {"training", "results"},
     "view": _DREAMER | {"envs", "storage", "replay", "logs", "export"},
     "report": _BASE | {"results", "storage"},
+    "verify": _BASE | {"export", "logs", "replay", "results", "storage"},
     "sweep": _BASE | {"parent", "arguments", "presets", "envs", "storage", "logs", "training", "results"},
     "cli": _RUN
     | {
@@ -61,6 +62,7 @@ MAY_IMPORT = {
         "sweep",
         "report",
         "view",
+        "verify",
     },
     "__main__": {"cli"},
 }

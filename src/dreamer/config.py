@@ -211,7 +211,7 @@ class TrainConfig:
     fast: Annotated[bool, Affects.UPDATES] = True
     """Compute updates in the fastest way, on a GPU as a CUDA graph; without, operation by operation."""
     threads: Annotated[int, Ge(0), Affects.SPEED] = 0
-    """CPU threads of the learner; 0 takes every core."""
+    """CPU threads of the learner; 0 takes as many as cores are idle when the run begins."""
 
     @property
     def final_episodes(self) -> int:

@@ -102,3 +102,22 @@ def view(runs: Paths, out: Path = Path("dream.html")) -> None:
 
     size = write_view(runs, out).stat().st_size
     print(f"Wrote {out} ({size / 1e6:.1f} MB): open it in a browser.")
+
+
+def verify(paths: Paths) -> int:
+    """Check the files of runs, each as a whole: config, checkpoints, record and episodes; or exported policies.
+
+    A line says of each what is sound and what is not. Nothing is changed. The exit status is 1 if anything is damaged.
+
+    Examples: `dreamer verify runs/swingup-1`, `dreamer verify runs`, `dreamer verify policy.pt`.
+
+    Args:
+        paths: Run directories, directories of runs, or single files.
+    """
+    from dreamer.verify import verify as check
+
+    damaged = 0
+    for sound, text in check(paths):
+        print(f"{'sound  ' if sound else 'DAMAGED'}  {text}")
+        damaged += not sound
+    return 1 if damaged else 0

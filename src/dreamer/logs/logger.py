@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from dreamer.logs.metrics import Counters, Mean, MetricsWriter, explained_variance, memory
-from dreamer.logs.progress import Progress
+from dreamer.logs.progress import Forecast, Progress
 from dreamer.logs.tensorboard import TensorBoard
 from dreamer.logs.video import write_video
 from dreamer.types import Metrics
@@ -22,13 +22,20 @@ _logger = logging.getLogger(__name__)
 class Logger:
     """Write `metrics.jsonl`, TensorBoard and `videos/`, and show progress; enter it while the run trains.
 
-    `counters` are those of the run, read whenever something is written. `metrics.jsonl` is the record of the run: it
-    is written first, and if the disk refuses it, the run ends with a `UserError`. All else is only shown: if it
-    fails, there is one warning, and the run goes on.
+    `counters` are those of the run, read whenever something is written, and `doing` says what the run does.
+    `metrics.jsonl` is the record of the run: it is written first, and if the disk refuses it, the run ends with a
+    `UserError`. All else is only shown: if it fails, there is one warning, and the run goes on.
     """
 
-    def __init__(self, logdir: Path, counters: Counters, total_env_steps: int):
-        self.counters, self.total = counters, total_env_steps
+    def __init__(
+        self,
+        logdir: Path,
+        counters: Counters,
+        total_env_steps: int,
+        doing: Callable[[], str] = lambda: "learning",
+    ):
+        self.counters, self.total, self.doing = counters, total_env_steps, doing
+        self.forecast: Forecast | None = None
         self.videos = logdir / "videos"
         self.writer = MetricsWriter(logdir)
         self.board = TensorBoard(logdir / "tensorboard")
@@ -39,7 +46,11 @@ class Logger:
         self._video_formats = [".mp4", ".gif"]
 
     def __enter__(self) -> Self:
-        self.progress = Progress(self.total, self.counters.env_step)
+        self.progress = Progress(
+            self.total, self.counters.env_step, self.counters.grad_step, forecast=self.forecast
+        )
+        train_return, eval_return = self.writer.last("train/return", "eval/return")
+        self.show(train_return, eval_return)
         self.progress.__enter__()
         return self
 
@@ -94,6 +105,7 @@ class Logger:
 
     def video(self, name: str, images: np.ndarray) -> None:
         """Write images `(T, H, W, 3)`, uint8, to TensorBoard and as .mp4, or .gif where that is not possible."""
+        self.show(doing="writing videos")
         self.board.video(self.counters.env_step, name, images)
         while self._video_formats:
             ending, *others = self._video_formats
@@ -105,9 +117,12 @@ class Logger:
                 _logger.warning("%s From here on videos %s.", error, consequence)
                 self._video_formats = others
 
-    def show(self, train_return: float | None = None, eval_return: float | None = None) -> None:
+    def show(
+        self, train_return: float | None = None, eval_return: float | None = None, doing: str = ""
+    ) -> None:
         """Bring the progress line up to date."""
-        self.progress.update(self.counters.env_step, self.counters.grad_step, train_return, eval_return)
+        env_step, grad_step = self.counters.env_step, self.counters.grad_step
+        self.progress.update(env_step, grad_step, train_return, eval_return, doing or self.doing())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the means that are not logged yet, `metrics.jsonl`, and the lengths of TensorBoard's files."""

@@ -106,6 +106,13 @@ class Rounds:
             return "model and value"
         return "all"
 
+    def doing(self, grad_step: int) -> str:
+        """Return what the run does after so many updates, in a word or two."""
+        pretraining = self.schedule.pretrain_model + self.schedule.pretrain_value
+        if self.start is None:
+            return "prefill"
+        return f"pretraining {grad_step:,}/{pretraining:,}" if grad_step < pretraining else "learning"
+
     def state_dict(self) -> dict[str, int | None]:
         return {"start": self.start}
 

@@ -35,7 +35,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
@@ -58,6 +57,7 @@ from dreamer.training.collect import Step
 from dreamer.training.evaluate import StoppedError, evaluate
 from dreamer.training.signals import Interrupt
 from dreamer.training.skipped import SkippedUpdates
+from dreamer.training.threads import set_threads
 from dreamer.types import Batch, EnvSpec
 
 _logger = logging.getLogger(__name__)
@@ -79,8 +79,8 @@ class Trainer:
         self.config, self.schedule = config, config.training
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
-        if self.schedule.threads:
-            torch.set_num_threads(self.schedule.threads)
+        set_threads(self.schedule.threads, logdir)
+        self._all_envs: list[VectorEnv] = []
         self.interrupt = Interrupt()
         self.counters = Counters()
         self.rounds = Rounds(self.schedule)
@@ -105,7 +105,9 @@ class Trainer:
     def _make_envs(self, settings: EnvConfig, number: int) -> VectorEnv:
         """Make environments: in worker processes if there are several, or if they must not wait for the learner."""
         workers = self.schedule.async_collect or self.config.environment.num_envs > 1
-        return VectorEnv(settings, number, self.schedule.seed, workers)
+        envs = VectorEnv(settings, number, self.schedule.seed, workers)
+        self._all_envs.append(envs)
+        return envs
 
     def _check_schedule(self) -> None:
         """Raise `UserError` if the run would end before its first update, and warn if it may."""
@@ -137,7 +139,7 @@ class Trainer:
         )
         device, transitions = self.agent.device, self.agent.transitions
         self.feed = make_feed(self.config, self.envs.spec, self.store, device, transitions)
-        self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
+        self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, self._doing)
         self.resumed = saved is not None
         if saved is None:
             self._start_anew()
@@ -146,11 +148,14 @@ class Trainer:
                 checkpoint.check_agent(saved, self.agent)
                 self.load_state_dict(saved)
 
+    def _doing(self) -> str:
+        return self.rounds.doing(self.counters.grad_step) if self.agent.trainable else "acting"
+
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
         if self.interrupt.at_once:
-            self.envs.kill()
-            self.eval_envs.kill()
+            for envs in self._all_envs:
+                envs.kill()
         self._opened.close()
 
     # -- Algorithm 1 -------------------------------------------------------------------------------------
@@ -200,10 +205,10 @@ class Trainer:
         for batch in self.feed.iterate(self.replay_rng, due - self.counters.grad_step):  # lines 4 and 5
             self._update(batch)  # lines 6 to 12
             self.collector.check()
+            if (due - self.counters.grad_step) % self.schedule.train_steps == 0:  # in a long pretraining, too
+                self.logger.round()
             if self._stop:
                 break
-        if self.counters.grad_step == due:
-            self.logger.round()
 
     def _update(self, batch: Batch) -> None:
         """Take one update, count it, and log its metrics."""
@@ -221,7 +226,7 @@ class Trainer:
         if not random:
             self.collector.begin_round(self.rounds.end(self.counters.env_step))
         step = self.collector.step(random)  # lines 13 to 18
-        self._count(step)  # line 19
+        self._count(step)
         if step.last_straw is not None:
             raise step.last_straw
         if random and self.counters.episodes and self.counters.env_step >= self.schedule.prefill:
@@ -229,11 +234,11 @@ class Trainer:
         self.logger.show()
 
     def _count(self, step: Step) -> None:
-        """Take what happened in an agent step into counters, replay and log."""
+        """Add an agent step to the counters, and episodes that ended with it to the dataset and the log."""
         self.counters.env_step += step.frames
         self.counters.agent_step += self.config.environment.num_envs if step.frames else 0
         for builder in step.finished:
-            self.store.append(builder.episode())
+            self.store.append(builder.episode())  # line 19
             self.counters.episodes += 1
             self.logger.episode(builder.total_return, len(builder))
         for builder in step.broken:
@@ -277,6 +282,7 @@ class Trainer:
         # After a failure with other seeds, so that a run that it has ended does not repeat the same episode.
         seed = self.schedule.seed + 1_000_003 * (1 + env_step) + self.counters.env_failures
         video = self.video_clock.due(env_step)
+        self.logger.show(doing="evaluating")
         try:
             stop, failed = lambda: self._stop, self._count_env_failure
             with self._evaluation_envs() as envs:
