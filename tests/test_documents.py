@@ -43,6 +43,7 @@ MADE_BY_COMMANDS = {
     "checkpoint/none-yet",
     "report/index.html",
     "report/videos",
+    "wandb/",
     "arm/joints",
     "arm/0",
     "goal/0",

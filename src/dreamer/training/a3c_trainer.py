@@ -34,8 +34,10 @@ from dreamer.envs.vector import VectorEnv
 from dreamer.errors import UserError, writing
 from dreamer.logs.logger import Logger
 from dreamer.logs.metrics import Mean
+from dreamer.logs.wandb_board import check_installed
 from dreamer.parent import end_with
 from dreamer.storage import checkpoint
+from dreamer.storage.machine import record_machine
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.clock import Counters, Every
 from dreamer.training.evaluate import StoppedError, evaluate
@@ -136,6 +138,7 @@ class A3CTrainer:
         self.config, self.schedule, self.workers = config, config.training, config.baseline.workers
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
+        check_installed(self.schedule.logger)
         torch.set_num_threads(1)
         self.interrupt = Interrupt()
         self.counters = Counters()
@@ -158,8 +161,9 @@ class A3CTrainer:
             self.run_directory.lock()
             saved = checkpoint.load(self.run_directory.checkpoints)
             self.run_directory.write_config(config)
+            record_machine(self.run_directory.path, self.agent.device)
             self.run_directory.note_checkpoint(saved=saved is not None)
-            self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
+            self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, config=config)
             self.resumed = saved is not None
             if saved is not None:
                 with checkpoint.restoring(self.run_directory.checkpoints, saved, config):

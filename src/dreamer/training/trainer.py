@@ -45,6 +45,7 @@ from dreamer.errors import UserError, writing
 from dreamer.logs import open_loop
 from dreamer.logs.logger import Logger
 from dreamer.logs.video import comparison
+from dreamer.logs.wandb_board import check_installed
 from dreamer.replay.episode_file import signature_of_spec
 from dreamer.replay.make import make_feed
 from dreamer.replay.store import EpisodeStore
@@ -79,6 +80,7 @@ class Trainer:
         self.config, self.schedule = config, config.training
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
+        check_installed(self.schedule.logger)
         set_threads(self.schedule.threads, logdir)
         self._all_envs: list[VectorEnv] = []
         self.interrupt = Interrupt()
@@ -139,7 +141,8 @@ class Trainer:
         )
         device, transitions = self.agent.device, self.agent.transitions
         self.feed = make_feed(self.config, self.envs.spec, self.store, device, transitions)
-        self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, self._doing)
+        path, steps = self.run_directory.path, self.schedule.steps
+        self.logger = Logger(path, self.counters, steps, self._doing, self.config)
         self.resumed = saved is not None
         if saved is None:
             self._start_anew()
