@@ -60,9 +60,9 @@ def _wrap(env: gym.Env, config: EnvConfig, seed: int) -> gym.Env:
     env = TimeLimit(env, config.time_limit)  # Inside the repeat, because it counts frames.
     env = FrameRepeat(env, config.repeat)
     env = unify_actions(env, config.env)
-    env.reset(seed=seed)
+    first, _ = env.reset(seed=seed)
     # Outermost, so that one image is drawn and resized per agent step, however many frames it has.
-    return unify_observations(env, config)
+    return unify_observations(env, config, first)
 
 
 def _load(config: EnvConfig) -> gym.Env:
