@@ -19,7 +19,7 @@ import torch
 import dreamer
 from dreamer import cli
 from dreamer.cli.options import DEFAULTS, RunOptions, Start, default_logdir
-from dreamer.config import to_flat, with_options
+from dreamer.config import WITHOUT_EFFECT, to_flat, with_options
 from dreamer.errors import UserError
 from dreamer.presets import debug
 from dreamer.storage import checkpoint
@@ -389,6 +389,26 @@ def test_help_of_train_begins_with_what_people_change_first(monkeypatch: pytest.
     ]
     assert "--steps INT           Simulator frames in all. [1000]" in first  # the preset's own default
     assert parts[0].startswith("The environment and what the agent sees of it (paper, Section 6):\n")
+
+
+@pytest.mark.parametrize(
+    ("agent", "heading", "own"),
+    [
+        ("d4pg", "D4PG (Barth-Maron et al. 2018)", ["n-step", "atoms", "v-max", "target-every"]),
+        ("a3c", "A3C (Mnih et al. 2016)", ["workers", "rollout", "lr", "anneal", "entropy"]),
+    ],
+)
+def test_help_of_a_baseline_has_its_own_options_and_none_that_it_does_not_read(
+    monkeypatch: pytest.MonkeyPatch, capsys, agent: str, heading: str, own: list[str]
+) -> None:
+    assert in_process(monkeypatch, "train", "--agent", agent, "--help") == 0
+    shown = capsys.readouterr().out
+    before, _, group = shown.partition(f"\n\n{heading}")
+    assert re.findall(r"^  --([\w-]+)", group, re.M)[: len(own)] == own
+    listed = {name.replace("-", "_") for name in re.findall(r"^  --([\w-]+)", before, re.M)}
+    assert not listed & WITHOUT_EFFECT[agent]
+    assert in_process(monkeypatch, "train", "--help") == 0
+    assert heading not in capsys.readouterr().out
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

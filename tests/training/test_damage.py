@@ -23,7 +23,7 @@ from dreamer.storage import checkpoint
 from dreamer.storage.load import load_run
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.trainer import Trainer
-from training.runs import config, everything, run, same
+from training.runs import call_after, config, everything, metrics, run, same
 
 FEW, MANY = 12, 400
 """Bits of each kind of file, in all tests and in the slow ones."""
@@ -249,6 +249,31 @@ def test_a_wrong_line_of_the_record_is_named_left_out_and_mended(
     assert resumed(damaged)["record"] == sound["record"]
 
 
+def test_damage_while_it_trains_costs_what_was_damaged(tmp_path: Path, caplog) -> None:
+    """Files that were mapped into memory would end the process here, without a word."""
+
+    def damage() -> None:
+        replay = logdir / "replay"
+        for number, length in ((0, 1000), (1, 0)):
+            with (replay / f"episode-0000000{number}-26.npz").open("r+b") as file:
+                file.truncate(length)
+        flip(replay / "episode-00000002-26.npz", np.random.default_rng(0))
+        (logdir / "metrics.jsonl").unlink()
+        shutil.rmtree(logdir / "tensorboard")
+
+    logdir = tmp_path / "run"
+    trainer = Trainer(config(), logdir)
+    call_after(trainer, "_interact", 130, damage)
+    try:
+        assert trainer.run()
+    finally:
+        trainer.close()
+    assert trainer.store.ids.tolist() == list(range(3, 12))
+    assert sum("is damaged" in record.message for record in caplog.records) == 3
+    assert [line["env_step"] for line in metrics(logdir) if "train/return" in line] == [*range(50, 601, 50)]
+    assert cli.run(["verify", str(logdir / "metrics.jsonl")]) == 0
+
+
 # -- dreamer verify ------------------------------------------------------------------------------------------
 
 
@@ -301,6 +326,14 @@ def test_verify_changes_nothing_and_names_what_is_missing(damaged: Path, lines) 
     assert f"DAMAGED  {bad}: " in "\n".join(printed)
     assert printed[-1] == f"DAMAGED  {bad.parent} lacks 1 episodes that the checkpoint was made with."
     assert sorted(path.name for path in (damaged / "replay").iterdir()) == before
+
+
+def test_a_name_that_is_too_long_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["dreamer", "verify", 300 * "x"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert "File name too long): choose another path." in capsys.readouterr().err
 
 
 def test_verify_of_something_else_is_refused(tmp_path: Path) -> None:

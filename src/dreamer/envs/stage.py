@@ -24,9 +24,9 @@ class Stage:
     Raises `UserError` if the environment cannot be drawn.
     """
 
-    def __init__(self, config: EnvConfig, seed: int = 0) -> None:
+    def __init__(self, config: EnvConfig) -> None:
         self._name = config.env
-        self._env = make_acting(replace(config, obs="render", image_size=SIZE, render="canonical"), seed)
+        self._env = make_acting(replace(config, obs="render", image_size=SIZE, render="canonical"))
         require_rendering(self._env, config)
         self.frames_per_second = _frames_per_second(self._env.unwrapped) / config.repeat
         """Pictures in a second, so that the task is as fast as it is simulated."""

@@ -38,6 +38,7 @@ class VectorEnv:
         self.config = config
         self._seed, self._number, self._timeout = seed, num_envs, config.worker_timeout
         self._failed: set[int] = set()
+        self._killed = False
         self._workers: list[Worker] = []
         self._env = make_env(config, seed) if num_envs == 1 and not workers else None
         if self._env is not None:
@@ -79,7 +80,11 @@ class VectorEnv:
         return _sound(self._ask([index], "step", [action])[0])
 
     def kill(self) -> None:
-        """Kill all worker processes, so that `close` does not wait for one that hangs. No other takes its place."""
+        """Kill all worker processes, so that `close` does not wait for one that hangs.
+
+        Another thread that waits for one of them gets a `RuntimeError`, so that it does not go on with others.
+        """
+        self._killed = True
         for worker in self._workers:
             worker.kill()
 
@@ -118,6 +123,8 @@ class VectorEnv:
             for worker, argument in zip(workers, arguments, strict=True):
                 worker.send(command, argument)
             answers = self._collect(workers)
+        if self._killed:
+            raise RuntimeError("The environments were killed.")
         for index, given in zip(indices, answers, strict=True):
             if isinstance(given, EnvError):
                 self._fail(index)

@@ -56,9 +56,9 @@ class Collector:
 
     def step(self, random: bool) -> Step:
         """Begin the episodes that are due, and take one agent step in every environment."""
-        self._begin_episodes()
+        self._begin_episodes()  # line 13
         if self._step.last_straw is None:
-            self._act(random)
+            self._act(random)  # lines 15 to 18
         step, self._step = self._step, Step()
         return step
 
@@ -72,8 +72,8 @@ class Collector:
                     self._break_off(index, failure)
 
     def _act(self, random: bool) -> None:
-        actions = self._random_actions() if random else self._policy_actions()
-        for index, result in enumerate(self.envs.step(actions)):
+        actions = self._random_actions() if random else self._policy_actions()  # lines 15 to 17
+        for index, result in enumerate(self.envs.step(actions)):  # line 18
             if isinstance(result, EnvError):
                 self._break_off(index, result)
                 continue
