@@ -72,6 +72,7 @@ def test_what_an_option_affects_decides_who_compares_it() -> None:
         "video_every",
         "replay_device",
         "device",
+        "logger",
         "threads",
         "worker_timeout",
         "env_failures",

@@ -43,8 +43,10 @@ MADE_BY_COMMANDS = {
     "checkpoint/none-yet",
     "report/index.html",
     "report/videos",
+    "wandb/",
     "arm/joints",
     "arm/0",
+    "goal/0",
 }
 """Files and folders that are no part of the repository, and names of parts of an observation."""
 

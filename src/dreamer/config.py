@@ -204,6 +204,8 @@ class TrainConfig:
     video_every: Annotated[int, Ge(0), Affects.NOTHING] = 50_000
     """Frames between two videos (evaluation and open-loop prediction); 0 for none, and then no decoder is
     trained without reconstruction."""
+    logger: Annotated[Literal["tensorboard", "wandb", "both", "none"], Affects.NOTHING] = "tensorboard"
+    """What shows the metrics besides `metrics.jsonl`; `wandb` is Weights & Biases and needs the extra `[wandb]`."""
     device: Annotated[Literal["auto", "cpu", "cuda"], Affects.NOTHING] = "auto"
     """Where networks run; `auto` takes a GPU if there is one."""
     precision: Annotated[Literal["auto", "float32", "bfloat16"], Affects.UPDATES] = "auto"

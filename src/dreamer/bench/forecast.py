@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from dreamer.agents.make import make_agent
-from dreamer.bench.collecting import seconds_per_step
+from dreamer.bench.collecting import acting, seconds_per_step
 from dreamer.bench.machine import cores
-from dreamer.bench.measurement import seconds_per_call
-from dreamer.bench.random_data import batch_for, random_observation
+from dreamer.bench.measurement import Timer, seconds_per_call
+from dreamer.bench.random_data import batch_for
 from dreamer.config import Config
 from dreamer.fast.cuda_graph import warm_up
 from dreamer.replay.make import bytes_per_agent_step
@@ -63,13 +61,12 @@ def duration(seconds: float) -> str:
 def time_agent(spec: EnvSpec, config: Config, budget: float = LONG) -> AgentCost:
     """Measure the agent of `config` on random data, updated as a run updates it, for `budget` seconds."""
     agent = make_agent(spec, config)
-    obs, state, generator = random_observation(spec, 1), agent.initial_state(1), torch.Generator(agent.device)
     seconds = 0.0
     if agent.trainable:
         batch = batch_for(agent, config.replay)
         warm_up(agent, batch)
         seconds = seconds_per_call(lambda: agent.update(batch), agent.device, budget)
-    action = seconds_per_call(lambda: agent.policy(obs, state, True, generator), agent.device, budget / 4)
+    action = acting(Timer(agent.device), agent, 1).median
     weights = sum(weight.nbytes for weight in agent.algorithm.parameters())
     return AgentCost(seconds, action, 3 * weights)  # a checkpoint has both moments of Adam, too
 

@@ -1,10 +1,12 @@
-"""Record the versions and hardware of a run in `machine.json`, for whoever reads its scores later."""
+"""Record the versions, hardware and command line of a run in `machine.json`, for whoever reads its scores later."""
 
 import json
 import logging
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +23,7 @@ PACKAGES = ("torch", "dm-control", "mujoco", "gymnasium", "numpy")
 
 
 def record_machine(run: Path, device: "torch.device") -> None:
-    """Add this machine to the `machine.json` of a run, unless it is the last entry.
-
-    The file is a list with one entry for each machine that the run continued on.
+    """Add this machine and command line to the `machine.json` of a run, unless they are the last entry.
 
     Raises:
         UserError: The disk refuses.
@@ -63,10 +63,16 @@ def read_machines(file: Path) -> list[dict[str, Any]]:
 
 
 def describe_machine(device: "torch.device") -> dict[str, Any]:
-    """Return versions and hardware, without what cannot be found out."""
+    """Return versions, hardware and command line, without what cannot be found out.
+
+    `opengl` is the backend that this process draws with; worker processes choose theirs by themselves.
+    """
     import torch  # Takes seconds, and reading the file does not need it.
 
     found = {
+        "host": platform.node(),
+        "command": shlex.join(sys.argv),
+        "opengl": os.environ.get("MUJOCO_GL"),
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
