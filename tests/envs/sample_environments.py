@@ -172,6 +172,10 @@ class DrawnNested(Nested, Drawn):
     pass
 
 
+class SameName(SampleEnv):
+    observation_space = spaces.Dict({"arm": spaces.Dict({"joints": VECTOR}), "arm/joints": VECTOR})
+
+
 class ForgetsPart(Nested):
     def observation(self) -> Any:
         observation: Any = super().observation()

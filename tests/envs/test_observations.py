@@ -83,6 +83,11 @@ def test_a_part_that_is_missing_is_told() -> None:
         env.step(np.zeros(2, np.float32))
 
 
+def test_two_parts_of_one_name_are_refused() -> None:
+    with pytest.raises(UserError, match="shows two parts by one name"):
+        make("SameName", obs="state")
+
+
 def test_a_grid_too_small_for_an_image_becomes_small_numbers() -> None:
     env = make("Symbols", obs="state")
     env.reset(seed=0)

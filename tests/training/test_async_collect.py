@@ -126,9 +126,9 @@ def test_every_agent_can_collect_asynchronously(options: dict[str, Any], tmp_pat
 
 
 def test_resumed_run_may_not_change_async_collect(tmp_path: Path) -> None:
-    run(config(steps=100), tmp_path / "run")
+    run(config(steps=200), tmp_path / "run")
     with pytest.raises(UserError, match=r"async_collect was False, now True"):
-        Trainer(config(steps=100, **ASYNC), tmp_path / "run")
+        Trainer(config(steps=200, **ASYNC), tmp_path / "run")
 
 
 # -- no timing shows ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -23,7 +24,8 @@ from dreamer.storage import checkpoint
 from dreamer.storage.load import load_run
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.trainer import Trainer
-from training.runs import config, everything, run, same
+from dreamer.verify import verify
+from training.runs import call_after, config, everything, metrics, run, same
 
 FEW, MANY = 12, 400
 """Bits of each kind of file, in all tests and in the slow ones."""
@@ -249,6 +251,31 @@ def test_a_wrong_line_of_the_record_is_named_left_out_and_mended(
     assert resumed(damaged)["record"] == sound["record"]
 
 
+def test_damage_while_it_trains_costs_what_was_damaged(tmp_path: Path, caplog) -> None:
+    """Files that were mapped into memory would end the process here, without a word."""
+
+    def damage() -> None:
+        replay = logdir / "replay"
+        for number, length in ((0, 1000), (1, 0)):
+            with (replay / f"episode-0000000{number}-26.npz").open("r+b") as file:
+                file.truncate(length)
+        flip(replay / "episode-00000002-26.npz", np.random.default_rng(0))
+        (logdir / "metrics.jsonl").unlink()
+        shutil.rmtree(logdir / "tensorboard")
+
+    logdir = tmp_path / "run"
+    trainer = Trainer(config(), logdir)
+    call_after(trainer, "_interact", 130, damage)
+    try:
+        assert trainer.run()
+    finally:
+        trainer.close()
+    assert trainer.store.ids.tolist() == list(range(3, 12))
+    assert sum("is damaged" in record.message for record in caplog.records) == 3
+    assert [line["env_step"] for line in metrics(logdir) if "train/return" in line] == [*range(50, 601, 50)]
+    assert cli.run(["verify", str(logdir / "metrics.jsonl")]) == 0
+
+
 # -- dreamer verify ------------------------------------------------------------------------------------------
 
 
@@ -256,12 +283,12 @@ def test_a_wrong_line_of_the_record_is_named_left_out_and_mended(
 def lines(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[str]]]:
     """Run `dreamer verify`; return its status and what it prints."""
 
-    def verify(*paths: Path) -> tuple[int, list[str]]:
+    def run_verify(*paths: Path) -> tuple[int, list[str]]:
         capsys.readouterr()
         status = cli.run(["verify", *map(str, paths)])
         return status, capsys.readouterr().out.splitlines()
 
-    return verify
+    return run_verify
 
 
 def test_verify_finds_a_run_sound(original: Path, lines) -> None:
@@ -287,7 +314,7 @@ def test_verify_finds_what_is_cut(pattern: str, damaged: Path, lines) -> None:
     file.write_bytes(file.read_bytes()[:-30])
     for status, printed in (lines(damaged), lines(file)):
         assert status == 1
-        (found,) = [line for line in printed if line.startswith("DAMAGED")]
+        (found,) = [line for line in printed if line.startswith("REFUSED")]
         assert str(file) in found
 
 
@@ -298,9 +325,26 @@ def test_verify_changes_nothing_and_names_what_is_missing(damaged: Path, lines) 
     before = sorted(path.name for path in (damaged / "replay").iterdir())
     status, printed = lines(damaged.parent)
     assert status == 1
-    assert f"DAMAGED  {bad}: " in "\n".join(printed)
-    assert printed[-1] == f"DAMAGED  {bad.parent} lacks 1 episodes that the checkpoint was made with."
+    assert f"REFUSED  {bad}: " in "\n".join(printed)
+    assert printed[-1] == f"REFUSED  {bad.parent} lacks episodes that the checkpoint was made with (id 1)."
     assert sorted(path.name for path in (damaged / "replay").iterdir()) == before
+
+
+def test_a_name_that_is_no_utf_8_is_taken(
+    original: Path, tmp_path: Path, sound: dict[str, Any], lines
+) -> None:
+    copy = tmp_path / os.fsdecode(b"run-\xff\xfe")
+    shutil.copytree(original, copy)
+    assert all(finding.sound for finding in verify([copy]))
+    assert same(resumed(copy)["state"], sound["state"])
+
+
+def test_a_name_that_is_too_long_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["dreamer", "verify", 300 * "x"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2
+    assert "File name too long): choose another path." in capsys.readouterr().err
 
 
 def test_verify_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def frames_per_second(run: Path, every: int = 1) -> list[float]:
     keys = {"model/skipped_updates", "value/loss"}
     ends = [line for line in read_metrics(run) if keys & line.keys()][::every]
     return [
-        (after["env_step"] - before["env_step"]) / (after["seconds"] - before["seconds"])
+        (after["env_step"] - before["env_step"])
+        / max(after["seconds"] - before["seconds"], 0.001)  # as logged
         for before, after in itertools.pairwise(ends)
     ]

@@ -71,6 +71,14 @@ def _run() -> int:
         return 128 + (error.args[0] if error.args else signal.SIGINT)
     except BrokenPipeError:  # the reader of `dreamer ... | head` has seen enough
         return 128 + signal.SIGPIPE
+    except OSError as error:  # a name that is too long, a folder that nobody may read
+        if error.filename is None:
+            raise
+        print(
+            f"dreamer: {error.filename} cannot be used ({error.strerror}): choose another path.",
+            file=sys.stderr,
+        )
+        return 2
 
 
 def run(arguments: Sequence[str]) -> int:
