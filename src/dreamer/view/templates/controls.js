@@ -50,9 +50,10 @@ class Sliders {
   // A drag across the image, or a stick, pushes action i.
   push(i, value) {
     const row = this.rows[i];
-    if (!row || (row.held === 0 && value === 0)) return;
+    if (!row) return;
+    const begins = row.held === 0 && value !== 0;
     row.held = value;
-    if (value) this.takeOver();
+    if (begins) this.takeOver(); // only then, so that one can pause while a stick is held
   }
 
   action() {
