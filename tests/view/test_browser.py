@@ -163,6 +163,18 @@ def test_keys_steer_and_take_over(show: Any) -> None:
     assert driver.execute_script("return [...dreamer.dream.now.action]") == [0, 0]
 
 
+def test_arrow_keys_steer_after_a_click(show: Any) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
+    driver = show()
+    driver.find_element("css selector", ".choice label:has([value=you])").click()
+    wait(lambda: driver.execute_script("return document.activeElement === document.body"))
+    ActionChains(driver).key_down(Keys.ARROW_RIGHT).key_down(Keys.ARROW_DOWN).perform()
+    wait(lambda: driver.execute_script("return dreamer.dream.now.action.join()") == "1,-1")
+    assert driver.execute_script("return document.querySelector('[name=who]:checked').value") == "you"
+    ActionChains(driver).key_up(Keys.ARROW_RIGHT).key_up(Keys.ARROW_DOWN).perform()
+
+
 def test_sliders_steer_and_spring_back(show: Any) -> None:
     from selenium.webdriver import ActionChains
 
