@@ -107,7 +107,8 @@ def view(runs: Paths, out: Path = Path("dream.html")) -> None:
 def verify(paths: Paths) -> int:
     """Check the files of runs, each as a whole: config, checkpoints, record and episodes; or exported policies.
 
-    A line says of each what is sound and what is not. Nothing is changed. The exit status is 1 if anything is damaged.
+    A line says of each whether it is sound, or why a run would refuse it or do without it: it is damaged, or of another
+    version. Nothing is changed. The exit status is 1 unless everything is sound.
 
     Examples: `dreamer verify runs/swingup-1`, `dreamer verify runs`, `dreamer verify policy.pt`.
 
@@ -116,8 +117,8 @@ def verify(paths: Paths) -> int:
     """
     from dreamer.verify import verify as check
 
-    damaged = 0
+    status = 0
     for sound, text in check(paths):
-        print(f"{'sound  ' if sound else 'DAMAGED'}  {text}")
-        damaged += not sound
-    return 1 if damaged else 0
+        print(f"{'sound  ' if sound else 'REFUSED'}  {text}")
+        status = status if sound else 1
+    return status
