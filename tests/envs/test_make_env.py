@@ -127,7 +127,6 @@ def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
         (sample("TupleAction"), "only Box, Discrete"),
         (sample("Tiny", obs="image"), "nor renders to an rgb_array: use --obs state"),
         (sample("Image", obs="render"), "does not render to an rgb_array: use --obs image or --obs state"),
-        (EnvConfig(env="atari:pong", obs="render"), "does not render to an rgb_array"),
         (
             sample("Everything", obs="joints,gears"),
             "shows front, gear, joints, wrist, and no gears: --obs must",
