@@ -135,7 +135,7 @@ def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
 
     Args:
         run: A run directory.
-        out: File to write; ONNX if its name ends in .onnx.
+        out: File to write; ONNX if its name ends in .onnx, and half as large if it ends in .xz.
     """
     from dreamer.export.export import export_run
 
