@@ -12,6 +12,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as imageio
 import pytest
 import torch
 
@@ -124,7 +125,7 @@ def test_the_result_of_an_evaluation_is_shown_even_if_its_video_fails(
     arguments = ["eval", trained, "--episodes", "1", "--video", tmp_path / "file" / "a.gif"]
     assert in_process(monkeypatch, *arguments) == 2
     out, err = capsys.readouterr()
-    assert len(json.loads(out)["returns"]) == 1
+    assert len(json.loads(out.splitlines()[-1])["returns"]) == 1
     assert err.startswith("dreamer: Cannot write ")
 
 
@@ -141,15 +142,19 @@ def test_a_video_that_cannot_be_written_is_refused_before_anything_is_played(
         assert "pip install imageio-ffmpeg, or let the file name end in .gif" in capsys.readouterr().err
 
 
-def test_an_agent_that_sees_no_images_makes_no_video(
+def test_video_of_an_agent_that_sees_no_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    logdir = tmp_path / "run"
-    options = [*SHORT, "--obs", "state", "--steps", "60", "--logdir", logdir]
+    logdir, video = tmp_path / "run", tmp_path / "a.gif"
+    options = [*SHORT, "--obs", "state", "--steps", "60", "--prefill", "50", "--logdir", logdir]
     assert in_process(monkeypatch, "train", *options) == 0
-    monkeypatch.setattr("dreamer.api.play", lambda *_, **__: pytest.fail("it was played"))
-    assert in_process(monkeypatch, "eval", logdir, "--video", tmp_path / "a.gif") == 2
-    assert "sees no images, so there is nothing to show: leave --video out" in capsys.readouterr().err
+    assert in_process(monkeypatch, "eval", logdir, "--episodes", "1", "--video", video) == 0
+    assert not capsys.readouterr().err  # it shows the episode that was evaluated
+    pictures = imageio.imread(video)
+    assert pictures.shape == (25, 320, 320, 3)  # --time-limit 50, two frames in a step
+    assert imageio.immeta(video)["duration"] == pytest.approx(
+        1000 * 2 / 30, abs=10
+    )  # toys have 30 frames a second
 
 
 def test_errors_of_a_prediction_that_cannot_be_written_are_a_sentence(
@@ -168,7 +173,12 @@ def test_errors_of_a_prediction_that_cannot_be_written_are_a_sentence(
 
 def test_eval_prints_one_json_object_last(trained: Path, tmp_path: Path) -> None:
     video = tmp_path / "play.mp4"
-    record = _last_json(command("eval", trained, "--episodes", 3, "--video", video))
+    result = command("eval", trained, "--episodes", 3, "--video", video)
+    record = _last_json(result)
+    words = (
+        r"Mean return \d+\.\d, standard deviation \d+\.\d, \d+\.\d to \d+\.\d in 3 episodes, after 300 frames"
+    )
+    assert re.match(words, result.stdout)
     assert record.keys() == {"mean", "std", "returns", "env_step"}
     assert len(record["returns"]) == 3
     assert record["env_step"] == 300

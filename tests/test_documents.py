@@ -46,6 +46,7 @@ MADE_BY_COMMANDS = {
     "wandb/",
     "arm/joints",
     "arm/0",
+    "goal/0",
 }
 """Files and folders that are no part of the repository, and names of parts of an observation."""
 

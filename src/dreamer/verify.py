@@ -123,4 +123,5 @@ def _replay(run: RunDirectory) -> Iterator[Finding]:
         int(match[1]) for match in files.values()
     }
     if missing:
-        yield Finding(False, f"{directory} lacks {len(missing)} episodes that the checkpoint was made with.")
+        some = ", ".join(map(str, sorted(missing)[:10])) + (", ..." if len(missing) > 10 else "")
+        yield Finding(False, f"{directory} lacks episodes that the checkpoint was made with (id {some}).")

@@ -127,7 +127,6 @@ def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
         (sample("TupleAction"), "only Box, Discrete"),
         (sample("Tiny", obs="image"), "nor renders to an rgb_array: use --obs state"),
         (sample("Image", obs="render"), "does not render to an rgb_array: use --obs image or --obs state"),
-        (EnvConfig(env="atari:pong", obs="render"), "does not render to an rgb_array"),
         (
             sample("Everything", obs="joints,gears"),
             "shows front, gear, joints, wrist, and no gears: --obs must",
@@ -141,6 +140,7 @@ def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
             sample("WithArguments", env_args=("robt=x",)),
             "'robt'; --env-args must be arguments of its __init__",
         ),
+        (sample("DrawnList", obs="image"), "is an array of shape (1, 100, 60, 3): it must be (height, width"),
         (sample("ChannelsFirst", obs="image"), "channels come last"),
         (sample("UnboundedImage"), "images must be uint8"),
         (sample("FloatImage"), "use --obs image"),

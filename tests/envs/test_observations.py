@@ -37,6 +37,8 @@ def make(name: str, **settings):
         ("Nested", "image", {"arm/camera": (64, 64, 3)}, {"arm/joints": 3, "goal/0": 3, "goal/1": 4, "7": 3}),
         ("Nested", "arm", {"arm/camera": (64, 64, 3)}, {"arm/joints": 3}),
         ("Nested", "goal/1, 7", {}, {"goal/1": 4, "7": 3}),
+        ("Scalar", "state", {}, {"state": 1}),
+        ("Numbers", "state", {}, {"bits": 6, "dials": 7}),
         ("TupleObservation", "state", {}, {"0": 3, "1": 3}),
         ("Symbols", "state", {}, {"image": 147, "direction": 4}),
         ("Symbols", "image,", {}, {"image": 147}),
@@ -81,6 +83,11 @@ def test_a_part_that_is_missing_is_told() -> None:
     env.step(np.zeros(2, np.float32))
     with pytest.raises(EnvError, match=r"returned \['camera', 'name'\] where 'joints' is declared"):
         env.step(np.zeros(2, np.float32))
+
+
+def test_two_parts_of_one_name_are_refused() -> None:
+    with pytest.raises(UserError, match="shows two parts by one name"):
+        make("SameName", obs="state")
 
 
 def test_a_grid_too_small_for_an_image_becomes_small_numbers() -> None:

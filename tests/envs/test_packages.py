@@ -40,7 +40,7 @@ def test_command_makes_an_environment_that_can_be_stepped(command: str) -> None:
         action = random.uniform(-1, 1, spec.action.size).astype(np.float32)
         observation, reward, terminated, truncated, _ = env.step(action)
         assert env.observation_space.contains(observation)
-        assert np.isfinite(reward)
+        assert np.isfinite(float(reward))
         if terminated or truncated:
             env.reset(seed=1)
     env.close()

@@ -213,3 +213,16 @@ def test_pictures_of_other_sizes(size: int) -> None:
     env = make_env(EnvConfig(env="dmc:cartpole_balance", render="fast", image_size=size))
     assert env.reset(seed=0)[0]["image"].shape == (size, size, 3)
     env.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "warnings"), [("3.6.0", 0), ("3.11.0", 0), ("3.12.0", 1), ("3.5.0", 1), ("4.0.0", 1)]
+)
+def test_mujoco_of_other_pictures_is_warned_of_once(
+    version: str, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    rendering.warn_of_other_pictures.cache_clear()
+    for _ in range(2):
+        rendering.warn_of_other_pictures(version)
+    assert len(caplog.messages) == warnings
+    rendering.warn_of_other_pictures.cache_clear()

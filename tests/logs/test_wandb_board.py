@@ -101,7 +101,7 @@ def test_resumed_run_is_the_same_run(tmp_path: Path) -> None:
 def logger_of(kind: str, path: Path) -> Logger:
 
     counters: Any = SimpleNamespace(env_step=10, agent_step=5, grad_step=0, seconds=0.0)
-    return Logger(path, counters, 100, with_options(Config(), {"logger": kind}))
+    return Logger(path, counters, 100, config=with_options(Config(), {"logger": kind}))
 
 
 def test_none_writes_the_record_alone(tmp_path: Path) -> None:

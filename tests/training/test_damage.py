@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from dreamer.storage import checkpoint
 from dreamer.storage.load import load_run
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.trainer import Trainer
+from dreamer.verify import verify
 from training.runs import call_after, config, everything, metrics, run, same
 
 FEW, MANY = 12, 400
@@ -281,12 +283,12 @@ def test_damage_while_it_trains_costs_what_was_damaged(tmp_path: Path, caplog) -
 def lines(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[str]]]:
     """Run `dreamer verify`; return its status and what it prints."""
 
-    def verify(*paths: Path) -> tuple[int, list[str]]:
+    def run_verify(*paths: Path) -> tuple[int, list[str]]:
         capsys.readouterr()
         status = cli.run(["verify", *map(str, paths)])
         return status, capsys.readouterr().out.splitlines()
 
-    return verify
+    return run_verify
 
 
 def test_verify_finds_a_run_sound(original: Path, lines) -> None:
@@ -312,7 +314,7 @@ def test_verify_finds_what_is_cut(pattern: str, damaged: Path, lines) -> None:
     file.write_bytes(file.read_bytes()[:-30])
     for status, printed in (lines(damaged), lines(file)):
         assert status == 1
-        (found,) = [line for line in printed if line.startswith("DAMAGED")]
+        (found,) = [line for line in printed if line.startswith("REFUSED")]
         assert str(file) in found
 
 
@@ -323,9 +325,18 @@ def test_verify_changes_nothing_and_names_what_is_missing(damaged: Path, lines) 
     before = sorted(path.name for path in (damaged / "replay").iterdir())
     status, printed = lines(damaged.parent)
     assert status == 1
-    assert f"DAMAGED  {bad}: " in "\n".join(printed)
-    assert printed[-1] == f"DAMAGED  {bad.parent} lacks 1 episodes that the checkpoint was made with."
+    assert f"REFUSED  {bad}: " in "\n".join(printed)
+    assert printed[-1] == f"REFUSED  {bad.parent} lacks episodes that the checkpoint was made with (id 1)."
     assert sorted(path.name for path in (damaged / "replay").iterdir()) == before
+
+
+def test_a_name_that_is_no_utf_8_is_taken(
+    original: Path, tmp_path: Path, sound: dict[str, Any], lines
+) -> None:
+    copy = tmp_path / os.fsdecode(b"run-\xff\xfe")
+    shutil.copytree(original, copy)
+    assert all(finding.sound for finding in verify([copy]))
+    assert same(resumed(copy)["state"], sound["state"])
 
 
 def test_a_name_that_is_too_long_is_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

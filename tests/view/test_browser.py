@@ -163,6 +163,18 @@ def test_keys_steer_and_take_over(show: Any) -> None:
     assert driver.execute_script("return [...dreamer.dream.now.action]") == [0, 0]
 
 
+def test_arrow_keys_steer_after_a_click(show: Any) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
+    driver = show()
+    driver.find_element("css selector", ".choice label:has([value=you])").click()
+    wait(lambda: driver.execute_script("return document.activeElement === document.body"))
+    ActionChains(driver).key_down(Keys.ARROW_RIGHT).key_down(Keys.ARROW_DOWN).perform()
+    wait(lambda: driver.execute_script("return dreamer.dream.now.action.join()") == "1,-1")
+    assert driver.execute_script("return document.querySelector('[name=who]:checked').value") == "you"
+    ActionChains(driver).key_up(Keys.ARROW_RIGHT).key_up(Keys.ARROW_DOWN).perform()
+
+
 def test_sliders_steer_and_spring_back(show: Any) -> None:
     from selenium.webdriver import ActionChains
 
@@ -178,6 +190,42 @@ def test_sliders_steer_and_spring_back(show: Any) -> None:
     begun = at(driver)
     wait(lambda: at(driver) > begun + 1)
     assert driver.execute_script("return [...dreamer.dream.now.action]") == [0, 0]
+
+
+def test_finger_steers_on_a_phone(show: Any) -> None:
+    driver = show(PHONE)
+    rect = driver.execute_script(
+        "return document.getElementById('action-0').getBoundingClientRect().toJSON()"
+    )
+    place = {"x": rect["left"] + 12, "y": rect["top"] + rect["height"] / 2}
+    touch = "Input.dispatchTouchEvent"
+    driver.execute_cdp_cmd(touch, {"type": "touchStart", "touchPoints": [place | {"x": rect["left"] + 60}]})
+    driver.execute_cdp_cmd(touch, {"type": "touchMove", "touchPoints": [place]})
+    wait(lambda: at(driver) > 1 and driver.execute_script("return dreamer.dream.now.action[0]") < -0.9)
+    driver.execute_cdp_cmd(touch, {"type": "touchEnd", "touchPoints": []})
+    wait(lambda: driver.execute_script("return dreamer.dream.now.action[0]") == 0)
+
+
+def test_gamepad_steers(show: Any) -> None:
+    driver = show()
+    pad = "navigator.getGamepads = () => [{axes: [0.5, -1], buttons: [{pressed: false}, {pressed: false}]}]"
+    driver.execute_script(pad)
+    wait(lambda: at(driver) > 1)
+    assert driver.execute_script("return [...dreamer.dream.now.action]") == [0.5, -1]
+    driver.execute_script(pad.replace("pressed: false", "pressed: true", 1))
+    wait(lambda: text(driver, "acting") == "paused")
+
+
+def test_drag_across_the_image_pushes_the_first_action(show: Any) -> None:
+    from selenium.webdriver import ActionChains
+
+    driver = show()
+    screen = driver.find_element("id", "dream")
+    drag = ActionChains(driver).move_to_element(screen).click_and_hold().move_by_offset(200, 0)
+    drag.perform()
+    wait(lambda: at(driver) > 1)
+    assert driver.execute_script("return [...dreamer.dream.now.action]") == [1, 0]
+    ActionChains(driver).release().perform()
 
 
 def test_pause_step_rewind_and_restart(show: Any) -> None:

@@ -30,7 +30,9 @@ class AtariEnv(gym.Env):
     one before with this probability; `settings` are those of the emulator.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # pyright: ignore[reportIncompatibleVariableOverride]
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 60}  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    render_mode = "rgb_array"
 
     def __init__(self, game: str, gray: bool, sticky: float, life_loss: bool, **settings: Any) -> None:
         self._game = _ale().AtariEnv(
@@ -68,6 +70,10 @@ class AtariEnv(gym.Env):
         lost = self._life_loss and self._lives < lives
         shown = np.maximum(before, self._screen)
         return shown, float(reward), bool(terminated or lost), truncated, {"lives": self._lives}
+
+    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the screen of the last frame."""
+        return self._screen
 
     def close(self) -> None:
         """Close the emulator."""

@@ -32,8 +32,8 @@ MIN_IMAGE = 16
 """Fewest pixels along one side of an image. What is smaller is a grid of symbols, and becomes a vector."""
 
 
-def unify_observations(env: gym.Env, config: EnvConfig) -> gym.Env:
-    """Wrap `env` so that it shows a dictionary, of what `config.obs` asks for.
+def unify_observations(env: gym.Env, config: EnvConfig, first: Any) -> gym.Env:
+    """Wrap `env` so that it shows a dictionary, of what `config.obs` asks for; `first` is its first observation.
 
     Raises:
         UserError: it does not show that, or what it shows is neither image nor vector.
@@ -41,7 +41,10 @@ def unify_observations(env: gym.Env, config: EnvConfig) -> gym.Env:
     if is_rendered(config.obs, env.observation_space):
         require_rendering(env, config)
         env = RenderedEnv(env, config.env)
-    return DictObservation(env, config)
+        first = env.first
+    shown = DictObservation(env, config)
+    shown.observation(first)  # What never fits is told before the run begins.
+    return shown
 
 
 def is_rendered(obs: str, space: gym.Space | None) -> bool:
@@ -82,8 +85,8 @@ class RenderedEnv(gym.ObservationWrapper):
     def __init__(self, env: gym.Env, name: str) -> None:
         super().__init__(env)
         self._name = name
-        first = image_of(self.observation(None), f"The image that {name} renders")
-        self.observation_space = spaces.Box(0, 255, first.shape, np.uint8)
+        self.first = image_of(self.observation(None), f"The image that {name} renders")
+        self.observation_space = spaces.Box(0, 255, self.first.shape, np.uint8)
 
     def observation(self, observation: Any) -> Any:
         image: Any = self.env.render()
@@ -107,6 +110,10 @@ class DictObservation(gym.ObservationWrapper):
         self._name = config.env
         found = {_name(path, space): (path, space) for path, space in _parts(env.observation_space)}
         every = {key: space for key, (_, space) in found.items()}
+        if len(every) < len(list(_parts(env.observation_space))):
+            raise UserError(
+                f"{config.env} shows two parts by one name ({', '.join(every)}): rename one of them."
+            )
         self.parts = _without_words(_chosen(every, config), config.env)
         self._paths = {key: found[key][0] for key in self.parts}
         self._convert: dict[str, Convert] = {}
@@ -164,10 +171,11 @@ def _chosen(parts: dict[str, gym.Space], config: EnvConfig) -> dict[str, gym.Spa
             raise UserError(f"{config.env} shows images only, no state vector: use --obs image.")
         return chosen
     names = [name for name in map(str.strip, config.obs.split(",")) if name]
-    if missing := [name for name in names if not any(_is_within(key, name) for key in parts)]:
+    missing = [name for name in names if not any(_is_within(key, name) for key in parts)]
+    if missing or not names:
         raise UserError(
-            f"{config.env} shows {', '.join(parts)}, and no {', '.join(missing)}: --obs must be image, state, render, "
-            "or names of these, with commas between."
+            f"{config.env} shows {', '.join(parts)}{', and no ' if missing else ''}{', '.join(missing)}: --obs must be "
+            "image, state, render, or names of these, with commas between."
         )
     return {key: part for key, part in parts.items() if any(_is_within(key, name) for name in names)}
 

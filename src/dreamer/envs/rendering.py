@@ -7,6 +7,7 @@ shadows, reflections and multisampling (docs/rendering.md shows both).
 
 import functools
 import importlib
+import logging
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from typing import Any, Literal
 import numpy as np
 
 from dreamer.errors import UserError
+
+_logger = logging.getLogger(__name__)
 
 Quality = Literal["canonical", "fast"]
 
@@ -125,6 +128,16 @@ def simplify(model: Any) -> None:
     model.vis.quality.numstacks = 8
 
 
+@functools.cache
+def warn_of_other_pictures(version: str) -> None:
+    """Warn once if this MuJoCo draws otherwise than the one of the published results (docs/differences.md)."""
+    if not (3, 6) <= tuple(int(number) for number in version.split(".")[:2]) < (3, 12):
+        _logger.warning(
+            "MuJoCo %s draws other pictures than MuJoCo 3.6 to 3.11, with which the published scores were measured.",
+            version,
+        )
+
+
 class Camera:
     """Draw uint8 images `(size, size, 3)` with one fixed camera of a MuJoCo model.
 
@@ -138,6 +151,7 @@ class Camera:
     def __init__(self, model: Any, camera: int, size: int) -> None:
         mujoco: Any = importlib.import_module("mujoco")
         self._mujoco = mujoco
+        warn_of_other_pictures(mujoco.__version__)
         self._model = model
         self._size = size
         self._scene = mujoco.MjvScene(model, maxgeom=self.MAX_GEOMS)

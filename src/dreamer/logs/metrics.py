@@ -143,8 +143,11 @@ class MetricsWriter:
     def last(self, *names: str) -> list[float | None]:
         """Return the newest value of each of these scalars, or None."""
         found: dict[str, float] = {}
-        for line in map(json.loads, reversed(self._record.splitlines())):
-            found = line | found
+        for line in reversed(self._record.splitlines()):
+            with contextlib.suppress(
+                ValueError, TypeError
+            ):  # a record of an older version may hold a damaged line
+                found = json.loads(line) | found
             if found.keys() >= {*names}:
                 break
         return [found.get(name) for name in names]

@@ -29,6 +29,8 @@ class Evaluation:
     lengths: list[int]
     images: np.ndarray | None = None
     """What was seen in the first episode, `(T, H, W, 3)` uint8, if asked for and if the agent sees images."""
+    first: tuple[int, list[np.ndarray]] | None = None
+    """Seed and actions of the first episode, from which it can be played again."""
     env_step: int | None = None
     """Frames that the agent had learned from, where that is known."""
 
@@ -59,13 +61,14 @@ def evaluate(
     """
     generator = torch.Generator(agent.device).manual_seed(seed)
     seeds = np.random.SeedSequence(seed).generate_state(episodes)
-    returns, lengths, images = [], [], []
+    returns, lengths, images, first = [], [], [], None
     for number, episode_seed in enumerate(seeds.tolist()):
         failures = 0
         while True:
-            shown = [] if video and number == 0 else None
+            shown, actions = [] if video and number == 0 else None, []
             try:
-                total, length = _play(agent, envs, episode_seed, generator, shown, stop)
+                total, length = _play(agent, envs, episode_seed, generator, shown, actions, stop)
+                first = first or (episode_seed, actions)
                 break
             except EnvError as failure:
                 failures += 1
@@ -75,7 +78,7 @@ def evaluate(
         returns.append(total)
         lengths.append(length)
         images = shown or images
-    return Evaluation(returns, lengths, three_channels(np.stack(images)) if images else None)
+    return Evaluation(returns, lengths, three_channels(np.stack(images)) if images else None, first)
 
 
 def _play(
@@ -84,9 +87,10 @@ def _play(
     seed: int,
     generator: torch.Generator,
     images: list[np.ndarray] | None,
+    actions: list[np.ndarray],
     stop: Callable[[], bool],
 ) -> tuple[float, int]:
-    """Play one episode, append what was seen to `images`, and return its return and its length."""
+    """Play one episode and return its return and its length; what was seen and done goes to `images`, `actions`."""
     state, obs = agent.initial_state(1), envs.reset(0, seed)
     total, length, done = 0.0, 0, False
     image = next(iter(envs.spec.images), None)
@@ -96,6 +100,7 @@ def _play(
         if images is not None and image is not None:
             images.append(obs[image])
         action, state = agent.policy({key: x[None] for key, x in obs.items()}, state, False, generator)
+        actions.append(action[0])
         result = envs.step_one(0, action[0])
         obs, done = result.observation, result.terminated or result.truncated
         total, length = total + result.reward, length + 1

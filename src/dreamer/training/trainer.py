@@ -41,7 +41,7 @@ from dreamer.agents.make import make_agent
 from dreamer.config import Config, EnvConfig, evaluated
 from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
-from dreamer.errors import writing
+from dreamer.errors import UserError, writing
 from dreamer.logs import open_loop
 from dreamer.logs.logger import Logger
 from dreamer.logs.video import comparison
@@ -62,6 +62,10 @@ from dreamer.training.threads import set_threads
 from dreamer.types import Batch, EnvSpec
 
 _logger = logging.getLogger(__name__)
+
+
+class NothingLearnedError(UserError):
+    """The run is over, and there was no update."""
 
 
 class Trainer:
@@ -92,6 +96,8 @@ class Trainer:
             self.envs = self._make_envs(config.environment, config.environment.num_envs)
             opened.callback(self.envs.close)
             self.agent = make_agent(self.envs.spec, config)
+            if self.agent.trainable:
+                self._check_schedule()
             self.collector = make_collector(self.envs, self.agent, config)
             opened.callback(self.collector.close)
             opened.callback(self.run_directory.unlock)
@@ -104,6 +110,22 @@ class Trainer:
         envs = VectorEnv(settings, number, self.schedule.seed, workers)
         self._all_envs.append(envs)
         return envs
+
+    def _check_schedule(self) -> None:
+        """Raise `UserError` if the run would end before its first update, and warn if it may."""
+        steps, prefill = self.schedule.steps, self.schedule.prefill
+        if steps < prefill:
+            raise UserError(
+                f"--steps {steps} end before learning begins, after --prefill {prefill}: give more --steps, or less "
+                "--prefill."
+            )
+        environment = self.config.environment
+        if steps < environment.num_envs * environment.time_limit:
+            _logger.warning(
+                "Learning begins after a whole episode; with --time-limit %d and --num-envs %d, --steps %d may end "
+                "before that.",
+                *(environment.time_limit, environment.num_envs, steps),
+            )
 
     def _open_directory(self) -> None:
         """Lock the run directory, and go on from its checkpoint if it has one."""
@@ -144,15 +166,17 @@ class Trainer:
     def run(self, final_evaluation: bool = True) -> bool:
         """Train to the end, and save. Return False if the run was asked to stop before.
 
-        Raises `EnvError`, when all is saved, if an environment failed too often in a row.
+        Raises `UserError`, when all is saved, if an environment failed too often in a row, or nothing was learned.
         """
         self.counters.start()
         with self.interrupt, self.logger:
             try:
                 self._train()
-                if final_evaluation and not self._stop:
-                    self._evaluate_finally()
-            except EnvError:  # the environment's fault, between two steps of the run
+                if not self._stop:
+                    self._check_learned()
+                    if final_evaluation:
+                        self._evaluate_finally()
+            except (EnvError, NothingLearnedError):  # between two steps of the run, whose state is sound
                 self._save()
                 raise
             self._save()
@@ -224,11 +248,20 @@ class Trainer:
             if (episode := builder.episode())["reward"].size >= self.feed.sampler.batch_length:
                 self.store.append(episode)
         for _ in range(step.failures):
-            self._count_failure()
+            self._count_env_failure()
 
-    def _count_failure(self) -> None:
+    def _count_env_failure(self) -> None:
         self.counters.env_failures += 1
         self.logger.env_failure(self.counters.env_failures)
+
+    def _check_learned(self) -> None:
+        """Raise `NothingLearnedError` if the run is over before its first update, and was to learn."""
+        if self.agent.trainable and not self.counters.grad_step:
+            raise NothingLearnedError(
+                f"Nothing was learned in {self.counters.env_step:,} frames: learning begins after --prefill "
+                f"{self.schedule.prefill} frames and a whole episode, of up to --time-limit "
+                f"{self.config.environment.time_limit}. The same command with more --steps goes on from here."
+            )
 
     # -- evaluation --------------------------------------------------------------------------------------
 
@@ -254,7 +287,7 @@ class Trainer:
         video = self.video_clock.due(env_step)
         self.logger.show(doing="evaluating")
         try:
-            stop, failed = lambda: self._stop, self._count_failure
+            stop, failed = lambda: self._stop, self._count_env_failure
             with self._evaluation_envs() as envs:
                 result = evaluate(self.agent, envs, episodes, seed, video, stop, failed)
         except StoppedError:
