@@ -398,7 +398,7 @@ class Numbers(SampleEnv):
 
 
 class EndsTwice(SampleEnv):
-    def step(self, action: Any):
+    def step(self, action: Any) -> Any:
         observation, reward, terminated, _, info = super().step(action)
         return observation, np.int64(reward), np.bool_(terminated), np.bool_(terminated), info
 
