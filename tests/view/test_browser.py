@@ -42,7 +42,7 @@ def with_buttons(dream: Dream) -> Dream:
     agent = small_agent(EnvSpec({"image": (32, 32, 1)}, {}, ActionSpec(5, (3, 2))), agent="no-value")
     rssm, rng = world_of(agent).world_model.rssm, np.random.default_rng(0)
     images = rng.integers(0, 256, (4, 32, 32, 3), np.uint8)
-    action = np.tile(np.float32([1, 0, 0, 1, 0]), (4, 1))
+    action = np.tile(np.array([1, 0, 0, 1, 0], np.float32), (4, 1))
     stoch, deter = (rng.standard_normal((4, size), np.float32) for size in (rssm.stoch, rssm.deter))
     recording = Recording(images, action, np.zeros(4, np.float32), stoch, deter)
     sizes = {"stoch": rssm.stoch, "deter": rssm.deter, "action": 5}
@@ -161,6 +161,18 @@ def test_keys_steer_and_take_over(show: Any) -> None:
     begun = at(driver)
     wait(lambda: at(driver) > begun + 1)
     assert driver.execute_script("return [...dreamer.dream.now.action]") == [0, 0]
+
+
+def test_arrow_keys_steer_after_a_click(show: Any) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
+    driver = show()
+    driver.find_element("css selector", ".choice label:has([value=you])").click()
+    wait(lambda: driver.execute_script("return document.activeElement === document.body"))
+    ActionChains(driver).key_down(Keys.ARROW_RIGHT).key_down(Keys.ARROW_DOWN).perform()
+    wait(lambda: driver.execute_script("return dreamer.dream.now.action.join()") == "1,-1")
+    assert driver.execute_script("return document.querySelector('[name=who]:checked').value") == "you"
+    ActionChains(driver).key_up(Keys.ARROW_RIGHT).key_up(Keys.ARROW_DOWN).perform()
 
 
 def test_sliders_steer_and_spring_back(show: Any) -> None:

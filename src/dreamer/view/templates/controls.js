@@ -38,7 +38,7 @@ class Sliders {
 
   key(event, down) {
     const key = this.keys.get(event.code);
-    if (!key || (event.code.startsWith("Arrow") && event.target.type === "range")) return false;
+    if (!key || (event.code.startsWith("Arrow") && event.target.tagName === "INPUT")) return false;
     key.cap.classList.toggle("pressed", down);
     key.down = down;
     if (down) this.takeOver();

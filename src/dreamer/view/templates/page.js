@@ -212,7 +212,8 @@ function listen() {
   $("amount").addEventListener("change", () => { dream.amount = Number($("amount").value); });
   for (const radio of document.querySelectorAll('[name="who"]')) radio.addEventListener("change", () => { turn(radio.value); if (!playing) play(true); });
   for (const radio of document.querySelectorAll('[name="run"]')) radio.addEventListener("change", () => enqueue(() => loadRun(Number(radio.value))));
-  // A chosen list would keep the keys to itself.
+  // What was pressed with a pointer, or chosen from a list, would keep the keys to itself.
+  addEventListener("pointerup", (event) => event.target.tagName !== "SELECT" && setTimeout(() => document.activeElement?.blur()));
   for (const select of document.querySelectorAll("select")) select.addEventListener("change", () => select.blur());
   $("follow").addEventListener("click", () => { turn("recording"); play(true); });
   followDrag($("dream"), () => hands);
