@@ -84,9 +84,9 @@ class ReplayConfig:
     batch_size: Annotated[int, Gt(0), Affects.EVERYTHING] = 50
     """Sequences per batch (B)."""
     batch_length: Annotated[int, Gt(0), Affects.EVERYTHING] = 50
-    """Steps per sequence (L)."""
+    """Steps per sequence (T; L in the paper)."""
     prioritize_ends: Annotated[bool, Affects.LEARNING] = False
-    """Draw the first and last steps of episodes as often as those in between, which few windows hold otherwise."""
+    """Draw an episode's first and last steps, which few windows hold, as often as the others."""
     replay_size: Annotated[int, Ge(0), Affects.EVERYTHING] = 0
     """Most agent steps kept on disk; the oldest episodes are deleted first. 0 keeps all."""
     replay_device: Annotated[Literal["auto", "device", "disk"], Affects.SPEED] = "auto"
@@ -117,7 +117,7 @@ class ModelConfig:
     free_nats: Annotated[float, Ge(0), Affects.LEARNING] = 3.0
     """The KL loss is not pushed below this many nats."""
     free_avg: Annotated[bool, Affects.LEARNING] = True
-    """Average the KL over the batch before the free nats (TF2), not per step (paper, TF1)."""
+    """Compare the batch's mean KL with the free nats (TF2), not each step's (paper, TF1)."""
     kl_scale: Annotated[float, Ge(0), Affects.LEARNING] = 1.0
     """Weight of the KL loss."""
     rep_scale: Annotated[float, Ge(0), Affects.LEARNING] = 0.0

@@ -23,7 +23,7 @@ def first_update(precision: str, fast: bool) -> dict[str, float]:
 @pytest.mark.parametrize("fast", [False, True], ids=["plain", "fast"])
 def test_bfloat16_agrees_with_float32(fast: bool) -> None:
     single, half = first_update("float32", fast), first_update("bfloat16", fast)
-    # Sums over 12,288 pixels are taken in float32 either way: a sum in bfloat16 would be off by up to 32.
+    # Sums over an image's 12,288 numbers are taken in float32 either way: a sum in bfloat16 would be off by up to 32.
     assert half["model/image_loss"] == pytest.approx(single["model/image_loss"], rel=1e-4)
     for name in ("model/kl", "model/reward_loss", "actor/loss", "value/loss"):
         assert half[name] == pytest.approx(single[name], rel=0.02, abs=0.01), name

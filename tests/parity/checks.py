@@ -86,7 +86,7 @@ def check_world_loss(dreamer: Dreamer, official: Record, prefix: str) -> None:
     assert_near(log_probs["reward"], expected["reward_logprob_per_step"], rtol=1e-5, name="reward")
 
     metrics, gradients = trial_update(dreamer, data, noise(dreamer), "model")
-    scalars = _scalars(metrics, model.config.free_nats, model.config.pcont_scale)
+    scalars = _scalars(metrics, model.options.free_nats, model.options.pcont_scale)
     recorded = {name for name in expected if "/" not in name and not name.endswith("_per_step")}
     assert set(scalars) | {"model_grad_norm"} == recorded
     for name, value in scalars.items():

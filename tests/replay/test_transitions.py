@@ -11,7 +11,7 @@ from dreamer.errors import UserError
 from dreamer.replay import Episode, EpisodeStore
 from dreamer.replay.device_replay import DeviceReplay
 from dreamer.replay.feed import DiskFeed
-from dreamer.replay.sampler import Batch
+from dreamer.replay.sampler import NumpyBatch
 from dreamer.replay.transitions import SMALLEST, TransitionSampler
 from dreamer.types import Transitions
 
@@ -40,7 +40,7 @@ def replay(tmp_path: Path, counting_episode: MakeEpisode) -> Callable[..., Repla
     return lambda lengths, **options: Replay(tmp_path, counting_episode, lengths, **options)
 
 
-def begins(batch: Batch) -> list[tuple[int, int]]:
+def begins(batch: NumpyBatch) -> list[tuple[int, int]]:
     """Number of the episode, and element, at which each transition begins."""
     return [divmod(int(x), 1000) for x in batch["reward"][:, BEFORE]]
 

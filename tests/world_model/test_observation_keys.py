@@ -23,7 +23,7 @@ def test_every_name_has_networks_of_its_own() -> None:
 def test_world_model_with_unusual_names_learns_all_of_them() -> None:
     spec = EnvSpec({"values": (32, 32, 3)}, {"robot.arm": 3, "items": 2}, ActionSpec(2))
     model, data = WorldModel(spec, small_config()), random_batch(spec)
-    noise = torch.zeros(*data["reward"].shape, model.config.stoch)
+    noise = torch.zeros(*data["reward"].shape, model.options.stoch)
     losses, _, metrics = model.losses(data, noise)
     losses["model"].backward()
     assert {"model/values_loss", "model/robot.arm_loss", "model/items_loss"} <= metrics.keys()

@@ -57,7 +57,8 @@ class Dreamer(nn.Module):
         returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], lambda_)  # (H - 1, N)
 
         # Actor loss (line 11, Eq. 7) and value loss (line 12, Eq. 8)
-        # As in TF2, both are always weighted by the discounts so far (paper: only if episodes end early).
+        # Each state is weighted by the product of the discounts before it: always, as in TF2 (paper: only if episodes
+        # end early). `alive` is 1 except with --pcont.
         weight = alive * discount_weights(discount[:-1])  # (H - 1, N)
         actor_loss = -(weight * returns).mean()
         value_loss = -(weight * unit_log_prob(value[:-1], returns.detach())).mean()

@@ -48,7 +48,7 @@ class Adam:
         return self.lr * (1 - BETA2**self.steps).sqrt() / (1 - BETA1**self.steps)
 
     def step(self, gradients: Gradients, scale: Tensor, finite: Tensor) -> None:
-        """Take one step along `scale * gradients` if they are `finite`."""
+        """Descend by the gradient `scale * gradients`, unless `finite` is false: something in this update is not."""
         if not finite:
             return
         self.steps += 1
@@ -97,9 +97,9 @@ class Optimizers:
         self.steps.fill_(number)
 
     def gradients(self, losses: Mapping[str, Tensor]) -> dict[str, Gradients]:
-        """Differentiate each loss by the parameters of its own network. Those that it does not use get zeros.
+        """Differentiate each loss by the parameters of its own network.
 
-        Gradients flow through other networks without training them.
+        Parameters that the loss does not use get zeros. Gradients flow through other networks without training them.
         """
         last = list(losses)[-1] if losses else None
         return {
@@ -111,10 +111,11 @@ class Optimizers:
 
     @torch.no_grad()
     def step(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Gradients] | None = None) -> Metrics:
-        """Differentiate each loss by its own network, clip each gradient by its norm, and change all networks.
+        """Differentiate each loss by its own network, clip the gradients, and change all networks.
 
-        If any loss or gradient is not finite no network changes, and the metric `skipped` is 1. `gradients` may be
-        given if they were taken before.
+        Each network's gradient is scaled down to a global norm of `grad_clip` if its norm is larger. If any loss or
+        gradient is not finite no network changes, and the metric `skipped` is 1. `gradients` may be given if they were
+        taken before.
         """
         gradients = self.gradients(losses) if gradients is None else gradients
         gradients = {name: self.average(gradient) for name, gradient in gradients.items()}

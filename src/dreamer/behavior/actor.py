@@ -1,6 +1,7 @@
 """The action model q(a_t | s_t) (paper, Section 3, Eq. 2 and 3; TF2 models.py:142-176).
 
-A layer's output gives mean = 5 tanh(raw / 5) and std = softplus(raw + c) + 1e-4, with c such that std begins at 5.
+For each number of a continuous action, the network has two outputs m and r. They give mean = 5 tanh(m / 5) and
+std = softplus(r + c) + 1e-4, where c makes std begin at about 5. For discrete actions its outputs are the logits.
 """
 
 import math

@@ -3,7 +3,8 @@
     continuous   a = tanh(mean + std * noise),   noise ~ N(0, 1)
     discrete     a = one-hot vector of argmax(logits + noise),   noise ~ Gumbel(0, 1)
 
-Both samples are differentiable; discrete ones pass on the gradient of the probabilities (straight through).
+Gradients pass through both: continuous samples are differentiable, and discrete ones pass on the gradient of the
+probabilities (straight through).
 """
 
 import math

@@ -11,13 +11,13 @@ from dreamer.world_model.world_model import WorldModel
 
 
 def imagination_starts(model: WorldModel, posterior: State, batch: Batch) -> tuple[State, Float[Tensor, "N"]]:
-    """Return the start states `(N, .)`, all posteriors `(B, T, .)` detached, N = B T; and `alive` `(N,)`, all ones.
+    """Return the start states `(N, .)`: all posteriors `(B, T, .)`, detached, N = B T. And `alive` `(N,)`.
 
-    With `--pcont` two things differ:
+    `alive` is the weight of each trajectory: 1. With `--pcont` two things differ:
 
     - The last step of a sequence starts no trajectory, because it may be terminal, so N = B (T - 1) (TF2
       dreamer.py:180-181).
-    - A sequence may hold several episodes. `alive` is 0 at the last state of one that terminated.
+    - A sequence may hold several episodes. A trajectory that starts at the terminal state of one has `alive` 0.
     """
     alive = torch.ones_like(batch["discount"])  # (B, T)
     if model.pcont is not None:
@@ -54,9 +54,9 @@ def lambda_return(
 
         R_i = (1 - lambda) sum_{k=1}^{H-i-1} lambda^{k-1} V_k(i) + lambda^{H-i-1} V_{H-i}(i)
 
-    Row i of `reward`, `value` and `discount` `(H - 1, ...)` belongs to imagined state i; `bootstrap` `(...)` is the
-    value of state H. Returns `(H - 1, ...)`. With lambda = 1 and a bootstrap of zero it is the discounted sum of
-    rewards (Eq. 4 has no discount).
+    `reward`, `value` and `discount` are `(H - 1, ...)`: the first row belongs to state 1, the last to state H - 1.
+    `bootstrap` `(...)` is the value of state H. Returns `(H - 1, ...)`. With lambda = 1 and a bootstrap of zero it is
+    the discounted sum of rewards (Eq. 4 has no discount).
     """
     next_value = torch.cat([value[1:], bootstrap.unsqueeze(0)])
     returns = [bootstrap]

@@ -1,8 +1,8 @@
-"""The same numbers in less time.
+"""The same equations in less time: the numbers are the same up to rounding.
 
-`accelerate` gives the modules of an algorithm quicker methods for the same equations. Without this folder, and without
-the lines of `agents/make.py` that use it, the agent would learn the same numbers, but more slowly; `--no-fast` leaves
-it out for one run. Each trick is compared with the plain form, forward and backward, in `tests/fast/`. How much time
+`accelerate` gives the modules of an algorithm quicker methods. Without this folder, and without the lines of
+`agents/make.py` that use it, the agent would learn the same up to rounding, but more slowly; `--no-fast` leaves it out
+for one run. Each trick is compared with the plain form, forward and backward, in `tests/fast/`. How much time
 each saves is in `docs/performance.md`.
 
 | file | trick | where |
@@ -15,7 +15,8 @@ each saves is in `docs/performance.md`.
 | `malloc.py` | the process keeps memory that was freed | CPU |
 | `cuda_graph.py` | a whole update is one CUDA graph | GPU |
 
-`--no-fast` also draws each batch only when it is needed (`DiskFeed` in `dreamer.replay.feed`).
+Where batches are read from files, `--no-fast` also draws each only when it is needed: `DiskFeed` in place of
+`Prefetcher`, both in `dreamer.replay.feed`. A GPU that holds the replay has `DeviceReplay` either way.
 """
 
 from torch import nn

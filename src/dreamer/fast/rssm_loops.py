@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from dreamer.behavior.actor import Actor
 from dreamer.fast.imagination import imagine
-from dreamer.world_model.rssm import RSSM, State, gaussian, stack
+from dreamer.world_model.rssm import RSSM, State, make_state, stack
 
 
 class FastRSSM(RSSM):
@@ -36,11 +36,11 @@ class FastRSSM(RSSM):
             stoch, deter = state.stoch * keep_t, state.deter * keep_t
             deter = self.gru(F.elu(F.linear(stoch, w_stoch) + from_action_t), deter)
             x = F.elu(F.linear(deter, w_deter) + from_embed_t)
-            state = gaussian(self.posterior_out(x), deter, noise_t)
+            state = make_state(self.posterior_out(x), deter, noise_t)
             states.append(state)
         posterior = stack(states, dim=1)
         prior = self.prior_out(F.elu(self.prior_hidden(posterior.deter)))
-        return posterior, gaussian(prior, posterior.deter, None)
+        return posterior, make_state(prior, posterior.deter, None)
 
     def imagine(
         self,

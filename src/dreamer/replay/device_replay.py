@@ -56,7 +56,7 @@ class DeviceReplay:
         }
 
     def _slots_of(self, windows: list[Window]) -> Tensor:
-        """Return the slot of every element of a batch: int64 `(B, L)`, in page-locked memory if it goes to a GPU.
+        """Return the slot of every element of a batch: int64 `(B, T)`, in page-locked memory if it goes to a GPU.
 
         PyTorch keeps freed page-locked memory for the next batch and knows when the GPU has read it.
         """

@@ -93,7 +93,7 @@ def read_episode(path: Path, expected: Layout | None = None) -> Episode:
 
 
 def read_window(file: int, layout: Layout, start: int, out: Episode, where: Any) -> None:
-    """Read elements of an open file, from `start` on, into `out[key][where]`, contiguous arrays `(L, ...)`.
+    """Read as many elements of an open file from `start` on as `out[key][where]` holds: contiguous `(n, ...)`.
 
     Raises `DamagedEpisodeError` if the file ends before, `OSError` if the disk refuses.
     """

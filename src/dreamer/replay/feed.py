@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamer.replay.sampler import Batch, SequenceSampler
+from dreamer.replay.sampler import NumpyBatch, SequenceSampler
 
 
-def to_device(batch: Batch, device: torch.device | str) -> dict[str, Tensor]:
+def to_device(batch: NumpyBatch, device: torch.device | str) -> dict[str, Tensor]:
     """Return the batch as tensors of the same types and shapes. On the CPU they share its memory."""
     return {key: torch.from_numpy(array).to(device) for key, array in batch.items()}
 
@@ -29,14 +29,14 @@ class Feed(Protocol):
         ...
 
     def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
-        """Yield `n` batches. After each, `rng` has the state in which the batches yielded so far leave it."""
+        """Yield `n` batches. After each, `rng` is as if only the batches yielded so far had been drawn."""
         ...
 
 
 class DiskFeed:
     """Draw each batch of `sampler` when it is asked for, and move it to `device`.
 
-    So priorities that the learner sets after one batch count in the next.
+    Where priorities decide what is drawn (D4PG), those that the learner sets after one batch count in the next.
     """
 
     def __init__(self, sampler: SequenceSampler, device: torch.device | str) -> None:
@@ -59,8 +59,8 @@ class Prefetcher:
     def iterate(self, rng: np.random.Generator, n: int) -> Generator[dict[str, Tensor], None, None]:
         """Yield the batches that `n` calls of `sampler.sample(rng)` would give.
 
-        After each batch, `rng` has the state in which the batches yielded so far leave it, so a run that stops between
-        two batches resumes with the same ones. No more than `n` are drawn, because the next batch may contain an
+        After each batch, `rng` is as if only the batches yielded so far had been drawn, so a run that stops between two
+        batches resumes with the same ones. No more than `n` are drawn, because the next batch may contain an
         episode that is appended later. The caller must not append episodes before the last batch is yielded. Errors of
         the thread are raised here.
         """

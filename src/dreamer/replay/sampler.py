@@ -1,12 +1,12 @@
 """Draw sequences from past episodes (paper, Algorithm 1, line 5: "draw B data sequences").
 
-A row is a window of L elements of an episode with n elements. The episode is drawn uniformly, and then the start of
-the window uniformly from 0 to n - L, so that windows reach the last element. (TF2 draws the start below n - L - 1 and
+A row is a window of T elements of an episode with n elements. The episode is drawn uniformly, and then the start of
+the window uniformly from 0 to n - T, so that windows reach the last element. (TF2 draws it from 0 to n - T - 1, and so
 never trains on an episode's last element.)
 
-Of the n - L + 1 windows, only one holds the first element, and L hold an element of the middle. With
-`prioritize_ends`, starts are drawn from L - 1 elements before the episode up to its last one, and those outside
-0..n - L are clipped. So no element is drawn less often than one of the middle. (DreamerV2's option of this name does
+Of the n - T + 1 windows, only one holds the first element, and T hold an element of the middle. With
+`prioritize_ends`, starts are drawn from T - 1 elements before the episode up to its last one, and those outside
+0..n - T are clipped. So no element is drawn less often than one of the middle. (DreamerV2's option of this name does
 so only for the end.)
 
 An episode shorter than the row is taken whole. The row then goes on with other uniformly drawn episodes from their
@@ -21,7 +21,8 @@ from dreamer.errors import UserError
 from dreamer.replay.episode_file import DamagedEpisodeError
 from dreamer.replay.store import EpisodeStore
 
-Batch = dict[str, np.ndarray]
+NumpyBatch = dict[str, np.ndarray]
+"""A batch before it is moved to the learner's device: the arrays of which `dreamer.types.Batch` has the tensors."""
 
 
 class Window(NamedTuple):
@@ -35,7 +36,7 @@ class Window(NamedTuple):
 
 
 class SequenceSampler:
-    """Draw batches of B = `batch_size` sequences of L = `batch_length` elements from a store."""
+    """Draw batches of B = `batch_size` sequences of T = `batch_length` elements from a store."""
 
     def __init__(
         self, store: EpisodeStore, batch_size: int, batch_length: int, prioritize_ends: bool = False
@@ -66,8 +67,8 @@ class SequenceSampler:
                 filled += length
         return windows
 
-    def sample(self, rng: np.random.Generator, out: Batch | None = None) -> Batch:
-        """Draw a batch: the episodes' keys as `(B, L, ...)`, and `is_first`, bool `(B, L)`.
+    def sample(self, rng: np.random.Generator, out: NumpyBatch | None = None) -> NumpyBatch:
+        """Draw a batch: the episodes' keys as `(B, T, ...)`, and `is_first`, bool `(B, T)`.
 
         Fills the arrays of `out` if it is given (see `allocate`). Raises `UserError` if there is no episode.
         """
@@ -77,7 +78,7 @@ class SequenceSampler:
         out.update(self.per_row())
         return out
 
-    def _fill(self, out: Batch, windows: list[Window]) -> bool:
+    def _fill(self, out: NumpyBatch, windows: list[Window]) -> bool:
         """Read the windows into a batch. Return False if an episode is unsound: the store has left it out."""
         out["is_first"][:] = False
         try:
@@ -88,8 +89,8 @@ class SequenceSampler:
             return False
         return True
 
-    def allocate(self) -> Batch:
-        """Return uninitialized arrays `(B, L, ...)` of a batch, for `sample` to fill."""
+    def allocate(self) -> NumpyBatch:
+        """Return uninitialized arrays `(B, T, ...)` of a batch, for `sample` to fill."""
         leading = (self.batch_size, self.batch_length)
         self._check_not_empty()
         return self.store.allocate(leading) | {"is_first": np.empty(leading, np.bool_)}
@@ -105,7 +106,7 @@ class SequenceSampler:
     by_priority = False
     """Whether what is drawn next depends on what was learned from the batch before."""
 
-    def per_row(self) -> Batch:
+    def per_row(self) -> NumpyBatch:
         """Return further keys of the batch drawn last, with one number per row `(B,)`: here there are none."""
         return {}
 

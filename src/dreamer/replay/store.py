@@ -105,7 +105,7 @@ class EpisodeStore:
             return read_episode(self._path(int(episode_id), length_of(layout)), layout)
 
     def read(self, episode_id: int, start: int, out: Episode, where: Any) -> None:
-        """Read elements from `start` on into `out[key][where]`, contiguous arrays `(L, ...)`.
+        """Read as many elements from `start` on as `out[key][where]` holds: contiguous arrays `(n, ...)`.
 
         Raises as `episode` does.
         """

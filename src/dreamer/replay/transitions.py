@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dreamer.replay.sampler import Batch, SequenceSampler, Window
+from dreamer.replay.sampler import NumpyBatch, SequenceSampler, Window
 from dreamer.replay.store import EpisodeStore
 from dreamer.replay.sum_tree import SumTree
 from dreamer.types import Transitions
@@ -69,7 +69,7 @@ class TransitionSampler(SequenceSampler):
         whole = Window(row, padding, episode_id, first, end - first)
         return [whole, *(Window(row, offset, episode_id, 0, 1) for offset in resets)]
 
-    def per_row(self) -> Batch:
+    def per_row(self) -> NumpyBatch:
         """Return the importance weights of the batch drawn last, `weight`: float32 (B,)."""
         probabilities = self._tree[self._drawn] / self._tree.total
         weights = (self._count * probabilities) ** -self.transitions.correction

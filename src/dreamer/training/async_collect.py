@@ -106,7 +106,7 @@ class AsyncCollector:
 
     def _go_on(self) -> None:
         """Let the thread work at the round if it is not complete, and if no environment has ended the run."""
-        failed = bool(self._ahead) and self._ahead[-1].last_straw is not None
+        failed = bool(self._ahead) and self._ahead[-1].fatal is not None
         if not self._idle or self.env_step >= self._until or failed:
             return
         if self._stream is not None:  # The weights were copied on the learner's stream.
@@ -123,7 +123,7 @@ class AsyncCollector:
                     self._ahead.append(step)
                     self.env_step += step.frames
                     self._changed.notify_all()
-                if step.last_straw is not None:
+                if step.fatal is not None:
                     return
 
     def _halt(self) -> None:

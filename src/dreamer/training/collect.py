@@ -1,4 +1,6 @@
-"""Environment interaction (paper, Algorithm 1, lines 13-19).
+"""Environment interaction (paper, Algorithm 1, lines 13 to 18).
+
+`Trainer` adds the episodes to the dataset (line 19).
 
 Every episode begins with a seed of its own, a function of the run's seed, the environment's index and the
 number of the episode. So an interrupted episode is brought back by taking its recorded actions again, in any
@@ -38,7 +40,7 @@ class Step:
     """Episodes that a failure broke off, as they were before it."""
     failures: int = 0
     """Failures of environments."""
-    last_straw: EnvError | None = None
+    fatal: EnvError | None = None
     """The failure that ends the run; then no action may have been taken."""
 
 
@@ -57,7 +59,7 @@ class Collector:
     def step(self, random: bool) -> Step:
         """Begin the episodes that are due, and take one agent step in every environment."""
         self._begin_episodes()  # line 13
-        if self._step.last_straw is None:
+        if self._step.fatal is None:
             self._act(random)  # lines 15 to 18
         step, self._step = self._step, Step()
         return step
@@ -65,7 +67,7 @@ class Collector:
     def _begin_episodes(self) -> None:
         """Begin an episode wherever none is in progress, unless there are too many failures in a row."""
         for index in range(len(self.builders)):
-            while self.builders[index] is None and self._step.last_straw is None:
+            while self.builders[index] is None and self._step.fatal is None:
                 try:
                     self.builders[index] = self._begin(index)
                 except EnvError as failure:
@@ -86,7 +88,7 @@ class Collector:
                 self._next_episode(index)
 
     def _break_off(self, index: int, failure: EnvError) -> None:
-        """Let the next episode begin in place of the one that has failed, and count that."""
+        """Count the failure, and let a new episode replace the one that failed."""
         if (builder := self.builders[index]) is not None:
             self._step.broken.append(builder)
         self._next_episode(index)
@@ -94,8 +96,8 @@ class Collector:
         self.failures_in_a_row[index] += 1
         try:
             survive(failure, self.failures_in_a_row[index], self.envs.config.env_failures)
-        except EnvError as last_straw:
-            self._step.last_straw = last_straw
+        except EnvError as fatal:
+            self._step.fatal = fatal
             self.failures_in_a_row[index] = 0  # The run that goes on from here may fail as often again.
 
     def _random_actions(self) -> np.ndarray:

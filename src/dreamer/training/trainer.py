@@ -208,7 +208,8 @@ class Trainer:
         for batch in self.feed.iterate(self.replay_rng, due - self.counters.grad_step):  # lines 4 and 5
             self._update(batch)  # lines 6 to 12
             self.collector.check()
-            if (due - self.counters.grad_step) % self.schedule.train_steps == 0:  # in a long pretraining, too
+            # Log after every C updates, so also within a long pretraining.
+            if (due - self.counters.grad_step) % self.schedule.train_steps == 0:
                 self.logger.round()
             if self._stop:
                 break
@@ -230,8 +231,8 @@ class Trainer:
             self.collector.begin_round(self.rounds.end(self.counters.env_step))
         step = self.collector.step(random)  # lines 13 to 18
         self._count(step)
-        if step.last_straw is not None:
-            raise step.last_straw
+        if step.fatal is not None:
+            raise step.fatal
         if random and self.counters.episodes and self.counters.env_step >= self.schedule.prefill:
             self.rounds.start = self.counters.env_step
         self.logger.show()

@@ -1,8 +1,8 @@
 """From features back to observations: q(o_t | s_t) (paper, Section 4; TF2 models.py:101-117).
 
 A dense layer without activation gives 1024 numbers, seen as a map of 1x1. Four transposed convolutions, stride 2,
-kernels 5, 5, 6, 6, enlarge it 1 -> 5 -> 13 -> 30 -> 64 with 128, 64, 32, 3 channels. The output is the mean of a
-Normal with variance 1.
+kernels 5, 5, 6, 6, enlarge it 1 -> 5 -> 13 -> 30 -> 64 with 128, 64, 32, 3 channels. A ReLU follows each but
+the last, whose output is the mean of a Normal with variance 1.
 """
 
 import itertools
@@ -62,7 +62,7 @@ class ImageDecoder(nn.Module):
     def log_prob(
         self, feat: Float[Tensor, "B T F"], image: Real[Tensor, "B T H W C"]
     ) -> Float[Tensor, "B T"]:
-        """ln q(o_t | s_t) of uint8 images `(B, T, H, W, C)`, summed over pixels: `(B, T)`."""
+        """ln q(o_t | s_t) of uint8 images `(B, T, H, W, C)`, summed over pixels and channels: `(B, T)`."""
         return unit_log_prob(self(feat), preprocess_image(image)).flatten(2).sum(-1)
 
 

@@ -1,11 +1,11 @@
 """The recurrent state-space model (paper, Section 4, Eq. 9; TF2 models.py:10-81).
 
     deterministic state   h_t = GRU(ELU(W [s_{t-1}, a_{t-1}]), h_{t-1})
-    prior                 q(s_t | s_{t-1}, a_{t-1})       = N(mean, std),  from ELU(W h_t)
-    posterior             p(s_t | s_{t-1}, a_{t-1}, o_t)  = N(mean, std),  from ELU(W [h_t, e_t])
+    prior                 q(s_t | s_{t-1}, a_{t-1})       = N(mean, std),  [mean, raw] = W' ELU(W h_t)
+    posterior             p(s_t | s_{t-1}, a_{t-1}, o_t)  = N(mean, std),  [mean, raw] = W' ELU(W [h_t, e_t])
 
-with std = softplus(raw) + 0.1. Noise is an argument: a sample is mean + std * noise, with independent noise for every
-sequence. Shapes are those of `dreamer.types`.
+with std = softplus(raw) + 0.1, where every line has weights of its own. Noise is an argument: a sample is
+mean + std * noise, with independent noise for every sequence. Shapes are those of `dreamer.types`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ MIN_STD = 0.1
 
 
 class State(NamedTuple):
-    """A latent state s_t: a Gaussian (`mean`, `std`), a sample of it (`stoch`), and the GRU's `deter`."""
+    """A latent state: `stoch` is the s_t above, sampled from N(`mean`, `std`), and `deter` is h_t."""
 
     mean: Float[Tensor, "*N S"]
     std: Float[Tensor, "*N S"]
@@ -73,7 +73,7 @@ class RSSM(nn.Module):
         """Transition model: return the prior `(N, .)` after an action `(N, A)`; without noise it is at its mean."""
         x = F.elu(self.gru_input(torch.cat([prev.stoch, action], -1)))  # (N, hidden)
         deter = self.gru(x, prev.deter)  # (N, D)
-        return gaussian(self.prior_out(F.elu(self.prior_hidden(deter))), deter, noise)
+        return make_state(self.prior_out(F.elu(self.prior_hidden(deter))), deter, noise)
 
     def observe_step(
         self,
@@ -85,7 +85,7 @@ class RSSM(nn.Module):
         """Representation model: return posterior and prior `(N, .)` for an action `(N, A)` and embedding `(N, E)`."""
         prior = self.imagine_step(prev, action)  # its sample is not needed
         x = F.elu(self.posterior_hidden(torch.cat([prior.deter, embed], -1)))  # (N, hidden)
-        return gaussian(self.posterior_out(x), prior.deter, noise), prior
+        return make_state(self.posterior_out(x), prior.deter, noise), prior
 
     def observe(
         self,
@@ -132,7 +132,7 @@ class RSSM(nn.Module):
         return stack(states, dim=0)
 
 
-def gaussian(
+def make_state(
     out: Float[Tensor, "*N S2"], deter: Float[Tensor, "*N D"], noise: Float[Tensor, "*N S"] | None
 ) -> State:
     """Make a state from a layer's output `(..., 2 S)`, sampled with `noise` `(..., S)`, or at its mean."""

@@ -4,6 +4,7 @@
            - mean ln q(o_t | s_t) - reward_scale * mean ln q(r_t | s_t)
            [- pcont_scale * mean ln q(discount_t | s_t)]
 
+This is the loss without the options `--rep-scale` and `--no-free-avg`, which change the first term (`WorldModel.kl`).
 Means are over batch and time, densities are summed over their own elements. In the preset `paper` the scales are 1 (10
 for the discount), and there are 3 free nats. Objective `contrastive` (Figure 8) replaces ln q(o_t | s_t) by J_S of
 `contrastive.py`; `reward-only` drops it.
@@ -39,7 +40,7 @@ class WorldModel(nn.Module):
 
     def __init__(self, spec: EnvSpec, config: Config):
         super().__init__()
-        self.spec, self.config, self.gamma = spec, config.model, config.behavior.gamma
+        self.spec, self.options, self.gamma = spec, config.model, config.behavior.gamma
         m = config.model
         self.encoder = Encoder(spec, m.cnn_depth, m.units)
         self.rssm = RSSM(spec.action.size, self.encoder.size, m.stoch, m.deter, m.hidden)
@@ -74,8 +75,8 @@ class WorldModel(nn.Module):
         # The loss (Eq. 10)
         log_probs = self.log_probs(posterior.feat, embed, batch)  # each (B, T)
         kl, kl_loss = self.kl(posterior, prior)  # (B, T), scalar
-        scales = {"reward": self.config.reward_scale, "pcont": self.config.pcont_scale}
-        loss = self.config.kl_scale * kl_loss
+        scales = {"reward": self.options.reward_scale, "pcont": self.options.pcont_scale}
+        loss = self.options.kl_scale * kl_loss
         for key, log_prob in log_probs.items():
             loss = loss - scales.get(key, 1.0) * log_prob.mean()
         losses = {"model": loss}
@@ -120,34 +121,35 @@ class WorldModel(nn.Module):
 
     def reward_target(self, reward: Tensor) -> Tensor:
         """Return what the reward head learns: rewards as they are, or their tanh (TF2 dreamer.py:329-341)."""
-        return torch.tanh(reward) if self.config.clip_rewards == "tanh" else reward
+        return torch.tanh(reward) if self.options.clip_rewards == "tanh" else reward
 
     def kl(self, posterior: State, prior: State) -> tuple[Float[Tensor, "B T"], Float[Tensor, ""]]:
         """Return KL(posterior || prior) of states `(B, T, .)` at each step, `(B, T)`, and its loss, a scalar.
 
-        The loss is max(mean KL, free nats), so below the free nats the KL has no gradient (as in TF2).
+        By default the loss is max(mean KL, free nats), so below the free nats the KL has no gradient (as in TF2).
+        `--rep-scale`, `--no-free-avg` and a data-parallel run change that.
         """
         kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
-        if self.batch_mean or self.config.rep_scale or not self.config.free_avg:
+        if self.batch_mean or self.options.rep_scale or not self.options.free_avg:
             return kl, self._kl_loss_with_options(kl, posterior, prior)
-        return kl, kl.mean().clamp(min=self.config.free_nats)
+        return kl, kl.mean().clamp(min=self.options.free_nats)
 
     def _kl_loss_with_options(self, kl: Tensor, posterior: State, prior: State) -> Tensor:
         """Return the loss under the options that change it.
 
         - Without `free_avg`, each step is compared with the free nats by itself (paper, TF1).
-        - With `rep_scale`, the KL keeps a gradient below the free nats: the whole gradient for the prior, and
+        - With `rep_scale`, the loss below the free nats is the KL itself, with the whole gradient for the prior, and
           `rep_scale` times the gradient for the posterior. DreamerV3 weights its dynamics and representation losses so.
         - In a data-parallel run, the mean over all processes is compared.
         """
         compared = kl.detach()
-        if self.config.free_avg:
+        if self.options.free_avg:
             compared = self.batch_mean(compared) if self.batch_mean else compared.mean()
-        below = torch.full_like(kl, self.config.free_nats)
-        if scale := self.config.rep_scale:
+        below = torch.full_like(kl, self.options.free_nats)
+        if scale := self.options.rep_scale:
             mean, std = scale_gradient(posterior.mean, scale), scale_gradient(posterior.std, scale)
             below = gaussian.kl_divergence(mean, std, prior.mean, prior.std)
-        return torch.where(compared < self.config.free_nats, below, kl).mean()
+        return torch.where(compared < self.options.free_nats, below, kl).mean()
 
     def discount(self, feat: Float[Tensor, "*N F"]) -> Float[Tensor, "*N"]:
         """Return the discount of each state, `(..., F)` -> `(...)`: predicted if there is a head, else gamma."""
