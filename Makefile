@@ -51,5 +51,5 @@ $(VENV)/.installed-onnx: pyproject.toml constraints.txt scripts/install-venv.sh
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt scripts/install-venv.sh
-	scripts/install-venv.sh $(PYTHON) $(VENV) '.[dev]' constraints.txt
+	scripts/install-venv.sh $(PYTHON) $(VENV) '.[dev,test-envs]' constraints.txt
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-onnx

@@ -8,13 +8,9 @@ python=$1 venv=$2 target=$3 constraints=${4:-}
 here=$(dirname "${BASH_SOURCE[0]}")
 cpu_index=https://download.pytorch.org/whl/cpu
 
-"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || {
-    echo "$python is $("$python" --version 2>&1); Python 3.11 or 3.12 is needed: make PYTHON=python3.12 ..." >&2
-    exit 1
-}
-
 # Debian keeps ensurepip, without which a virtual environment has no pip, in a package of its own.
 if [ ! -x "$venv/bin/pip" ]; then
+    python=$("$here/find-python.sh" "$python")
     "$python" -c 'import ensurepip' 2>/dev/null || "$here/apt-install.sh" python3-venv
     "$python" -m venv "$venv"
 fi

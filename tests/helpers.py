@@ -14,9 +14,8 @@ from dreamer.agents.no_value import NoValue
 from dreamer.agents.planet import PlaNet
 from dreamer.baselines.d4pg import D4PG
 from dreamer.bench import random_data
-from dreamer.bench.random_data import random_observation as random_observation
 from dreamer.config import Config, with_options
-from dreamer.types import ActionSpec, Batch, EnvSpec, Metrics, Noise, Phase
+from dreamer.types import ActionSpec, Batch, EnvSpec, Metrics, Noise, Observation, Phase
 
 Learner = Dreamer | NoValue | PlaNet | D4PG
 
@@ -79,6 +78,12 @@ def learner(agent: Agent) -> Dreamer | NoValue | PlaNet:
 def random_batch(spec: EnvSpec = IMAGE, rows: int = 3, length: int = 7, seed: int = 0) -> Batch:
     """Random sequences `(rows, length, ...)`, each an episode from its beginning on."""
     return random_data.random_batch(spec, rows, length, seed)
+
+
+def random_observation(spec: EnvSpec, n: int, seed: int = 0) -> Observation:
+    """Random observations of `n` environments, `(n, ...)`."""
+    batch = random_data.random_batch(spec, n, 1, seed)
+    return {key: batch[key][:, 0].numpy() for key in spec.images | spec.vectors}
 
 
 def random_noise(algorithm: Learner, batch: Batch, seed: int = 0) -> Noise:

@@ -8,17 +8,21 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as imageio
 import pytest
+import torch
 
 import dreamer
 from dreamer import cli
 from dreamer.cli.options import DEFAULTS, RunOptions, Start, default_logdir
-from dreamer.config import to_flat, with_options
+from dreamer.config import WITHOUT_EFFECT, to_flat, with_options
 from dreamer.errors import UserError
 from dreamer.presets import debug
+from dreamer.storage import checkpoint
 
 SMALL = ["--preset", "debug", "--image-size", "32", "--time-limit", "50", "--device", "cpu", "--threads", "1"]
 SHORT = [*SMALL, "--steps", "300", "--checkpoint-every", "100", "--eval-every", "0", "--video-every", "300"]
@@ -57,8 +61,45 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = command("train", *SHORT, "--logdir", logdir)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith(f"Training toy:dot in {logdir}\n")
-    assert f"Done after 300 frames. Look at it: dreamer dream {logdir}" in result.stdout
+    assert f"Done after 300 frames. Look at it:\n  dreamer plot {logdir}\n" in result.stdout
+    assert f"  dreamer dream {logdir}\n" in result.stdout
     return logdir
+
+
+def test_beginning_says_what_will_happen(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """The run is complete, so nothing is trained; the numbers of its last episodes are shown again."""
+    monkeypatch.setattr("dreamer.training.threads.busy", lambda: "others are")
+    assert in_process(monkeypatch, "train", "--logdir", trained) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:7] == [
+        f"Resuming toy:dot in {trained}",
+        *textwrap.wrap(f"  options  those of {trained}", 79, subsequent_indent=" " * 11),
+        lines[2],
+        "  busy     others are",
+        "  sees     image 32x32x3",
+        "  acts     2 numbers, every 2 frames",
+        lines[6],
+    ]
+    assert re.fullmatch(r"  device   .*, (bfloat16|float32), 1 thread", lines[2])
+    assert re.fullmatch(r"  agent    dreamer, [\d,]+ parameters", lines[6])
+    assert re.match(r"300 / 300 frames  learning  train \d+\.\d  eval \d+\.\d  updates 4", lines[7])
+
+
+def test_forecast_leaves_no_trace_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    options = [*SHORT, "--video-every", "0"]
+    assert in_process(monkeypatch, "train", *options, "--logdir", tmp_path / "with") == 0
+    assert re.search(r"\n  time     about \d+ s for 300 frames and 4 updates\n", capsys.readouterr().out)
+    monkeypatch.setattr("dreamer.cli.beginning.lines", lambda *_: [])
+    assert in_process(monkeypatch, "train", *options, "--logdir", tmp_path / "without") == 0
+    first, second = (_weights(tmp_path / name) for name in ("with", "without"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _weights(logdir: Path) -> dict[str, torch.Tensor]:
+    state = checkpoint.load(logdir / "checkpoint")
+    assert state is not None
+    return {name: x for name, x in state["agent"]["networks"].items() if isinstance(x, torch.Tensor)}
 
 
 def test_run_directory_has_the_promised_files(trained: Path) -> None:
@@ -84,7 +125,7 @@ def test_the_result_of_an_evaluation_is_shown_even_if_its_video_fails(
     arguments = ["eval", trained, "--episodes", "1", "--video", tmp_path / "file" / "a.gif"]
     assert in_process(monkeypatch, *arguments) == 2
     out, err = capsys.readouterr()
-    assert len(json.loads(out)["returns"]) == 1
+    assert len(json.loads(out.splitlines()[-1])["returns"]) == 1
     assert err.startswith("dreamer: Cannot write ")
 
 
@@ -101,15 +142,19 @@ def test_a_video_that_cannot_be_written_is_refused_before_anything_is_played(
         assert "pip install imageio-ffmpeg, or let the file name end in .gif" in capsys.readouterr().err
 
 
-def test_an_agent_that_sees_no_images_makes_no_video(
+def test_video_of_an_agent_that_sees_no_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    logdir = tmp_path / "run"
+    logdir, video = tmp_path / "run", tmp_path / "a.gif"
     options = [*SHORT, "--obs", "state", "--steps", "60", "--logdir", logdir]
     assert in_process(monkeypatch, "train", *options) == 0
-    monkeypatch.setattr("dreamer.api.play", lambda *_, **__: pytest.fail("it was played"))
-    assert in_process(monkeypatch, "eval", logdir, "--video", tmp_path / "a.gif") == 2
-    assert "sees no images, so there is nothing to show: leave --video out" in capsys.readouterr().err
+    assert in_process(monkeypatch, "eval", logdir, "--episodes", "1", "--video", video) == 0
+    assert not capsys.readouterr().err  # it shows the episode that was evaluated
+    pictures = imageio.imread(video)
+    assert pictures.shape == (25, 320, 320, 3)  # --time-limit 50, two frames in a step
+    assert imageio.immeta(video)["duration"] == pytest.approx(
+        1000 * 2 / 30, abs=10
+    )  # toys have 30 frames a second
 
 
 def test_errors_of_a_prediction_that_cannot_be_written_are_a_sentence(
@@ -128,7 +173,12 @@ def test_errors_of_a_prediction_that_cannot_be_written_are_a_sentence(
 
 def test_eval_prints_one_json_object_last(trained: Path, tmp_path: Path) -> None:
     video = tmp_path / "play.mp4"
-    record = _last_json(command("eval", trained, "--episodes", 3, "--video", video))
+    result = command("eval", trained, "--episodes", 3, "--video", video)
+    record = _last_json(result)
+    words = (
+        r"Mean return \d+\.\d, standard deviation \d+\.\d, \d+\.\d to \d+\.\d in 3 episodes, after 300 frames"
+    )
+    assert re.match(words, result.stdout)
     assert record.keys() == {"mean", "std", "returns", "env_step"}
     assert len(record["returns"]) == 3
     assert record["env_step"] == 300
@@ -341,6 +391,26 @@ def test_help_of_train_begins_with_what_people_change_first(monkeypatch: pytest.
     assert parts[0].startswith("The environment and what the agent sees of it (paper, Section 6):\n")
 
 
+@pytest.mark.parametrize(
+    ("agent", "heading", "own"),
+    [
+        ("d4pg", "D4PG (Barth-Maron et al. 2018)", ["n-step", "atoms", "v-max", "target-every"]),
+        ("a3c", "A3C (Mnih et al. 2016)", ["workers", "rollout", "lr", "anneal", "entropy"]),
+    ],
+)
+def test_help_of_a_baseline_has_its_own_options_and_none_that_it_does_not_read(
+    monkeypatch: pytest.MonkeyPatch, capsys, agent: str, heading: str, own: list[str]
+) -> None:
+    assert in_process(monkeypatch, "train", "--agent", agent, "--help") == 0
+    shown = capsys.readouterr().out
+    before, _, group = shown.partition(f"\n\n{heading}")
+    assert re.findall(r"^  --([\w-]+)", group, re.M)[: len(own)] == own
+    listed = {name.replace("-", "_") for name in re.findall(r"^  --([\w-]+)", before, re.M)}
+    assert not listed & WITHOUT_EFFECT[agent]
+    assert in_process(monkeypatch, "train", "--help") == 0
+    assert heading not in capsys.readouterr().out
+
+
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert in_process(monkeypatch, "--version") == 0
     assert capsys.readouterr().out == f"dreamer {dreamer.__version__}\n"
@@ -425,7 +495,9 @@ def test_an_atari_game_sets_defaults_too(asked: dict[str, Any]) -> None:
     [
         (["--capacity", "5"], "--capacity is now --replay-size"),
         (["--seed_frames=5"], "--seed-frames is now --prefill"),
-        (["--no-grey"], "--grey is now --gray"),
+        (["--no-gray"], "--gray is now --env-args gray=True"),
+        (["--sticky", "0"], "--sticky is now --env-args sticky=0.25"),
+        (["--no-life-loss"], "--life-loss is now --env-args life_loss=False"),
     ],
 )
 def test_a_renamed_option_is_answered_with_its_new_name(old: list[str], new: str) -> None:
@@ -475,7 +547,7 @@ def test_a_copy_starts_from_a_run_or_a_file(saved: Path, asked: dict[str, Any], 
         (["--config", "mine", "--preset", "debug"], "--preset and --config are both a starting point"),
         (["--config", "broken.json"], "broken.json cannot be read"),
         (["--config", "typed.json"], "--horizon must be a whole number, got 'x'"),
-        (["--config", "old.json"], "grey is now gray"),
+        (["--config", "old.json"], "grey is now env_args gray=True"),
     ],
     ids=str,
 )

@@ -36,15 +36,19 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 COMMAND = re.compile(r"(?<![\w./-])dreamer ([a-z]+)\b([^\n`#]*)")
 OTHER_PROGRAMS = {"--help", "--version", "--standalone", "--nproc-per-node"}
 """Options that every command has, and those of torchrun."""
-METRIC_GROUPS = ("train", "eval", "time", "memory", "model", "decoder", "actor", "value", "imagine")
+METRIC_GROUPS = ("train", "eval", "env", "time", "memory", "model", "decoder", "actor", "value", "imagine")
 MADE_BY_COMMANDS = {
     ".venv/bin/dreamer",
     "build/",
     "checkpoint/none-yet",
     "report/index.html",
     "report/videos",
+    "wandb/",
+    "arm/joints",
+    "arm/0",
+    "goal/0",
 }
-"""Files and folders that are no part of the repository."""
+"""Files and folders that are no part of the repository, and names of parts of an observation."""
 
 
 def code(path: Path) -> list[str]:
@@ -190,6 +194,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     logger = Logger(tmp_path_factory.mktemp("run"), counters, total_env_steps=1)
     logger.episode(0.0, 1)
     logger.evaluation([0.0], [1])
+    logger.env_failure(1)
     for spec, options in KINDS.values():
         metrics = small_agent(spec, **options).update(random_batch(spec))
         logger.update(metrics, metrics.pop("skipped"))

@@ -9,7 +9,7 @@ import dreamer
 
 ROOT = Path(dreamer.__file__).parent
 
-_BASE = {"types", "errors", "config"}
+_BASE = {"types", "errors", "config", "env_args"}
 _DREAMER = _BASE | {"world_model", "behavior", "agents"}
 _RUN = _DREAMER | {"fast", "make", "envs", "storage", "replay", "logs"}
 
@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "own_code": set(),
     "parent": set(),
     "options": {"affects"},
-    "config": {"errors", "affects", "options"},
+    "env_args": {"errors"},
+    "config": {"errors", "affects", "options", "env_args"},
     "presets": _BASE,
     "envs": _BASE | {"own_code", "parent"},
     "arguments": set(),
@@ -44,6 +45,7 @@ MAY_IMPORT = {
     "bench": _RUN | {"training", "results"},
     "view": _DREAMER | {"envs", "storage", "replay", "logs", "export"},
     "report": _BASE | {"results", "storage"},
+    "verify": _BASE | {"export", "logs", "replay", "results", "storage"},
     "sweep": _BASE | {"parent", "arguments", "presets", "envs", "storage", "logs", "training", "results"},
     "cli": _RUN
     | {
@@ -60,6 +62,7 @@ MAY_IMPORT = {
         "sweep",
         "report",
         "view",
+        "verify",
     },
     "__main__": {"cli"},
 }

@@ -155,8 +155,17 @@ def test_run_directory_of_a_path(tmp_path: Path) -> None:
     assert run_directory_of(tmp_path) is None
     for inside in ("run", "run/inner/a.py", "link/a.py", "run/../run/a.zip/b.py"):
         assert run_directory_of(tmp_path / inside) == tmp_path / "run"
-    (tmp_path / "config.json").touch()  # of a project
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"env": "production"}', "[" * 100_000])
+def test_a_project_may_have_a_configuration_of_its_own(content: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(content)
     assert run_directory_of(tmp_path / "a.py") is None
+
+
+def test_a_run_that_has_saved_nothing_is_known_by_its_environment(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"env": "gym:payload:X-v0"}')
+    assert run_directory_of(tmp_path / "a.py") == tmp_path
 
 
 def test_installed_packages_and_this_one_are_not_named() -> None:

@@ -13,6 +13,9 @@ import dreamer
 from sweep.commands import alive, wait_until
 
 SPINS = """
+import os
+import pathlib
+
 import gymnasium as gym
 import numpy as np
 
@@ -21,13 +24,15 @@ class Env(gym.Env):
     action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
     steps = 0
 
+    def __init__(self):
+        pathlib.Path(f"made-{os.getpid()}").touch()
+
     def reset(self, *, seed=None, options=None):
         return np.zeros(3, np.float32), {}
 
     def step(self, action):
         self.steps += 1
-        if self.steps == 20:
-            import os, pathlib
+        if self.steps == 60:
             pathlib.Path(f"hangs-{os.getpid()}").touch()
             sum(range(10**15))  # in C: nothing else of this process runs any more, and no signal is handled
         return np.zeros(3, np.float32), 0.0, False, False, {}
@@ -81,10 +86,12 @@ def test_a_process_whose_parent_has_gone_does_not_begin() -> None:
 
 
 @pytest.fixture
-def hanging(tmp_path: Path):
+def hanging(request: pytest.FixtureRequest, tmp_path: Path):
     """A run whose two environments hang, and their processes."""
     (tmp_path / "spins.py").write_text(SPINS)
     options = ["--preset", "debug", "--env", "gym:spins:Spins-v0", "--obs", "state", "--device", "cpu"]
+    options += ["--prefill", "20", "--train-every", "20", "--train-steps", "1", "--time-limit", "10"]
+    options += getattr(request, "param", [])
     line = [sys.executable, "-c", TRAIN, "train", *options, "--num-envs", "2", "--logdir", "run"]
     with subprocess.Popen(
         line, env=environment(), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -103,8 +110,14 @@ def test_hanging_environments_end_with_a_run_that_is_killed(hanging) -> None:
     wait_until(lambda: not any(map(alive, workers)))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_second_signal_stops_at_once_while_environments_hang(number: signal.Signals, hanging) -> None:
+@pytest.mark.parametrize(
+    ("number", "hanging"),
+    [(signal.SIGINT, ["--no-async-collect"]), (signal.SIGTERM, ["--async-collect"])],
+    indirect=["hanging"],
+)
+def test_the_second_signal_stops_at_once_while_environments_hang(
+    number: signal.Signals, hanging, tmp_path: Path
+) -> None:
     process, workers = hanging
     process.send_signal(number)
     assert process.stderr.readline() == "Stopping after this step; once more stops at once.\n"
@@ -113,4 +126,5 @@ def test_the_second_signal_stops_at_once_while_environments_hang(number: signal.
     process.send_signal(number)
     assert process.wait(100) == 128 + number
     assert not process.stderr.read()
+    assert len(list(tmp_path.glob("made-*"))) == 2  # nor is another begun
     wait_until(lambda: not any(map(alive, workers)))

@@ -1,6 +1,7 @@
 """Dreamer: learning behaviors by latent imagination (Hafner et al., ICLR 2020)."""
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,6 +10,10 @@ if TYPE_CHECKING:
 
 __all__ = ["dream", "evaluate", "export_policy", "load_policy", "read_metrics", "train"]
 __version__ = "0.2.0.dev0"
+
+# Read by OpenMP when PyTorch is loaded: threads that wait for each other leave their cores to others. By default they
+# spin, which is many times slower than a single thread where the cores are busy.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _HOME = dict.fromkeys(__all__, "dreamer.api") | {"load_policy": "dreamer.export.policy"}
 

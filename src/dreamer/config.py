@@ -17,6 +17,7 @@ from annotated_types import Ge, Gt, Le
 
 from dreamer.affects import Affects
 from dreamer.baselines.options import A3CConfig, D4PGConfig
+from dreamer.env_args import normalized, of_today, parsed
 from dreamer.errors import UserError
 
 
@@ -26,8 +27,12 @@ class EnvConfig:
 
     env: Annotated[str, Affects.EVERYTHING] = "dmc:walker_walk"
     """Task: `dmc:<domain>_<task>` (Control Suite), `gym:<id>` (any registered id), `atari:<game>`."""
-    obs: Annotated[Literal["image", "state"], Affects.EVERYTHING] = "image"
-    """What the agent sees: camera images, or the environment's state vector."""
+    env_args: Annotated[tuple[str, ...], Affects.EVERYTHING] = ()
+    """Arguments that the environment is made with, as key=value: those of `gym.make`; of Atari games `sticky=0.25`,
+    `gray=False` and `life_loss=True` (ends episodes in training)."""
+    obs: Annotated[str, Affects.EVERYTHING] = "image"
+    """What the agent sees: `image`, `state`, `render` (the picture from `render()`), or parts of the observation by
+    name, with commas between."""
     image_size: Annotated[int, Gt(0), Affects.EVERYTHING] = 64
     """Height and width of the images, in pixels."""
     action_repeat: Annotated[int | Literal["auto"], Gt(0), Affects.EVERYTHING] = 2
@@ -43,12 +48,16 @@ class EnvConfig:
     """Environments that collect in parallel; more than one run in processes of their own."""
     worker_timeout: Annotated[float, Gt(0), Affects.NOTHING] = 120.0
     """Seconds after which an environment process that does not answer counts as hung."""
-    gray: Annotated[bool, Affects.EVERYTHING] = False
-    """Atari: gray images instead of color."""
-    sticky: Annotated[float, Ge(0), Le(1), Affects.EVERYTHING] = 0.25
-    """Atari: probability that the console repeats the previous action for a frame."""
-    life_loss: Annotated[bool, Affects.EVERYTHING] = True
-    """Atari: a lost life ends the episode in training; evaluation plays whole games."""
+    env_failures: Annotated[int, Ge(0), Affects.NOTHING] = 10
+    """Failures of an environment in a row that a run survives, each with a new episode; 0 ends it at the first."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """`env_args` as values by their keys."""
+        return parsed(self.env_args)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "env_args", normalized(self.env_args))
 
     @property
     def repeat(self) -> int:
@@ -63,7 +72,9 @@ class EnvConfig:
 
 def evaluated(environment: EnvConfig) -> EnvConfig:
     """Return the same environment for evaluation, where an episode is a whole game."""
-    return replace(environment, life_loss=False)
+    if not environment.env.startswith("atari:"):
+        return environment
+    return replace(environment, env_args=normalized({**environment.arguments, "life_loss": False}))
 
 
 @dataclass(frozen=True)
@@ -193,6 +204,8 @@ class TrainConfig:
     video_every: Annotated[int, Ge(0), Affects.NOTHING] = 50_000
     """Frames between two videos (evaluation and open-loop prediction); 0 for none, and then no decoder is
     trained without reconstruction."""
+    logger: Annotated[Literal["tensorboard", "wandb", "both", "none"], Affects.NOTHING] = "tensorboard"
+    """What shows the metrics besides `metrics.jsonl`; `wandb` is Weights & Biases and needs the extra `[wandb]`."""
     device: Annotated[Literal["auto", "cpu", "cuda"], Affects.NOTHING] = "auto"
     """Where networks run; `auto` takes a GPU if there is one."""
     precision: Annotated[Literal["auto", "float32", "bfloat16"], Affects.UPDATES] = "auto"
@@ -200,7 +213,7 @@ class TrainConfig:
     fast: Annotated[bool, Affects.UPDATES] = True
     """Compute updates in the fastest way, on a GPU as a CUDA graph; without, operation by operation."""
     threads: Annotated[int, Ge(0), Affects.SPEED] = 0
-    """CPU threads of the learner; 0 takes every core."""
+    """CPU threads of the learner; 0 takes as many as cores are idle when the run begins."""
 
     @property
     def final_episodes(self) -> int:
@@ -260,8 +273,11 @@ def options_affecting(*kinds: Affects) -> frozenset[str]:
 
 
 RENAMED = {
-    "grey": "gray",
-    "sticky_actions": "sticky",
+    "gray": "env_args gray=True",
+    "grey": "env_args gray=True",
+    "sticky": "env_args sticky=0.25",
+    "sticky_actions": "env_args sticky=0.25",
+    "life_loss": "env_args life_loss=False",
     "capacity": "replay_size",
     "contrast": "objective",
     "diagnostic_decoder": "video_every",
@@ -278,12 +294,13 @@ RENAMED = {
     "update": "fast",
     "final_eval_episodes": "eval_episodes",
 }
-"""Options of earlier versions, and which option does the same now."""
+"""Options of earlier versions, and which option does the same now, or what to write."""
 
 
 def flag(name: str) -> str:
     """Return an option as it is written on the command line: `batch_size` -> `--batch-size`."""
-    return "--" + name.strip("_").replace("_", "-")
+    name, *value = name.split(" ", 1)
+    return " ".join(["--" + name.strip("_").replace("_", "-"), *value])
 
 
 def what_became_of(names: Iterable[str]) -> str:
@@ -295,7 +312,8 @@ def what_became_of(names: Iterable[str]) -> str:
 
 def to_flat(config: Config) -> dict[str, Any]:
     """Return all options by name, as `config.json` has them."""
-    return {name: value for part in asdict(config).values() if part for name, value in part.items()}
+    options = {name: value for part in asdict(config).values() if part for name, value in part.items()}
+    return options | {"env_args": [*options["env_args"]]}
 
 
 def from_flat(options: dict[str, Any]) -> Config:
@@ -308,7 +326,8 @@ def from_file(options: Any) -> Config:
 
     Raises `ValueError`, which says what is wrong, unless they are options of a run, of their types and in their ranges.
     """
-    if not isinstance(options, dict) or not options.keys() <= METADATA.keys():
+    options = of_today(options) if isinstance(options, dict) else {"": options}
+    if not options.keys() <= METADATA.keys():
         raise ValueError("it holds something else than the options of a run")
     try:
         config = from_flat(options)
@@ -339,6 +358,8 @@ def with_options(config: Config, options: dict[str, Any]) -> Config:
 def _fitted(name: str, value: Any) -> Any:
     """Return a value in the type of its option: 1e6 as a whole number, 1 as 1.0. Raises `UserError` if it has none."""
     hint = get_args(HINTS[name])[0]
+    if get_origin(hint) is tuple:
+        return normalized(value)
     kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     number = isinstance(value, SupportsFloat) and not isinstance(value, bool)
     for kind in kinds:
@@ -391,7 +412,7 @@ BOUNDS = {
 
 def _check_ranges(options: dict[str, Any]) -> None:
     for name, value in options.items():
-        if not isinstance(value, bool | str):
+        if not isinstance(value, bool | str | list):
             _check_range(name, value)
 
 

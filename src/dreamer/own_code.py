@@ -4,6 +4,7 @@ A run that somebody has sent, or that was downloaded, can be looked at and evalu
 `config.json` names the module of its environment, and libraries try to import packages that are not installed.
 """
 
+import json
 import sys
 import sysconfig
 from collections.abc import Sequence
@@ -69,9 +70,22 @@ class _Finder:
 
 
 def _is_run_directory(folder: Path) -> bool:
-    return (folder / "config.json").exists() and any(
-        (folder / name).exists() for name in ("checkpoint", "metrics.jsonl")
+    """Whether the folder would be taken for a run; one that has saved nothing is known by its `config.json`."""
+    config = folder / "config.json"
+    if not config.exists():
+        return False
+    return any((folder / name).exists() for name in ("checkpoint", "metrics.jsonl")) or _names_environment(
+        config
     )
+
+
+def _names_environment(config: Path) -> bool:
+    """Whether this is the configuration of a run, and not that of another program."""
+    try:
+        options = json.loads(config.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(options, dict) and ":" in str(options.get("env"))
 
 
 def _is_installed(file: Path) -> bool:

@@ -74,6 +74,14 @@ def test_value_is_trained_by_its_own_error_alone() -> None:
     torch.testing.assert_close(gradient, -error.sum().detach().unsqueeze(0))
 
 
+def test_the_policy_begins_alike_and_wide_everywhere() -> None:
+    (normal,) = a3c()(10 * torch.randn(50, 4))[0].parts
+    assert normal.mean.abs().max() < 0.5
+    torch.testing.assert_close(normal.stddev, torch.full((50, 2), 1.01), rtol=0, atol=0.3)
+    (buttons, *_) = a3c(BUTTONS)(10 * torch.randn(50, 4))[0].parts
+    torch.testing.assert_close(buttons.mean, torch.full((50, 3), 1 / 3), rtol=0, atol=0.2)
+
+
 def test_log_probability_of_buttons() -> None:
     outputs = torch.randn(7, 5)
     policy = Policy(outputs, (3, 2))

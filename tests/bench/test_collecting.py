@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from bench.small import TIMER, small_run
+from dreamer.agents.make import make_agent
 from dreamer.bench.collecting import acting, environment, environment_spec, replay, seconds_per_step
 from dreamer.types import ActionSpec, EnvSpec
 
@@ -10,7 +11,7 @@ SPEC = EnvSpec({"image": (32, 32, 3)}, {}, ActionSpec(2))
 
 @pytest.mark.parametrize("kind", ["dreamer", "planet"])
 def test_action_of_every_environment(kind: str) -> None:
-    found = acting(TIMER, SPEC, small_run(agent=kind, num_envs=3))
+    found = acting(TIMER, make_agent(SPEC, small_run(agent=kind)), 3)
     assert found.name == "agent step"
     assert found.median > 0
 
@@ -38,7 +39,8 @@ def test_environment_spec() -> None:
 
 @pytest.mark.parametrize("where", ["disk", "device"])
 def test_batches_of_the_replay(where: str) -> None:
-    found = list(replay(TIMER, SPEC, small_run(replay_device=where)))
+    config = small_run(replay_device=where)
+    found = list(replay(TIMER, make_agent(SPEC, config), config))
     assert [m.name for m in found] == ["batch drawn", "batch on the device"]
     assert all(m.median > 0 for m in found)
 
@@ -48,4 +50,4 @@ def test_replay_reports_the_errors_of_its_thread(monkeypatch: pytest.MonkeyPatch
         "dreamer.replay.sampler.SequenceSampler.sample", lambda *_: torch.zeros(2) @ torch.zeros(3)
     )
     with pytest.raises(RuntimeError):
-        list(replay(TIMER, SPEC, small_run()))
+        list(replay(TIMER, make_agent(SPEC, small_run()), small_run()))

@@ -39,9 +39,10 @@ def test_speed_is_read_from_the_log(tmp_path: Path) -> None:
 
 
 def test_real_training(capsys: pytest.CaptureFixture[str]) -> None:
-    found = training(TIMER, small_run(train_every=20, train_steps=1), rounds=3)
-    assert (found.unit, found.count) == ("frames/s", 3)
+    found, alone = training(TIMER, small_run(train_every=20, train_steps=1), rounds=3)
+    assert (found.unit, found.count, alone.unit, alone.count) == ("frames/s", 3, "frames/s", 1)
     assert found.median > 0
+    assert alone.median > 0
     assert not capsys.readouterr().out
 
 
@@ -52,7 +53,7 @@ def test_signal_ends_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Trainer, "run", stop)
     with pytest.raises(KeyboardInterrupt):
-        training(TIMER, small_run(), rounds=2)
+        next(training(TIMER, small_run(), rounds=2))
 
 
 def test_pretraining_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,8 +63,8 @@ def test_pretraining_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
         trained.append(config.training)
         raise InterruptedError
 
-    monkeypatch.setattr(end_to_end, "Trainer", stop)
+    monkeypatch.setattr(end_to_end, "make_trainer", stop)
     with pytest.raises(InterruptedError):
-        training(TIMER, small_run(pretrain_model=1000, pretrain_value=300, prefill=5000), rounds=2)
+        next(training(TIMER, small_run(pretrain_model=1000, pretrain_value=300, prefill=5000), rounds=2))
     (schedule,) = trained
     assert (schedule.pretrain_model, schedule.pretrain_value, schedule.prefill) == (0, 0, 0)

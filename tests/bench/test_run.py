@@ -8,7 +8,9 @@ from bench.small import small_run
 from dreamer.bench import run
 from dreamer.bench.report import Report
 from dreamer.bench.run import bench
+from dreamer.config import with_options
 from dreamer.errors import UserError
+from dreamer.presets import preset
 
 
 def test_everything_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,9 +46,13 @@ def test_agent_that_learns_from_transitions_is_measured(tmp_path: Path) -> None:
     assert {"plain", "fast", "frames per second", "batch drawn", "batch on the device"} <= names
 
 
-def test_a3c_is_refused() -> None:
-    with pytest.raises(UserError, match="--agent a3c learns in processes of its own"):
-        bench(small_run(agent="a3c", obs="state"))
+def test_a3c_is_measured(tmp_path: Path) -> None:
+    config = with_options(preset("debug", agent="a3c"), {"time_limit": 20})
+    assert bench(config, tmp_path / "bench.json", repeats=1, rounds=2) == 0
+    found = {m.group for m in Report.read(tmp_path / "bench.json").measurements}
+    assert found == {"this machine", "training", "acting", "environment"}
+    with pytest.raises(UserError, match="nothing of this to measure of --agent a3c"):
+        bench(config, only=("update",))
 
 
 def test_measurements_before_a_failure_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

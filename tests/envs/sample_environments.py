@@ -1,6 +1,7 @@
 """Gymnasium environments as users write them, good and bad, made as `gym:sample_environments:<id>`."""
 
 import os
+import socket
 import struct
 import sys
 import time
@@ -154,8 +155,33 @@ class Reserved(SampleEnv):
     observation_space = spaces.Dict({"image": IMAGE, "reward": VECTOR})
 
 
-class Unnamed(SampleEnv):
-    observation_space = spaces.Dict({1: VECTOR})  # pyright: ignore[reportArgumentType]
+class Nested(SampleEnv):
+    """Dictionaries and tuples within dictionaries, and a number for a name."""
+
+    observation_space = spaces.Dict(
+        {
+            "arm": spaces.Dict({"joints": VECTOR, "camera": IMAGE, "name": spaces.Text(5)}),
+            "goal": spaces.Tuple([VECTOR, spaces.Discrete(4, start=2)]),
+            "list": spaces.Sequence(VECTOR),
+            7: VECTOR,
+        }  # pyright: ignore[reportArgumentType]
+    )
+
+
+class DrawnNested(Nested, Drawn):
+    pass
+
+
+class SameName(SampleEnv):
+    observation_space = spaces.Dict({"arm": spaces.Dict({"joints": VECTOR}), "arm/joints": VECTOR})
+
+
+class ForgetsPart(Nested):
+    def observation(self) -> Any:
+        observation: Any = super().observation()
+        if self._frames == 2:
+            del observation["arm"]["joints"]
+        return observation
 
 
 class Buttons(SampleEnv):
@@ -180,6 +206,17 @@ class TupleObservation(SampleEnv):
 
 class Tiny(SampleEnv):
     observation_space = spaces.Box(0, 255, (8, 8, 3), np.uint8)
+
+
+class Symbols(SampleEnv):
+    """A grid of numbers from 0 to 10, declared as bytes, as MiniGrid has it."""
+
+    observation_space = spaces.Dict(
+        {"image": spaces.Box(0, 255, (7, 7, 3), np.uint8), "direction": spaces.Discrete(4)}
+    )
+
+    def observation(self) -> Any:
+        return {"image": np.full((7, 7, 3), 2 * self._frames, np.uint8), "direction": np.int64(3)}
 
 
 class ChannelsFirst(SampleEnv):
@@ -268,6 +305,19 @@ class NeedsArgument(SampleEnv):
         super().__init__(render_mode)
 
 
+class WithArguments(SampleEnv):
+    """Shows what it was made with."""
+
+    observation_space = spaces.Box(-100, 100, (2,), np.float32)
+
+    def __init__(self, robot: str, speed: float = 1, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self._values = np.array([len(robot), speed], np.float32)
+
+    def observation(self) -> Any:
+        return self._values
+
+
 class NoRenderMode(Drawn):
     def __init__(self) -> None:
         super().__init__(None)
@@ -327,8 +377,62 @@ class Stalls(SampleEnv):
         return 0.0
 
 
-for sample in [*SampleEnv.__subclasses__(), *Drawn.__subclasses__(), NoSpaces, NoEnv]:
+SHARE = 0.3
+"""Of the episodes of `Fragile`, how many fail."""
+
+
+class Fragile(SampleEnv):
+    """Runs for 20 frames; in a share of the episodes, which follow from their seeds, frame 15 or the reset fails."""
+
+    def __init__(self, how: str = "raise", render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self.observation_space = spaces.Box(-1, 1, (3,), np.float32)  # its own, as it is sampled from
+        self._how = how
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        observation, info = super().reset(seed=seed)
+        self._breaks = self.np_random.random() < SHARE
+        if self._how == "reset":
+            self._fail()
+        return observation, info
+
+    def step(self, action: Any):
+        observation, reward, _, _, info = super().step(action)
+        if self._breaks and self._frames == 15:
+            self._fail()
+            observation = {"nan": np.full(3, np.nan), "shape": np.zeros(4)}.get(self._how, observation)
+            reward = float("nan") if self._how == "reward" else reward
+        return observation, reward, self._frames == 20, False, info
+
+    def _fail(self) -> None:
+        if self._how in ("raise", "reset") and self._breaks:
+            raise OSError("the simulator crashed")
+        if self._how == "exit":
+            os._exit(3)
+        if self._how == "hang":
+            time.sleep(600)
+
+
+class OnlyOne(Drawn):
+    """A simulator that binds an address, so that only one may be open."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._socket.bind("\0" + os.environ["ONLY_ONE"])
+        except OSError:
+            self._socket.close()
+            raise
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+for sample in [*SampleEnv.__subclasses__(), *Drawn.__subclasses__(), ForgetsPart, NoSpaces, NoEnv]:
     gym.register(f"{sample.__name__}-v0", f"{__name__}:{sample.__name__}")
 gym.register("Sample-v0", f"{__name__}:SampleEnv")
 gym.register("OldStepLimited-v0", f"{__name__}:OldStep", max_episode_steps=3)
 gym.register("Short-v0", f"{__name__}:SampleEnv", max_episode_steps=3)
+for how in ("raise", "exit", "hang", "nan", "reward", "shape", "reset"):
+    gym.register(f"Fragile-{how}-v0", f"{__name__}:Fragile", kwargs={"how": how})

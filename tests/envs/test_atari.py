@@ -10,12 +10,12 @@ pytest.importorskip("ale_py")
 
 from dreamer.config import EnvConfig, evaluated
 from dreamer.envs import make_env, spec_of
-from dreamer.envs.atari import AtariEnv, load_atari
+from dreamer.envs.atari import load_atari
 from dreamer.errors import UserError
 
 PONG = EnvConfig(env="atari:pong", action_repeat=4, time_limit=108_000, image_size=64)
-BREAKOUT = dataclasses.replace(PONG, env="atari:breakout", sticky=0.0)
-NO_LUCK = dataclasses.replace(PONG, sticky=0.0)
+BREAKOUT = dataclasses.replace(PONG, env="atari:breakout", env_args=("sticky=0",))
+NO_LUCK = dataclasses.replace(PONG, env_args=("sticky=0",))
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def _no_idle_frames(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("gray", "channels"), [(False, 3), (True, 1)])
 def test_pictures_and_buttons(gray, channels) -> None:
-    env = make_env(dataclasses.replace(PONG, gray=gray))
+    env = make_env(dataclasses.replace(PONG, env_args=(f"gray={gray}",)))
     spec = spec_of(env)
     assert spec.images == {"image": (64, 64, channels)}
     assert spec.action.groups == (6,)
@@ -39,7 +39,7 @@ def test_pictures_and_buttons(gray, channels) -> None:
 
 
 def play(config: EnvConfig, seed: int, frames: int) -> list[np.ndarray]:
-    env, random = AtariEnv(config.env.split(":")[1], config), np.random.default_rng(0)
+    env, random = load_atari(config.env.split(":")[1], config), np.random.default_rng(0)
     pictures = [env.reset(seed=seed)[0]]
     pictures += [env.step(int(random.integers(4)))[0] for _ in range(frames)]
     env.close()
@@ -53,16 +53,15 @@ def test_everything_follows_from_the_seed() -> None:
 
 
 def test_sticky_actions_make_the_game_depend_on_the_seed() -> None:
-    sticky = dataclasses.replace(NO_LUCK, sticky=0.25)
     same = [play(NO_LUCK, seed, 80)[-1] for seed in (1, 2)]
-    different = [play(sticky, seed, 80) for seed in (1, 2)]
+    different = [play(PONG, seed, 80) for seed in (1, 2)]
     assert np.array_equal(same[0], same[1])
     assert not all(np.array_equal(a, b) for a, b in zip(*different, strict=True))
 
 
 @pytest.mark.idle
 def test_idle_frames_at_the_start() -> None:
-    env, counts = AtariEnv("pong", NO_LUCK), set()
+    env, counts = load_atari("pong", NO_LUCK), set()
     for seed in range(14):
         env.reset(seed=seed)
         counts.add(env._game.ale.getEpisodeFrameNumber())
@@ -74,7 +73,7 @@ def test_idle_frames_at_the_start() -> None:
 
 @pytest.mark.idle
 def test_a_game_that_ends_while_idle_begins_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    env = AtariEnv("pong", NO_LUCK)
+    env = load_atari("pong", NO_LUCK)
     step, lengths = env._game.step, []
 
     def ends_in_its_third_frame(action: int):
@@ -91,7 +90,7 @@ def test_a_game_that_ends_while_idle_begins_again(monkeypatch: pytest.MonkeyPatc
 
 
 def test_shows_the_larger_of_two_frames() -> None:
-    env = AtariEnv("pong", NO_LUCK)
+    env = load_atari("pong", NO_LUCK)
     screens = [env.reset(seed=0)[0]]
     for _ in range(60):
         shown = env.step(1)[0]
@@ -122,3 +121,23 @@ def test_unknown_games_and_state_vectors_are_refused() -> None:
         make_env(dataclasses.replace(PONG, env="atari:pongg"))
     with pytest.raises(UserError, match="--obs image"):
         make_env(dataclasses.replace(PONG, obs="state"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("sticky=1.5", "sticky must be a number from 0 to 1, got 1.5"),
+        ("gray=2", "gray must be True or False, got 2"),
+        ("life_loss=maybe", "life_loss must be True or False, got 'maybe'"),
+        ("stickiness=0", "stickiness: atari:pong takes gray, sticky, life_loss, mode"),
+    ],
+)
+def test_arguments_that_a_game_cannot_have_are_refused(arguments: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        load_atari("pong", dataclasses.replace(PONG, env_args=(arguments,)))
+
+
+def test_settings_of_the_emulator_reach_it() -> None:
+    env = load_atari("pong", dataclasses.replace(PONG, env_args=("difficulty=1", "full_action_space=True")))
+    assert env.action_space.n == 18  # pyright: ignore[reportAttributeAccessIssue]
+    env.close()

@@ -47,7 +47,7 @@ def sentence(sample: str, obs) -> str:
         ("NoSpaces", "state", "has no observation_space", ""),
         ("NoEnv", "state", "must inherit from the gymnasium.Env class", ""),
         ("NoRenderMode", "image", "its __init__ must take render_mode, or use --obs state", ""),
-        ("NeedsArgument", "state", "'robot'; give it a default, or register", ""),
+        ("NeedsArgument", "state", "'robot'; give it by --env-args NAME=VALUE", ""),
     ],
 )
 def test_failure_is_one_sentence_with_its_place(sample: str, obs, words: str, place: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dreamer.config import EnvConfig
-from dreamer.envs import make_env, spec_of
+from dreamer.envs import VectorEnv, make_env, spec_of
 from dreamer.envs.gymnasium_env import known_ids
 from dreamer.errors import UserError
 
@@ -125,8 +125,21 @@ def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
         (EnvConfig(env="dmc:walker_walk", camera=9), "has no camera 9"),
         (sample("Unbounded"), "unbounded action space"),
         (sample("TupleAction"), "only Box, Discrete"),
-        (sample("TupleObservation"), "neither image nor vector"),
-        (sample("Tiny", obs="image"), "at least 16"),
+        (sample("Tiny", obs="image"), "nor renders to an rgb_array: use --obs state"),
+        (sample("Image", obs="render"), "does not render to an rgb_array: use --obs image or --obs state"),
+        (
+            sample("Everything", obs="joints,gears"),
+            "shows front, gear, joints, wrist, and no gears: --obs must",
+        ),
+        (
+            EnvConfig(env="dmc:walker_walk", env_args=("a=1",)),
+            "dmc:walker_walk takes no --env-args: leave a=1 out",
+        ),
+        (EnvConfig(env="toy:dot", env_args=("a=1",)), "toy:dot takes no --env-args"),
+        (
+            sample("WithArguments", env_args=("robt=x",)),
+            "'robt'; --env-args must be arguments of its __init__",
+        ),
         (sample("ChannelsFirst", obs="image"), "channels come last"),
         (sample("UnboundedImage"), "images must be uint8"),
         (sample("FloatImage"), "use --obs image"),
@@ -182,3 +195,10 @@ def test_importing_the_package_loads_no_simulator() -> None:
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
     assert result.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("workers", [False, True])
+def test_arguments_reach_the_environment(workers: bool) -> None:
+    envs = VectorEnv(sample("WithArguments", env_args=("robot=Fetch", "speed=2.5")), workers=workers)
+    assert envs.reset(0, seed=0)["state"].tolist() == [5, 2.5]
+    envs.close()

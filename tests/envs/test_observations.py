@@ -7,7 +7,7 @@ import pytest
 from gymnasium import spaces
 
 from dreamer.config import EnvConfig
-from dreamer.envs import make_env, spec_of
+from dreamer.envs import EnvError, make_env, spec_of
 from dreamer.envs.observations import resize
 from dreamer.errors import UserError
 
@@ -30,6 +30,17 @@ def make(name: str, **settings):
             {"joints": 3, "gear": 3},
         ),
         ("Everything", "state", {}, {"joints": 3, "gear": 3}),
+        ("Everything", "wrist,gear", {"wrist": (64, 64, 4)}, {"gear": 3}),
+        ("Everything", "joints", {}, {"joints": 3}),
+        ("DrawnNested", "render", {"image": (64, 64, 3)}, {}),
+        ("Nested", "state", {}, {"arm/joints": 3, "goal/0": 3, "goal/1": 4, "7": 3}),
+        ("Nested", "image", {"arm/camera": (64, 64, 3)}, {"arm/joints": 3, "goal/0": 3, "goal/1": 4, "7": 3}),
+        ("Nested", "arm", {"arm/camera": (64, 64, 3)}, {"arm/joints": 3}),
+        ("Nested", "goal/1, 7", {}, {"goal/1": 4, "7": 3}),
+        ("TupleObservation", "state", {}, {"0": 3, "1": 3}),
+        ("Symbols", "state", {}, {"image": 147, "direction": 4}),
+        ("Symbols", "image,", {}, {"image": 147}),
+        ("Tiny", "state", {}, {"state": 192}),
     ],
 )
 def test_keys_shapes_and_types(name: str, obs, images: dict, vectors: dict) -> None:
@@ -50,6 +61,39 @@ def test_words_are_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> 
     assert list(env.reset(seed=0)[0]) == ["joints"]
     [record] = caplog.records
     assert "shows 'hint', 'mission', which cannot be made numbers of" in record.getMessage()
+
+
+def test_parts_of_nested_observations_keep_their_values() -> None:
+    env = make("Nested", obs="state")
+    shown = env.reset(seed=3)[0]
+    own = env.unwrapped.observation_space
+    assert isinstance(own, spaces.Dict)
+    own.seed(3)
+    sample = own.sample()
+    np.testing.assert_array_equal(shown["arm/joints"], sample["arm"]["joints"])
+    np.testing.assert_array_equal(shown["goal/0"], sample["goal"][0])
+    assert shown["goal/1"].argmax() == sample["goal"][1] - 2
+
+
+def test_a_part_that_is_missing_is_told() -> None:
+    env = make("ForgetsPart", obs="state")
+    env.reset(seed=0)
+    env.step(np.zeros(2, np.float32))
+    with pytest.raises(EnvError, match=r"returned \['camera', 'name'\] where 'joints' is declared"):
+        env.step(np.zeros(2, np.float32))
+
+
+def test_two_parts_of_one_name_are_refused() -> None:
+    with pytest.raises(UserError, match="shows two parts by one name"):
+        make("SameName", obs="state")
+
+
+def test_a_grid_too_small_for_an_image_becomes_small_numbers() -> None:
+    env = make("Symbols", obs="state")
+    env.reset(seed=0)
+    shown = env.step(np.zeros(2, np.float32))[0]
+    np.testing.assert_allclose(shown["image"], np.log(3), rtol=1e-6)
+    assert shown["direction"].tolist() == [0, 0, 0, 1]
 
 
 def test_words_alone_are_refused() -> None:

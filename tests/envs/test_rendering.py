@@ -41,9 +41,34 @@ def test_a_missing_backend_names_what_to_install(fresh_search: pytest.MonkeyPatc
 
 
 def test_the_users_choice_is_not_questioned(fresh_search: pytest.MonkeyPatch) -> None:
-    fresh_search.setenv("MUJOCO_GL", "OSMesa")
+    fresh_search.setenv("MUJOCO_GL", "EGL")
     fresh_search.setattr(rendering, "_works", lambda backend: pytest.fail("another backend was tried"))
-    assert rendering.find_backend() == "osmesa"
+    assert rendering.find_backend() == "egl"
+
+
+def test_osmesa_without_its_library_is_told(fresh_search: pytest.MonkeyPatch) -> None:
+    fresh_search.setenv("MUJOCO_GL", "osmesa")
+    fresh_search.setattr(rendering, "_works", lambda backend: False)
+    with pytest.raises(UserError, match=r"MUJOCO_GL=osmesa needs its library .*libosmesa6.*--obs state"):
+        rendering.find_backend()
+
+
+@pytest.mark.parametrize("env", ["gym:HalfCheetah-v5", "dmc:cartpole_balance"])
+def test_a_library_that_is_missing_does_not_matter_where_nothing_is_drawn(env: str) -> None:
+    """In a process of its own, where `import mujoco` fails as it does without the library."""
+    program = f"""
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "OpenGL.GL":
+            raise AttributeError("'NoneType' object has no attribute 'glGetError'")
+sys.meta_path.insert(0, Missing())
+from dreamer.config import EnvConfig
+from dreamer.envs import make_env
+make_env(EnvConfig(env="{env}", obs="state")).reset(seed=0)
+"""
+    environment = {**os.environ, "MUJOCO_GL": "osmesa", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
 
 
 @pytest.mark.parametrize("value", ["on", "1", "TRUE", "enable", ""])
@@ -188,3 +213,16 @@ def test_pictures_of_other_sizes(size: int) -> None:
     env = make_env(EnvConfig(env="dmc:cartpole_balance", render="fast", image_size=size))
     assert env.reset(seed=0)[0]["image"].shape == (size, size, 3)
     env.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "warnings"), [("3.6.0", 0), ("3.11.0", 0), ("3.12.0", 1), ("3.5.0", 1), ("4.0.0", 1)]
+)
+def test_mujoco_of_other_pictures_is_warned_of_once(
+    version: str, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    rendering.warn_of_other_pictures.cache_clear()
+    for _ in range(2):
+        rendering.warn_of_other_pictures(version)
+    assert len(caplog.messages) == warnings
+    rendering.warn_of_other_pictures.cache_clear()

@@ -127,6 +127,11 @@ def test_file_names_no_path_of_this_machine() -> None:
     assert sys.prefix.encode() not in content
 
 
+def test_observation_with_the_name_of_another_input_is_refused() -> None:
+    with pytest.raises(UserError, match="'noise': rename"):
+        policy_onnx(small_agent(EnvSpec({}, {"noise": 3}, ActionSpec(2))))
+
+
 @pytest.mark.parametrize("name", ["planet", "random"])
 def test_agents_without_an_actor_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=r"end in \.pt"):

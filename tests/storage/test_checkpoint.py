@@ -1,8 +1,11 @@
 """Checkpoints: everything comes back, damage is noticed, the last good one is never lost."""
 
+import itertools
 import logging
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +139,48 @@ def test_a_checkpoint_of_an_earlier_version_is_a_user_error(tmp_path, monkeypatc
     with pytest.raises(UserError, match=f"{path} was written by another version of this program: use that"):
         checkpoint.load(tmp_path)
     assert path.exists()
+
+
+def test_loading_beside_a_process_that_saves(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    checkpoint.save(tmp_path, _state(1))
+    done = threading.Event()
+
+    def save() -> None:
+        for env_step in itertools.count(2):
+            if done.is_set():
+                return
+            checkpoint.save(tmp_path, _state(env_step))
+
+    with ThreadPoolExecutor(1) as thread:
+        saving = thread.submit(save)
+        try:
+            steps = [_loaded_step(tmp_path) for _ in range(300)]
+        finally:
+            done.set()
+        saving.result()
+    assert steps == sorted(steps)
+    assert steps[-1] > 1
+
+
+def _loaded_step(directory: Path) -> int:
+    state = checkpoint.load(directory)
+    assert state is not None
+    return state["env_step"]
+
+
+def test_a_checkpoint_that_vanishes_is_looked_for_again(tmp_path, monkeypatch):
+    older, newer = checkpoint.save(tmp_path, _state(1)), checkpoint.save(tmp_path, _state(2))
+    listed = checkpoint.paths
+
+    def list_and_remove(directory: Path) -> list[Path]:
+        found = listed(directory)
+        newer.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(checkpoint, "paths", list_and_remove)
+    assert older.exists()
+    assert _loaded_step(tmp_path) == 1
 
 
 def test_a_full_disk_leaves_the_old_checkpoints(tmp_path, monkeypatch):

@@ -1,4 +1,6 @@
 import json
+import platform
+import sys
 
 import torch
 
@@ -7,11 +9,17 @@ from dreamer.storage.machine import FILE, describe_machine, record_machine, reco
 CPU = torch.device("cpu")
 
 
-def test_versions_and_hardware_of_this_machine():
+def test_versions_and_hardware_of_this_machine(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["dreamer", "train", "--logdir", "runs/my run"])
+    monkeypatch.setenv("MUJOCO_GL", "osmesa")
     here = describe_machine(CPU)
     assert here["torch"] == torch.__version__
     assert here["cores"] >= 1
     assert here["processor"]
+    assert here["host"] == platform.node()
+    assert here["command"] == "dreamer train --logdir 'runs/my run'"
+    assert here["opengl"] == "osmesa"
+    assert {"dreamer", "python", "mujoco", "numpy"} <= here.keys()
     assert "gpu" not in here
 
 

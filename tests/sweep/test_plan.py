@@ -61,8 +61,8 @@ def test_options_of_a_run_are_those_that_differ_from_the_preset() -> None:
 def test_arguments_give_the_same_options_to_a_run() -> None:
     pytest.importorskip("ale_py")
     training = ["--no-fast", "--camera", "-1", "--lambda", "0.3", "--threads", "3", "--model-lr", "1e-5"]
-    axes = ("life_loss=false,true", "num-envs=2")
-    for tasks in (["dmc:walker_walk"], ["atari:pong"]):
+    axes = ("env_args=sticky=0,life_loss=False", "num-envs=2")
+    for tasks in (["gym:Pendulum-v1"], ["atari:pong"]):
         made = make_plan("laptop", tasks, 1, axes, training)
         for run in made.runs:
             assert "--threads" not in run.arguments

@@ -57,7 +57,7 @@ def test_kills_are_counted_until_the_run_gets_further(tmp_path: Path) -> None:
     assert [status.count_kill() for _ in range(2)] == [1, 2]
     write(tmp_path, {"env_step": 100})
     assert [status.count_kill() for _ in range(2)] == [1, 2]
-    write(tmp_path, {"env_step": 60, "filling": ""})  # it began again at its checkpoint
+    write(tmp_path, {"env_step": 60, "filling": None})  # it began again at its checkpoint
     assert status.count_kill() == 3
-    write(tmp_path, {"env_step": 101, "filling": ""})
+    write(tmp_path, {"env_step": 101, "filling": None})
     assert status.count_kill() == 1

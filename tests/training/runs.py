@@ -65,10 +65,14 @@ def run(settings: Config, logdir: Path, stop: Stop | None = None) -> Trainer:
 
 def everything(trainer: Trainer) -> dict[str, Any]:
     """All that a run is, but the time it took: its state and the content of its episodes."""
-    state = trainer.state_dict()
-    # Lines with times in them differ in length.
-    del state["logger"]["record"], state["logger"]["tensorboard"], state["counters"]["seconds"]
+    state = without_times(trainer.state_dict())
     return state | {"files": tree(trainer.run_directory.replay), "weights": weights(trainer)}
+
+
+def without_times(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint without what differs each time; lines with times in them differ in length."""
+    del state["logger"]["record"], state["logger"]["tensorboard"], state["counters"]["seconds"]
+    return state
 
 
 def weights(trainer: Trainer) -> dict[str, Any]:

@@ -157,6 +157,17 @@ def test_a_worker_that_fails_ends_the_run_with_its_cause(tmp_path: Path, monkeyp
     assert not any(process.is_alive() for process in processes)
 
 
+def test_a_worker_whose_environment_fails_is_replaced(tmp_path: Path, monkeypatch, caplog) -> None:
+    samples = Path(__file__).parents[1] / "envs"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(samples), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(str(samples))
+    env = "gym:sample_environments:Fragile-raise-v0"
+    trainer = run(config(env=env, steps=200, eval_every=0, action_repeat=1, workers=1), tmp_path)
+    assert trainer.counters.env_failures > 0
+    assert "Another episode begins (failure 1 of at most 10 in a row)" in caplog.text
+    assert trainer.counters.episodes > 3
+
+
 def test_no_process_is_left_behind(tmp_path: Path) -> None:
     trainer = run(config(workers=2), tmp_path)
     assert len(trainer.processes) == 2

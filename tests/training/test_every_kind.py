@@ -158,7 +158,7 @@ def test_evaluation_of_a_game_is_not_cut_by_a_lost_life(tmp_path: Path) -> None:
 def test_run_on_an_atari_game(tmp_path: Path) -> None:
     pytest.importorskip("ale_py")
     game = {"env": "atari:pong", "action_repeat": 4, "time_limit": 200, "pcont": True, "clip_rewards": "tanh"}
-    trainer = finished(tmp_path, **game, prefill=400, steps=800, train_every=200, gray=True)
+    trainer = finished(tmp_path, **game, prefill=400, steps=800, train_every=200, env_args={"gray": True})
     assert trainer.envs.spec.images == {"image": (32, 32, 1)}
     loaded = load_run(tmp_path)
-    assert loaded.config.environment.gray
+    assert loaded.config.environment.env_args == ("gray=True",)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dreamer.errors import UserError
+from dreamer.replay.feed import DiskFeed
 from dreamer.training.trainer import Trainer
 from training.runs import Stop, call_after, config, everything, metrics, run, same, tree, weights
 
@@ -65,6 +66,13 @@ def test_the_place_of_the_replay_changes_nothing(tmp_path: Path, where: tuple[st
     assert type(resumed.feed).__name__ == {"device": "DeviceReplay", "disk": "Prefetcher"}[where[1]]
     assert same(everything(resumed), whole[0])
     assert metrics(tmp_path / "run") == whole[1]
+
+
+def test_batches_are_the_same_without_fast(tmp_path: Path, whole) -> None:
+    run(config(), tmp_path / "run", STOPS["in a round of updates"])
+    resumed = run(config(fast=False), tmp_path / "run")
+    assert isinstance(resumed.feed, DiskFeed)
+    assert same(everything(resumed)["replay_rng"], whole[0]["replay_rng"])
 
 
 def test_kill_loses_only_what_came_after_the_checkpoint(tmp_path: Path, whole) -> None:

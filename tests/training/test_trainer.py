@@ -18,6 +18,7 @@ from dreamer.config import evaluated, with_options
 from dreamer.envs import VectorEnv
 from dreamer.errors import UserError
 from dreamer.replay.store import EpisodeStore
+from dreamer.storage.checkpoint import load
 from dreamer.training.evaluate import evaluate
 from dreamer.training.trainer import Trainer
 from dreamer.types import Batch, Phase
@@ -52,7 +53,7 @@ def test_metrics_count_what_they_say(tmp_path: Path) -> None:
 
 
 def test_a_video_may_be_due_before_the_first_episode_ends(tmp_path: Path) -> None:
-    trainer = run(config(steps=40, eval_every=20, video_every=20), tmp_path)
+    trainer = run(config(steps=40, eval_every=20, video_every=20, agent="random"), tmp_path)
     assert not len(trainer.store)
     assert trainer.counters.finished_at == 40
 
@@ -105,6 +106,24 @@ def test_learning_starts_after_the_prefill_and_a_whole_episode(tmp_path: Path) -
     assert few.rounds.start == 50
     many = run(config(steps=300, prefill=120), tmp_path / "frames")
     assert many.rounds.start == 120
+
+
+def test_a_run_that_cannot_learn_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--steps 199 end before learning begins, after --prefill 200"):
+        Trainer(config(steps=199), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    Trainer(config(steps=199, agent="random"), tmp_path / "random").close()
+
+
+def test_a_run_that_has_not_learned_says_so_and_goes_on_with_more_steps(tmp_path: Path, caplog) -> None:
+    never = {"time_limit": 4000, "steps": 300, "env": "toy:counting"}
+    trainer = Trainer(config(**never), tmp_path)
+    assert "Learning begins after a whole episode; with --time-limit 4000" in caplog.text
+    with pytest.raises(UserError, match=r"Nothing was learned in 300 frames: .* --time-limit 4000"):
+        trainer.run()
+    trainer.close()
+    assert load(tmp_path / "checkpoint") is not None
+    assert not (tmp_path / "metrics.jsonl").exists()  # an evaluation would have been of no use
 
 
 def test_pretraining_trains_the_model_then_the_value_then_all(tmp_path: Path) -> None:
@@ -226,10 +245,10 @@ def test_a_disk_that_refuses_to_delete_is_a_sentence(
     def refuse(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    run(config(steps=40), tmp_path)
+    run(config(steps=40, agent="random"), tmp_path)
     monkeypatch.setattr(EpisodeStore, part, refuse)
     with pytest.raises(UserError, match=r"Cannot write .* .Read-only file system.: make room there"):
-        run(config(steps=60), tmp_path)
+        run(config(steps=60, agent="random"), tmp_path)
 
 
 def test_a_full_disk_stops_a_run_that_can_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

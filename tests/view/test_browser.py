@@ -12,11 +12,13 @@ from browser import DESKTOP, PHONE, beyond_the_window, chromium, contrast, emula
 from dreamer.errors import UserError
 from dreamer.replay.store import EpisodeStore
 from dreamer.storage.load import load_run
-from dreamer.view.graphs import world_of
+from dreamer.types import ActionSpec, EnvSpec
+from dreamer.view.graphs import graphs, world_of
 from dreamer.view.page import Dream, render
-from dreamer.view.recording import record
+from dreamer.view.recording import Recording, record
 from dreamer.view.runtime import read_runtime
 from dreamer.world_model.rssm import State
+from helpers import small_agent
 
 pytestmark = pytest.mark.browser
 
@@ -25,14 +27,35 @@ START = "const done = arguments[arguments.length - 1], d = dreamer.dream; "
 
 @pytest.fixture(scope="module")
 def page(dream: Dream, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A gallery: the same run twice, under two names."""
+    """A gallery of a run with two continuous actions, and a model with two groups of buttons."""
     try:
         runtime = read_runtime()
     except UserError as error:
         pytest.skip(str(error))
     file = tmp_path_factory.mktemp("page") / "dream.html"
-    file.write_text(render([dream, replace(dream, facts=dream.facts | {"name": "other"})], runtime))
+    file.write_text(render([dream, with_buttons(dream)], runtime))
     return file
+
+
+def with_buttons(dream: Dream) -> Dream:
+    """The same page for an agent with discrete actions, three and two, and without a value model."""
+    agent = small_agent(EnvSpec({"image": (32, 32, 1)}, {}, ActionSpec(5, (3, 2))), agent="no-value")
+    rssm, rng = world_of(agent).world_model.rssm, np.random.default_rng(0)
+    images = rng.integers(0, 256, (4, 32, 32, 3), np.uint8)
+    action = np.tile(np.float32([1, 0, 0, 1, 0]), (4, 1))
+    stoch, deter = (rng.standard_normal((4, size), np.float32) for size in (rssm.stoch, rssm.deter))
+    recording = Recording(images, action, np.zeros(4, np.float32), stoch, deter)
+    sizes = {"stoch": rssm.stoch, "deter": rssm.deter, "action": 5}
+    facts = {
+        "name": "buttons",
+        "task": "buttons",
+        "sizes": sizes,
+        "groups": (3, 2),
+        "act_noise": 1,
+        "steps": 4,
+    }
+    parts = {**graphs(agent), "numbers": recording.numbers(), "sheet": recording.sheet()}
+    return replace(dream, facts={**dream.facts, **facts, "height": 32, "width": 32}, parts=parts)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +163,18 @@ def test_keys_steer_and_take_over(show: Any) -> None:
     assert driver.execute_script("return [...dreamer.dream.now.action]") == [0, 0]
 
 
+def test_arrow_keys_steer_after_a_click(show: Any) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
+    driver = show()
+    driver.find_element("css selector", ".choice label:has([value=you])").click()
+    wait(lambda: driver.execute_script("return document.activeElement === document.body"))
+    ActionChains(driver).key_down(Keys.ARROW_RIGHT).key_down(Keys.ARROW_DOWN).perform()
+    wait(lambda: driver.execute_script("return dreamer.dream.now.action.join()") == "1,-1")
+    assert driver.execute_script("return document.querySelector('[name=who]:checked').value") == "you"
+    ActionChains(driver).key_up(Keys.ARROW_RIGHT).key_up(Keys.ARROW_DOWN).perform()
+
+
 def test_sliders_steer_and_spring_back(show: Any) -> None:
     from selenium.webdriver import ActionChains
 
@@ -155,6 +190,42 @@ def test_sliders_steer_and_spring_back(show: Any) -> None:
     begun = at(driver)
     wait(lambda: at(driver) > begun + 1)
     assert driver.execute_script("return [...dreamer.dream.now.action]") == [0, 0]
+
+
+def test_finger_steers_on_a_phone(show: Any) -> None:
+    driver = show(PHONE)
+    rect = driver.execute_script(
+        "return document.getElementById('action-0').getBoundingClientRect().toJSON()"
+    )
+    place = {"x": rect["left"] + 12, "y": rect["top"] + rect["height"] / 2}
+    touch = "Input.dispatchTouchEvent"
+    driver.execute_cdp_cmd(touch, {"type": "touchStart", "touchPoints": [place | {"x": rect["left"] + 60}]})
+    driver.execute_cdp_cmd(touch, {"type": "touchMove", "touchPoints": [place]})
+    wait(lambda: at(driver) > 1 and driver.execute_script("return dreamer.dream.now.action[0]") < -0.9)
+    driver.execute_cdp_cmd(touch, {"type": "touchEnd", "touchPoints": []})
+    wait(lambda: driver.execute_script("return dreamer.dream.now.action[0]") == 0)
+
+
+def test_gamepad_steers(show: Any) -> None:
+    driver = show()
+    pad = "navigator.getGamepads = () => [{axes: [0.5, -1], buttons: [{pressed: false}, {pressed: false}]}]"
+    driver.execute_script(pad)
+    wait(lambda: at(driver) > 1)
+    assert driver.execute_script("return [...dreamer.dream.now.action]") == [0.5, -1]
+    driver.execute_script(pad.replace("pressed: false", "pressed: true", 1))
+    wait(lambda: text(driver, "acting") == "paused")
+
+
+def test_drag_across_the_image_pushes_the_first_action(show: Any) -> None:
+    from selenium.webdriver import ActionChains
+
+    driver = show()
+    screen = driver.find_element("id", "dream")
+    drag = ActionChains(driver).move_to_element(screen).click_and_hold().move_by_offset(200, 0)
+    drag.perform()
+    wait(lambda: at(driver) > 1)
+    assert driver.execute_script("return [...dreamer.dream.now.action]") == [1, 0]
+    ActionChains(driver).release().perform()
 
 
 def test_pause_step_rewind_and_restart(show: Any) -> None:
@@ -224,12 +295,21 @@ def test_several_futures_differ_and_one_goes_on(show: Any) -> None:
     assert chosen == deter[2 * len(chosen) : 3 * len(chosen)]
 
 
-def test_another_run_of_the_gallery_takes_its_place(show: Any) -> None:
+def test_another_run_of_the_gallery_takes_its_place_with_buttons(show: Any) -> None:
     driver = show()
     driver.execute_script("document.querySelectorAll('[name=run]')[1].click()")
-    wait(lambda: driver.execute_script("return dreamer.dream.facts.name") == "other")
-    press(driver, ".", ".")
+    wait(lambda: len(driver.find_elements("css selector", ".buttons button")) == 5)
+    assert text(driver, "task") == "buttons"
+    assert not driver.find_element("css selector", "[data-trace=value]").is_displayed()
+    wait(lambda: driver.execute_script("return dreamer.dream.start") == 1)
+    press(driver, ".", ".")  # the actor's
     wait(lambda: at(driver) == 2)
+    groups = driver.execute_script(
+        "const a = [...dreamer.dream.now.action]; return [a.slice(0, 3), a.slice(3)]"
+    )
+    assert [sorted(group) for group in groups] == [[0, 0, 1], [0, 1]]
+    press(driver, "e", "s")
+    wait(lambda: driver.execute_script("return dreamer.dream.now.action.join()") == "0,0,1,0,1")
     assert driver.get_log("browser") == []
 
 

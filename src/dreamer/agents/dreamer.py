@@ -29,24 +29,22 @@ class Dreamer(nn.Module):
         self.world_model = WorldModel(spec, config)
         self.actor = Actor(self.world_model.feat_size, spec.action, config.model.units)
         self.value = ScalarMLP(self.world_model.feat_size, VALUE_LAYERS, config.model.units)
-        self.optimizers = Optimizers(
-            self.world_model.trained_by()
-            | {"actor": list(self.actor.parameters()), "value": list(self.value.parameters())},
-            config.optimizer,
-        )
+        networks = self.world_model.trained_by()
+        networks |= {"actor": list(self.actor.parameters()), "value": list(self.value.parameters())}
+        self.optimizers = Optimizers(networks, config.optimizer)
 
     def update(self, batch: Batch, noise: Noise, phase: Phase = "all") -> Metrics:
         """Take one gradient step on a batch of sequences `(B, T, ...)`; `phase` says which networks learn.
 
         All losses are computed with the same parameters, and each trains its own network only (TF2
-        dreamer.py:157-240).
+        dreamer.py:157-240). So the networks change together at the end, not one by one as in Algorithm 1.
         """
-        # Dynamics learning (Eq. 10)
+        # Dynamics learning (lines 6 and 7, Eq. 10)
         losses, posterior, metrics = self.world_model.losses(batch, noise["filter"])  # posterior (B, T, .)
         if phase == "model":
             return metrics | self.optimizers.step(losses)
 
-        # Imagination: from every posterior state, follow the actor for H steps (Eq. 2)
+        # Imagination: from every posterior state, follow the actor for H steps (lines 8 and 9, Eq. 2)
         start, alive = imagination_starts(self.world_model, posterior, batch)  # (N, .), (N,)
         rssm = self.world_model.rssm
         feat = rssm.imagine(self.actor.sample, start, noise["action"], noise["state"]).feat  # (H, N, F)
@@ -54,12 +52,12 @@ class Dreamer(nn.Module):
         discount = self.world_model.discount(feat)  # (H, N)
         value = self.value(feat)  # (H, N)
 
-        # Lambda-returns (Eq. 6) of the first H - 1 imagined states; the value of the last is the bootstrap
+        # Lambda-returns (line 10, Eq. 6) of the first H - 1 imagined states; the value of the last is the bootstrap
         lambda_ = self.config.behavior.lambda_
         returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], lambda_)  # (H - 1, N)
 
-        # Actor loss (Eq. 7) and value loss (Eq. 8)
-        # As in TF2, both are always weighted by the discounts so far (paper: only where episodes end early).
+        # Actor loss (line 11, Eq. 7) and value loss (line 12, Eq. 8)
+        # As in TF2, both are always weighted by the discounts so far (paper: only if episodes end early).
         weight = alive * discount_weights(discount[:-1])  # (H - 1, N)
         actor_loss = -(weight * returns).mean()
         value_loss = -(weight * unit_log_prob(value[:-1], returns.detach())).mean()
@@ -72,7 +70,7 @@ class Dreamer(nn.Module):
         }
         metrics |= self.actor.statistics(start.feat, noise["action"][0])
 
-        # The step: each loss trains its own network only, and all of them change together
+        # The step (lines 7, 11 and 12): each loss trains its own network only
         losses["value"] = value_loss
         if phase == "all":
             losses["actor"] = actor_loss
@@ -88,9 +86,9 @@ class Dreamer(nn.Module):
         self, obs: dict[str, Tensor], state: PolicyState, explore: bool, generator: torch.Generator
     ) -> PolicyState:
         """Filter observations `(N, ...)`, then act: a sample with exploration noise, or the actor's mode."""
-        latent = self.world_model.filter(obs, state.latent, state.action, generator)  # (N, .)
-        action = self.actor.act(latent.feat, explore, generator)  # (N, A)
-        if explore:
+        latent = self.world_model.filter(obs, state.latent, state.action, generator)  # line 15: (N, .)
+        action = self.actor.act(latent.feat, explore, generator)  # line 16: (N, A)
+        if explore:  # line 17
             noise, steps = self.config.behavior.expl_noise, self.optimizers.steps
             action = explored(action, self.spec.action, noise, steps, generator)
         return PolicyState(latent, action)

@@ -52,11 +52,12 @@ class Adam:
         if not finite:
             return
         self.steps += 1
+        rate = self.rate.float()
         for parameter, gradient, m, v in zip(self.parameters, gradients, self.m, self.v, strict=True):
             g = scale * gradient
             m.lerp_(g, 1 - BETA1)
             v.lerp_(g.square(), 1 - BETA2)
-            parameter -= self.rate.float() * m / (v.sqrt() + EPSILON)
+            parameter -= rate * m / (v.sqrt() + EPSILON)
 
     def state_dict(self) -> dict[str, Any]:
         return {"m": self.m, "v": self.v, "steps": int(self.steps)}
@@ -83,12 +84,12 @@ class Optimizers:
 
     @property
     def steps(self) -> Tensor:
-        """Updates taken so far, as a scalar on the device, so that handing it on waits for nothing."""
+        """Updates taken so far, as a scalar on the device: nothing has to wait until its number is needed."""
         return next(iter(self.optimizers.values())).steps
 
     @property
     def grad_step(self) -> int:
-        """Updates taken so far, as a number; to read it waits for the device."""
+        """Updates taken so far, as a number; reading it waits for the device."""
         return int(self.steps)
 
     @grad_step.setter
@@ -96,7 +97,7 @@ class Optimizers:
         self.steps.fill_(number)
 
     def gradients(self, losses: Mapping[str, Tensor]) -> dict[str, Gradients]:
-        """Differentiate each loss by the parameters of its own network; those that it does not use get zeros.
+        """Differentiate each loss by the parameters of its own network. Those that it does not use get zeros.
 
         Gradients flow through other networks without training them.
         """

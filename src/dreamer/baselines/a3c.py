@@ -14,6 +14,9 @@ policy term the advantage R_t - V(o_t) is a constant. The rate falls linearly to
 Networks and settings are those of the Control Suite's report (Tassa et al. 2018: T18): two dense layers that actor and
 critic share; a diagonal Gaussian whose mean passes tanh, with std = 0.01 + 2 sigmoid(.). Actions are clipped for the
 environment alone: log-probabilities are those of what was drawn.
+
+The policy's last layer begins near 0, so that all states have the same wide distribution at first (a choice: T18 does
+not say). With larger weights the policy of a cartpole narrows to a constant push before V is learned.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,6 +40,8 @@ UNITS = (256, 256)
 DECAY, EPSILON = 0.99, 0.1
 """Of RMSProp: alpha and epsilon (T18)."""
 MIN_STD, RANGE = 0.01, 2.0
+NEAR_ZERO = 1e-3
+"""Standard deviation of the policy's last weights at first."""
 
 
 class A3C(ModelFree):
@@ -52,6 +57,7 @@ class A3C(ModelFree):
         self.first, self.second = linear(inputs, UNITS[0]), linear(*UNITS)
         actions = spec.action.size
         self.policy = linear(UNITS[1], actions if spec.action.discrete else 2 * actions)
+        nn.init.normal_(self.policy.weight, std=NEAR_ZERO)
         self.value = linear(UNITS[1], 1)
         self.optimizers = SharedRMSProp(list(self.parameters()))
 

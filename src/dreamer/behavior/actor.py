@@ -42,19 +42,19 @@ class Actor(nn.Module):
         return TanhNormal(mean, F.softplus(raw_std + RAW_INITIAL_STD) + MIN_STD)
 
     def sample(self, feat: Float[Tensor, "*N F"], noise: Float[Tensor, "*N A"]) -> Float[Tensor, "*N A"]:
-        """Actions `(..., A)` of the distribution at `feat` for `noise` `(..., A)`; see `draw_noise`."""
+        """Sample actions `(..., A)` at features `(..., F)` with `noise` `(..., A)`, such as `draw_noise` draws."""
         return self(feat).sample(noise)
 
     def act(
         self, feat: Float[Tensor, "N F"], explore: bool, generator: torch.Generator
     ) -> Float[Tensor, "N A"]:
-        """Actions `(N, A)` at features `(N, F)`: a sample if they `explore`, else the mode."""
+        """Choose actions `(N, A)` at features `(N, F)`: a sample if they `explore`, else the mode."""
         if explore:
             return self.sample(feat, self.draw_noise(len(feat), generator=generator))
         return self(feat).mode(self.draw_noise(MODE_SAMPLES, len(feat), generator=generator))
 
     def statistics(self, feat: Float[Tensor, "N F"], noise: Float[Tensor, "N A"]) -> Metrics:
-        """How decided the actor is at `feat` `(N, F)`: its entropy and, for continuous actions, how many saturate."""
+        """Return metrics at `feat` `(N, F)`: the entropy and, for continuous actions, the share that is saturated."""
         policy = self(feat)
         metrics = {"actor/entropy": policy.entropy(noise.unsqueeze(0)).mean().detach()}
         if not self.action.discrete:

@@ -20,7 +20,7 @@ def explored(
 ) -> Float[Tensor, "N A"]:
     """Add Gaussian noise to actions `(N, A)`, or replace discrete ones by random ones with probability epsilon.
 
-    `steps`, the updates so far, is a tensor on the device: to read its number would mean to wait for the updates.
+    `steps`, the updates so far, is a tensor on the device, because reading its number would wait for the updates.
     """
     if not spec.discrete:
         noise = torch.randn(action.shape, generator=generator, device=action.device)
@@ -36,7 +36,7 @@ def add_noise(action: Tensor, noise: Tensor, std: float) -> Tensor:
 
 
 def epsilon(steps: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """Share of random actions after so many updates: it falls linearly, then stays."""
+    """Return the share of random actions after so many updates: it falls linearly, then stays."""
     return EPSILON + (FINAL_EPSILON - EPSILON) * (steps / EPSILON_UPDATES).clamp(max=1)
 
 
@@ -51,7 +51,7 @@ def epsilon_greedy(
 
 
 def random_action(spec: ActionSpec, n: int, generator: torch.Generator) -> Tensor:
-    """Uniform actions `(n, A)`: in [-1, 1], or one-hot."""
+    """Draw uniform actions `(n, A)`: in [-1, 1], or one-hot."""
     device = generator.device
     if not spec.discrete:
         return 2 * torch.rand(n, spec.size, generator=generator, device=device) - 1

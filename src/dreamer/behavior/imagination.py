@@ -11,11 +11,12 @@ from dreamer.world_model.world_model import WorldModel
 
 
 def imagination_starts(model: WorldModel, posterior: State, batch: Batch) -> tuple[State, Float[Tensor, "N"]]:
-    """Start states `(N, .)`: every posterior `(B, T, .)` detached, N = B T; and `alive` `(N,)`, all ones.
+    """Return the start states `(N, .)`, all posteriors `(B, T, .)` detached, N = B T; and `alive` `(N,)`, all ones.
 
     With `--pcont` two things differ:
 
-    - The last step of a sequence starts no trajectory, as it may be terminal; N = B (T - 1) (TF2 dreamer.py:180-181).
+    - The last step of a sequence starts no trajectory, because it may be terminal, so N = B (T - 1) (TF2
+      dreamer.py:180-181).
     - A sequence may hold several episodes. `alive` is 0 at the last state of one that terminated.
     """
     alive = torch.ones_like(batch["discount"])  # (B, T)
@@ -49,7 +50,7 @@ def lambda_return(
 
         R_i = r_i + gamma_i ((1 - lambda) v_{i+1} + lambda R_{i+1}),    R_H = v_H = bootstrap
 
-    With V_k(i) = r_i + gamma r_{i+1} + ... + gamma^k v_{i+k}, which is Eq. 5, it is the sum of Eq. 6:
+    With the V_k(i) = r_i + gamma r_{i+1} + ... + gamma^k v_{i+k} of Eq. 5, this is the sum of Eq. 6:
 
         R_i = (1 - lambda) sum_{k=1}^{H-i-1} lambda^{k-1} V_k(i) + lambda^{H-i-1} V_{H-i}(i)
 

@@ -9,20 +9,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dreamer.agents.make import make_agent
+from dreamer.agents.agent import Agent
 from dreamer.bench.measurement import Measurement, Timer, seconds_per_call
-from dreamer.bench.random_data import random_batch, random_observation
+from dreamer.bench.random_data import random_batch
 from dreamer.config import Config, EnvConfig
+from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
 from dreamer.replay.make import make_feed, make_sampler
 from dreamer.replay.store import EpisodeStore
 from dreamer.types import EnvSpec
 
 
-def acting(timer: Timer, spec: EnvSpec, config: Config) -> Measurement:
-    """Measure one action of the agent for all environments of the run: filter and actor, or PlaNet's search."""
-    agent, n = make_agent(spec, config), config.environment.num_envs
-    obs, state = random_observation(spec, n), agent.initial_state(n)
+def acting(timer: Timer, agent: Agent, n: int) -> Measurement:
+    """Measure one action of the agent for `n` environments: filter and actor, or PlaNet's search."""
+    batch, state = random_batch(agent.spec, n, 1), agent.initial_state(n)
+    obs = {key: batch[key][:, 0].numpy() for key in agent.spec.images | agent.spec.vectors}
     generator = torch.Generator(agent.device).manual_seed(0)
     return timer.measure("acting", "agent step", lambda: agent.policy(obs, state, True, generator))
 
@@ -49,6 +50,8 @@ def stepping(config: EnvConfig, count: int = 1) -> Iterator[Callable[[], None]]:
 
         def step() -> None:
             for index, result in enumerate(envs.step(actions)):
+                if isinstance(result, EnvError):
+                    raise result
                 if result.terminated or result.truncated:
                     envs.reset(index, seed=0)
 
@@ -61,25 +64,24 @@ def environment_spec(config: EnvConfig) -> EnvSpec:
         return envs.spec
 
 
-def seconds_per_step(config: EnvConfig) -> float:
-    """Return the seconds of one agent step of one environment."""
+def seconds_per_step(config: EnvConfig, budget: float = 1.0) -> float:
+    """Return the seconds of one agent step of one environment, tried for `budget` seconds."""
     with stepping(config) as step:
-        return seconds_per_call(step, torch.device("cpu"), budget=1.0)
+        return seconds_per_call(step, torch.device("cpu"), budget)
 
 
-def replay(timer: Timer, spec: EnvSpec, config: Config) -> Iterator[Measurement]:
+def replay(timer: Timer, agent: Agent, config: Config) -> Iterator[Measurement]:
     """Measure a batch drawn from episodes on disk, and a batch as a run gets it on its device."""
     length = 1 + max(1, config.environment.time_limit // config.environment.repeat)
     with tempfile.TemporaryDirectory(prefix="dreamer-bench-") as directory:
         store, rng = EpisodeStore(Path(directory)), np.random.default_rng(0)
         for seed in range(20):
-            episode = random_batch(spec, 1, length, seed)
+            episode = random_batch(agent.spec, 1, length, seed)
             store.append({key: x[0].numpy() for key, x in episode.items() if key != "is_first"})
-        transitions = make_agent(spec, config).transitions
-        sampler = make_sampler(config.replay, store, transitions)
+        sampler = make_sampler(config.replay, store, agent.transitions)
         out = sampler.allocate()
         yield timer.measure("replay", "batch drawn", lambda: sampler.sample(rng, out))
-        feed = make_feed(config, spec, store, timer.device, transitions)
+        feed = make_feed(config, agent.spec, store, timer.device, agent.transitions)
         batches = feed.iterate(rng, 10**9)  # no more than one is drawn ahead
         yield timer.measure("replay", "batch on the device", lambda: next(batches))
         batches.close()

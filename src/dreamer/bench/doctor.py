@@ -10,11 +10,12 @@ import torch
 
 from dreamer.agents.precision import pick_device, pick_dtype
 from dreamer.bench.collecting import environment_spec, seconds_per_step
-from dreamer.bench.forecast import forecast, time_agent
+from dreamer.bench.forecast import duration, forecast, time_agent
 from dreamer.bench.machine import cores, memory_bytes, peak_memory, size
 from dreamer.config import Config
 from dreamer.envs.rendering import find_backend
 from dreamer.errors import UserError
+from dreamer.training.threads import set_threads
 
 
 class Check(NamedTuple):
@@ -52,7 +53,7 @@ def text(check: Check) -> str:
 
 
 def _machine(config: Config, _: Path) -> list[Check]:
-    torch.set_num_threads(config.training.threads or torch.get_num_threads())
+    set_threads(config.training.threads)
     device, load = pick_device(config.training.device), os.getloadavg()[0]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     precision = str(pick_dtype(config.training.precision, device)).removeprefix("torch.")
@@ -86,8 +87,7 @@ def _forecast(config: Config, logdir: Path) -> list[Check]:
     agent = time_agent(spec, config)
     run = forecast(config, spec, agent, env_seconds, cores())
     speed = f"{agent.update:.3g} s per update, {1e3 * (env_seconds + agent.action):.3g} ms per agent step"
-    hours = f"{run.hours:.1f} h" if run.hours >= 1 else f"{60 * run.hours:.0f} min"
-    time = f"{hours} for {config.training.steps:,} frames and {run.updates:,} updates"
+    time = f"{duration(3600 * run.hours)} for {run.frames:,} frames and {run.updates:,} updates"
     peak = peak_memory(pick_device(config.training.device))
     memory = ", ".join(f"{size(count)} of {name}" for name, count in peak.items())
     fits = peak["process memory"] < 0.9 * memory_bytes()

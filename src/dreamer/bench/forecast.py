@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from dreamer.agents.make import make_agent
-from dreamer.bench.measurement import seconds_per_call
-from dreamer.bench.random_data import batch_for, random_observation
+from dreamer.bench.collecting import acting, seconds_per_step
+from dreamer.bench.machine import cores
+from dreamer.bench.measurement import Timer, seconds_per_call
+from dreamer.bench.random_data import batch_for
 from dreamer.config import Config
 from dreamer.fast.cuda_graph import warm_up
 from dreamer.replay.make import bytes_per_agent_step
 from dreamer.types import EnvSpec
+
+SHORT, LONG = 0.4, 2.0
+"""Seconds for which calls are repeated: before a run begins, and for `dreamer doctor`."""
 
 
 @dataclass(frozen=True)
@@ -24,24 +27,46 @@ class AgentCost:
 
 @dataclass(frozen=True)
 class Forecast:
-    """A whole run: its `hours`, how many of them are `learning`, its `updates`, and the bytes on `disk`."""
+    """What a whole run takes: its `updates`, the seconds of one, of all else (`acting`), and the bytes on `disk`."""
 
-    hours: float
-    learning: float
+    frames: int
     updates: int
+    update: float
+    acting: float
     disk: int
 
+    def seconds_left(self, env_step: int, grad_step: int) -> float:
+        """Return the seconds from these counters on; acting and evaluations are spread evenly over the frames."""
+        updates = max(0, self.updates - grad_step)
+        return updates * self.update + max(0.0, 1 - env_step / self.frames) * self.acting
 
-def time_agent(spec: EnvSpec, config: Config) -> AgentCost:
-    """Measure the agent of `config` on random data, updated as a run updates it."""
+    @property
+    def hours(self) -> float:
+        """Hours of the whole run."""
+        return self.seconds_left(0, 0) / 3600
+
+    @property
+    def learning(self) -> float:
+        """Hours of all updates."""
+        return self.updates * self.update / 3600
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words: `2.5 h`, `41 min`, `8 s`."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+def time_agent(spec: EnvSpec, config: Config, budget: float = LONG) -> AgentCost:
+    """Measure the agent of `config` on random data, updated as a run updates it, for `budget` seconds."""
     agent = make_agent(spec, config)
-    obs, state, generator = random_observation(spec, 1), agent.initial_state(1), torch.Generator(agent.device)
     seconds = 0.0
     if agent.trainable:
         batch = batch_for(agent, config.replay)
         warm_up(agent, batch)
-        seconds = seconds_per_call(lambda: agent.update(batch), agent.device)
-    action = seconds_per_call(lambda: agent.policy(obs, state, True, generator), agent.device, 0.5)
+        seconds = seconds_per_call(lambda: agent.update(batch), agent.device, budget)
+    action = acting(Timer(agent.device), agent, 1).median
     weights = sum(weight.nbytes for weight in agent.algorithm.parameters())
     return AgentCost(seconds, action, 3 * weights)  # a checkpoint has both moments of Adam, too
 
@@ -57,7 +82,12 @@ def forecast(config: Config, spec: EnvSpec, agent: AgentCost, env_seconds: float
     evaluations = (training.steps - 1) // training.eval_every if training.eval_every else 0
     episodes = evaluations * training.eval_episodes + training.final_episodes
     evaluate = episodes * environment.time_limit / environment.repeat * (env_seconds + agent.action)
-    learning = updates * agent.update / 3600
     kept = min(steps, config.replay.replay_size or steps)
     disk = int(kept * bytes_per_agent_step(spec)) + 2 * agent.checkpoint  # the newest and the one before
-    return Forecast(learning + (collect + evaluate) / 3600, learning, updates, disk)
+    return Forecast(training.steps, updates, agent.update, collect + evaluate, disk)
+
+
+def predict(config: Config, spec: EnvSpec, budget: float = SHORT) -> Forecast:
+    """Predict the run of `config` from about `budget` seconds of each of its parts."""
+    agent, env_seconds = time_agent(spec, config, budget), seconds_per_step(config.environment, budget)
+    return forecast(config, spec, agent, env_seconds, cores())

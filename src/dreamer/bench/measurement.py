@@ -10,10 +10,8 @@ import numpy as np
 import torch
 
 Unit = Literal["s", "bytes", "frames/s", "TFLOP/s", "times"]
-BUDGET = 0.2
-"""Seconds for which short calls are repeated; long ones are repeated as often as `Timer.repeats` says."""
-MOST_ROUNDS = 10_000
-"""Calls after which a measurement ends, however quick they are."""
+BUDGET, MOST_ROUNDS = 0.2, 10_000
+"""Seconds for which short calls are repeated, and how often at most; long ones as `Timer.repeats` says."""
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,15 @@ import torch
 from dreamer.agents.agent import Agent
 from dreamer.behavior.exploration import random_action
 from dreamer.config import ReplayConfig
-from dreamer.types import Batch, EnvSpec, Observation
+from dreamer.types import Batch, EnvSpec
 
 
 def batch_for(agent: Agent, config: ReplayConfig) -> Batch:
     """Return random rows of the kind that `agent` learns from: sequences, or transitions with their weights."""
-    rows, transitions = config.batch_size, agent.transitions
-    if transitions is None:
-        return random_batch(agent.spec, rows, config.batch_length, device=agent.device)
-    batch = random_batch(agent.spec, rows, transitions.before + 1 + transitions.after, device=agent.device)
-    return batch | {"weight": torch.ones(rows, device=agent.device)}
+    rows, kind = config.batch_size, agent.transitions
+    length = config.batch_length if kind is None else kind.before + 1 + kind.after
+    batch = random_batch(agent.spec, rows, length, device=agent.device)
+    return batch if kind is None else batch | {"weight": torch.ones(rows, device=agent.device)}
 
 
 def random_batch(
@@ -35,9 +34,3 @@ def random_batch(
         "is_first": is_first,
     }
     return {key: tensor.to(device) for key, tensor in batch.items()}
-
-
-def random_observation(spec: EnvSpec, n: int, seed: int = 0) -> Observation:
-    """Return random observations of `n` environments, `(n, ...)`."""
-    batch = random_batch(spec, n, 1, seed)
-    return {key: batch[key][:, 0].numpy() for key in spec.images | spec.vectors}

@@ -43,7 +43,7 @@ class Report:
             content = json.loads(path.read_text())
             measurements = [Measurement(**measurement) for measurement in content["measurements"]]
             return cls(content["machine"], content["options"], measurements)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path} is no report of `dreamer bench` ({error}): give another.") from error
 
 

@@ -20,8 +20,11 @@ from dreamer.bench.roofline import product_speed
 from dreamer.bench.update_modes import gradient_steps
 from dreamer.config import Config, to_flat, with_options
 from dreamer.errors import UserError
+from dreamer.training.threads import set_threads
 
 Subject = Literal["update", "training", "parts", "acting", "environment", "replay"]
+NOT_MEASURED = {"d4pg": {"parts"}, "a3c": {"update", "parts", "replay"}, "random": {*get_args(Subject)}}
+"""What an agent does not have, or does not do by itself: a worker of A3C acts and learns by turns."""
 
 
 def bench(
@@ -43,21 +46,18 @@ def bench(
     for option, (number, least) in limits.items():
         if number < least:
             raise UserError(f"--{option} must be at least {least}, got {number}.")
-    if config.behavior.agent == "random":
-        raise UserError("There is nothing to measure of --agent random: take another --agent.")
-    if config.behavior.agent == "a3c":
-        raise UserError(
-            "--agent a3c learns in processes of its own, which are not measured: take another --agent."
-        )
-    if config.training.threads:
-        torch.set_num_threads(config.training.threads)
+    agent = config.behavior.agent
+    subjects = {*(only or get_args(Subject))} - NOT_MEASURED.get(agent, set())
+    if not subjects:
+        raise UserError(f"There is nothing of this to measure of --agent {agent}: take another --agent.")
+    set_threads(config.training.threads)
     report = Report(describe_machine(pick_device(config.training.device)), to_flat(config), [])
     before = Report.read(baseline) if baseline else None
     if before is not None:
         check_same_options(report, before)
     print(heading(report, before))
     ratios: dict[Measurement, float] = {}
-    for measurement in _measure(config, repeats, rounds, precisions, {*(only or get_args(Subject))}):
+    for measurement in _measure(config, repeats, rounds, precisions, subjects):
         if not report.measurements or measurement.title != report.measurements[-1].title:
             print(measurement.title)
         report.measurements.append(measurement)
@@ -67,8 +67,7 @@ def bench(
             report.write(json)
     if before is not None and not ratios:
         raise UserError("The baseline has none of these: give the same --precisions and --only.")
-    worse = regression(ratios, tolerance)
-    if worse:
+    if worse := regression(ratios, tolerance):
         print(f"dreamer: {worse}", file=sys.stderr)
     return 1 if worse else 0
 
@@ -86,13 +85,13 @@ def _measure(
         if "update" in subjects:
             yield from gradient_steps(timer, spec, run)
         if "training" in subjects:
-            yield training(timer, run, rounds)
-        if "parts" in subjects and config.baseline is None:
+            yield from training(timer, run, rounds)
+        if "parts" in subjects:
             yield from parts(timer, make_agent(spec, run), config.replay)
-    timer = Timer(device, repeats)
+    timer, agent = Timer(device, repeats), make_agent(spec, config)
     if "acting" in subjects:
-        yield acting(timer, spec, config)
+        yield acting(timer, agent, config.environment.num_envs)
     if "environment" in subjects:
         yield from environment(replace(timer, device=torch.device("cpu")), config.environment)
     if "replay" in subjects:
-        yield from replay(timer, spec, config)
+        yield from replay(timer, agent, config)

@@ -24,9 +24,8 @@ GROUP = "gradient step"
 
 def update_modes(config: Config, device: torch.device) -> tuple[str, ...]:
     """Return the modes to measure; the last is the one that training takes."""
-    if not config.training.fast:
-        return ("plain",)
-    return ("plain", "fast", "CUDA graph") if device.type == "cuda" else ("plain", "fast")
+    modes = ("plain", "fast", "CUDA graph") if device.type == "cuda" else ("plain", "fast")
+    return modes if config.training.fast else ("plain",)
 
 
 def make_step(spec: EnvSpec, config: Config, mode: str, batch: Batch) -> Callable[[], Metrics]:

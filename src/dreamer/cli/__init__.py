@@ -17,17 +17,23 @@ from dreamer.arguments import read
 from dreamer.cli import help as help_text
 from dreamer.cli.options import with_start
 from dreamer.cli.results import plot, report, scores, table
-from dreamer.cli.trained import dream, evaluate, export, view
+from dreamer.cli.trained import dream, evaluate, export, verify, view
 from dreamer.cli.training import bench, doctor, sweep, train
 from dreamer.errors import UserError, did_you_mean
-from dreamer.logs.stdout import Stdout, open_closed_streams
+from dreamer.logs.stdout import Stdout, open_closed_streams, write_any_character
 from dreamer.own_code import search_current_folder
 
 Command = Callable[..., int | None]
 
 FAMILIES: dict[str, dict[str, Command]] = {
     "train": {"train": train, "sweep": sweep, "doctor": doctor, "bench": bench},
-    "use what was learned": {"eval": evaluate, "dream": dream, "view": view, "export": export},
+    "use what was learned": {
+        "eval": evaluate,
+        "dream": dream,
+        "view": view,
+        "export": export,
+        "verify": verify,
+    },
     "compare runs": {"plot": plot, "report": report, "scores": scores, "table": table},
 }
 COMMANDS = {name: function for family in FAMILIES.values() for name, function in family.items()}
@@ -38,6 +44,7 @@ OF_A_RUN = ("train", "bench", "doctor")
 def main() -> None:
     """Run the command that `sys.argv` names, and exit with its status."""
     open_closed_streams()
+    write_any_character()
     # Whoever trains is not stopped by output that nobody can see. Of other commands the output is the result.
     needed = sys.argv[1:2] not in (["train"], ["sweep"])
     with redirect_stderr(Stdout(sys.stderr)), redirect_stdout(Stdout(sys.stdout, needed)):  # pyright: ignore[reportArgumentType]
@@ -64,6 +71,14 @@ def _run() -> int:
         return 128 + (error.args[0] if error.args else signal.SIGINT)
     except BrokenPipeError:  # the reader of `dreamer ... | head` has seen enough
         return 128 + signal.SIGPIPE
+    except OSError as error:  # a name that is too long, a folder that nobody may read
+        if error.filename is None:
+            raise
+        print(
+            f"dreamer: {error.filename} cannot be used ({error.strerror}): choose another path.",
+            file=sys.stderr,
+        )
+        return 2
 
 
 def run(arguments: Sequence[str]) -> int:

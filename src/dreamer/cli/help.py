@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from dreamer.config import Config, flag
+from dreamer.config import WITHOUT_EFFECT, Config, flag
 
 FIRST = ("env", "obs", "agent", "steps", "seed", "action_repeat", "device")
 """Options of a run that people change first, besides the command's own."""
@@ -84,9 +84,11 @@ def of_command(name: str, command: Callable[..., Any]) -> str:
 
 
 def _of_run(options: Config) -> dict[str, list[Option]]:
-    """Return the options of a run by part, with these as their defaults."""
+    """Return the options that the agent of a run reads, by part, with these as their defaults."""
     parts = [part for part in vars(options).values() if part is not None]
-    return {_paragraphs(type(part))[0].rstrip("."): _of_class(type(part), part) for part in parts}
+    unread = WITHOUT_EFFECT.get(options.behavior.agent, frozenset())
+    read = {part: [o for o in _of_class(type(part), part) if o.name not in unread] for part in parts}
+    return {_paragraphs(type(part))[0].rstrip("."): found for part, found in read.items() if found}
 
 
 def _of_class(kind: type, instance: Any = None) -> list[Option]:

@@ -1,7 +1,7 @@
 """The options of a run: where they start from, what was given besides, and the name of the run."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,10 +50,11 @@ class _Given:
 
 @dataclass(frozen=True)
 class Start:
-    """Options that a run starts from, before those given, and the `name` of the preset or run that they are of."""
+    """Options that a run starts from, before those given, and the `name` and a `text` for where they are from."""
 
     name: str
     options: Config
+    text: str = ""
 
 
 def starting_point(
@@ -70,11 +71,14 @@ def starting_point(
         config = logdir
     if config is None:
         name = resolve_name(preset or "auto")
-        return Start(name, preset_named(name, env, agent))
+        auto = "" if preset == name else f" (auto: {'with' if name == 'paper' else 'no'} GPU)"
+        return Start(name, preset_named(name, env, agent), f"preset {name}{auto}")
     file = config / FILE if config.is_dir() else config
     saved = read_config(file)
     name = file.absolute().parent.name if file.name == FILE else file.stem
-    return Start(name, with_options(saved, {"agent": agent}) if agent in AGENTS else saved)
+    return Start(
+        name, with_options(saved, {"agent": agent}) if agent in AGENTS else saved, f"those of {config}"
+    )
 
 
 def with_start(function: Callable[..., Any], words: Sequence[str]) -> Callable[..., Any]:
@@ -98,21 +102,27 @@ def checked(options: Config) -> Config:
     return resolve(options)
 
 
+def differences(start: Start, options: Config, without: Collection[str] = ()) -> list[str]:
+    """Return the options that are not as in the start, as `name=value`."""
+    before, now = to_flat(start.options), to_flat(options)
+    changed = [name for name in now if now[name] != before.get(name) and name not in without]
+    return [_written(name, now[name]) for name in changed]
+
+
+def _written(name: str, value: Any) -> str:
+    return ",".join(value) if isinstance(value, list) else f"{name.strip('_')}={value}"
+
+
 def default_logdir(start: Start, options: Config) -> Path:
     """Return `runs/ENV-START-AGENT-DIFFERENCES-SEED`.
 
     The differences are the options in which the run differs from its start, without those that it may change on
     its way; so the same command finds its run again, and another one does not.
     """
-    before, now = to_flat(start.options), to_flat(options)
-    changed = [
-        f"{name.strip('_')}={value}"
-        for name, value in now.items()
-        if name not in UNNAMED and value != before.get(name)
-    ]
-    differences = ",".join(changed)
-    if len(differences) > LONGEST:
-        differences = f"{len(changed)}-options-{hashlib.sha256(differences.encode()).hexdigest()[:8]}"
-    parts = [now["env"], start.name, now["agent"], differences, str(now["seed"])]
+    now, changed = to_flat(options), differences(start, options, UNNAMED)
+    different = ",".join(changed)
+    if len(different) > LONGEST:
+        different = f"{len(changed)}-options-{hashlib.sha256(different.encode()).hexdigest()[:8]}"
+    parts = [now["env"], start.name, now["agent"], different, str(now["seed"])]
     name = "-".join(part for part in parts if part)
     return Path("runs") / name.replace(":", "-").replace("/", "-")

@@ -1,10 +1,19 @@
 """Commands that use what a run has learned."""
 
+import contextlib
 import json
+import sys
+from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from dreamer.errors import UserError
+
+if TYPE_CHECKING:
+    from dreamer.config import EnvConfig
+    from dreamer.training.evaluate import Evaluation
 
 Device = Literal["auto", "cpu", "cuda"]
 RunPath = Annotated[Path, tyro.conf.Positional]
@@ -16,7 +25,8 @@ def evaluate(
 ) -> None:
     """Play whole episodes with the deterministic policy, in fresh environments.
 
-    The last line printed is one JSON object: mean, std, returns, env_step.
+    The last line printed is one JSON object: mean, std, returns, env_step. The video shows the first episode as the
+    simulator draws it, at its own speed, also if the agent sees no images.
 
     Examples: `dreamer eval runs/swingup-1`, `dreamer eval runs/swingup-1 --episodes 1 --video swingup.mp4`.
 
@@ -28,15 +38,61 @@ def evaluate(
         device: Where the networks run.
     """
     from dreamer.api import evaluate as play
-    from dreamer.logs.video import check_format, enlarge, write_video
 
-    if video is not None:
-        check_format(video)
-    result = play(run, episodes, seed, video is not None, device)
+    drawn = video is not None and _can_be_drawn(run, video)
+    result = play(run, episodes, seed, video is not None and not drawn, device)
+    print(
+        f"Mean return {result.mean:.1f}, standard deviation {result.std:.1f}, {min(result.returns):.1f} to"
+        f" {max(result.returns):.1f} in {episodes} episode{'s' * (episodes > 1)}, after {result.env_step:,} frames"
+    )
     scores = {"mean": result.mean, "std": result.std, "returns": result.returns, "env_step": result.env_step}
-    print(json.dumps(scores))  # before the video, which may fail if the disk is full
-    if video is not None and result.images is not None:
+    print(json.dumps(scores), flush=True)  # before the video, which may fail if the disk is full
+    if video is not None:
+        _film(run, result, video, drawn)
+
+
+def _can_be_drawn(run: Path, video: Path) -> bool:
+    """Whether the simulator draws pictures; if not, a video can show only what the agent sees.
+
+    Raises `UserError` if no video can be written, before anything is played.
+    """
+    from dreamer.envs.stage import Stage
+    from dreamer.logs.video import check_format
+
+    check_format(video)
+    environment = _environment(run)
+    with contextlib.suppress(UserError), closing(Stage(environment)):
+        return True
+    return False
+
+
+def _film(run: Path, result: "Evaluation", video: Path, drawn: bool) -> None:
+    """Write a video of the first episode of an evaluation: as the simulator draws it, or as the agent saw it."""
+    from dreamer.envs.stage import SIZE, Stage
+    from dreamer.logs.video import enlarge, three_channels, write_video
+
+    assert result.first is not None
+    if not drawn:
+        assert result.images is not None
         write_video(video, enlarge(result.images, 4))
+        return
+    with closing(Stage(_environment(run))) as stage:
+        pictures, total = stage.play(*result.first)
+    pictures = enlarge(three_channels(pictures), max(1, SIZE // pictures.shape[1]))
+    write_video(video, pictures, stage.frames_per_second)
+    if abs(total - result.returns[0]) > 1e-3 * (1 + abs(total)):
+        print(
+            f"dreamer: {video} shows another episode, with a return of {total:.1f}: this environment does not repeat"
+            " itself from the same seed and actions.",
+            file=sys.stderr,
+        )
+
+
+def _environment(run: Path) -> "EnvConfig":
+    from dreamer.config import evaluated
+    from dreamer.storage.run_directory import RunDirectory
+
+    return evaluated(RunDirectory(run).config().environment)
 
 
 def dream(
@@ -79,7 +135,7 @@ def export(run: RunPath, out: Path = Path("policy.pt")) -> None:
 
     Args:
         run: A run directory.
-        out: File to write; ONNX if its name ends in .onnx.
+        out: File to write; ONNX if its name ends in .onnx, and half as large if it ends in .xz.
     """
     from dreamer.export.export import export_run
 
@@ -102,3 +158,23 @@ def view(runs: Paths, out: Path = Path("dream.html")) -> None:
 
     size = write_view(runs, out).stat().st_size
     print(f"Wrote {out} ({size / 1e6:.1f} MB): open it in a browser.")
+
+
+def verify(paths: Paths) -> int:
+    """Check the files of runs, each as a whole: config, checkpoints, record and episodes; or exported policies.
+
+    A line says of each whether it is sound, or why a run would refuse it or do without it: it is damaged, or of another
+    version. Nothing is changed. The exit status is 1 unless everything is sound.
+
+    Examples: `dreamer verify runs/swingup-1`, `dreamer verify runs`, `dreamer verify policy.pt`.
+
+    Args:
+        paths: Run directories, directories of runs, or single files.
+    """
+    from dreamer.verify import verify as check
+
+    status = 0
+    for sound, text in check(paths):
+        print(f"{'sound  ' if sound else 'REFUSED'}  {text}")
+        status = status if sound else 1
+    return status

@@ -6,7 +6,16 @@ from pathlib import Path
 from shlex import quote
 from typing import Literal
 
-from dreamer.cli.options import DEFAULTS, PresetName, RunOptions, checked, default_logdir, starting_point
+from dreamer.cli import beginning
+from dreamer.cli.options import (
+    DEFAULTS,
+    PresetName,
+    RunOptions,
+    Start,
+    checked,
+    default_logdir,
+    starting_point,
+)
 from dreamer.config import Config
 
 Precision = Literal["float32", "bfloat16"]
@@ -35,7 +44,8 @@ def train(
             under `runs/` is made of the environment, the preset and what differs from it.
         options: All options of the run.
     """
-    logdir = logdir or _default_logdir(preset, config, options)
+    start = _start(preset, config, logdir, options)
+    logdir = logdir or default_logdir(start, options)
     options = checked(options)
     from dreamer.distributed.launch import make_parallel_agent, process_group, run_other_rank
     from dreamer.training.make import make_trainer
@@ -46,12 +56,15 @@ def train(
             return 0
         parallel = functools.partial(make_parallel_agent, ranks=ranks)
         with closing(make_trainer(options, logdir, parallel)) as trainer:
-            print(f"{'Resuming' if trainer.resumed else 'Training'} {options.environment.env} in {logdir}")
+            for line in beginning.lines(trainer, start):
+                print(line, flush=True)
             complete = trainer.run()
     frames = f"{trainer.counters.env_step:,} frames"
     if complete:
-        run = quote(str(logdir))
-        print(f"Done after {frames}. Look at it: dreamer dream {run}; dreamer plot {run}")
+        predicted = any((logdir / "videos").glob("open_loop-*"))  # others have no decoder, or no images
+        print(f"Done after {frames}. Look at it:")
+        for command in ["plot", "eval", *(["dream"] if predicted else [])]:
+            print(f"  dreamer {command} {quote(str(logdir))}")
         return 0
     saved = logdir / "checkpoint"
     print(f"Stopped after {frames}; saved in {saved}. The same command goes on from there.")
@@ -81,7 +94,7 @@ def doctor(
         logdir: Directory that the run has or would have; free space is looked up there.
         options: All options of the run.
     """
-    logdir = logdir or _default_logdir(preset, config, options)
+    logdir = logdir or default_logdir(_start(preset, config, logdir, options), options)
     options = checked(options)
     from dreamer.bench.doctor import doctor as check_machine
 
@@ -127,6 +140,7 @@ def bench(
     return measure(options, json, baseline, tolerance, repeats, rounds, precisions, only)
 
 
-def _default_logdir(preset: str | None, config: Path | None, options: Config) -> Path:
+def _start(preset: str | None, config: Path | None, logdir: Path | None, options: Config) -> Start:
+    """Return the starting point once more, now that environment and agent are known."""
     env, agent = options.environment.env, options.behavior.agent
-    return default_logdir(starting_point(preset or "", config, env=env, agent=agent), options)
+    return starting_point(preset or "", config, logdir, env, agent)

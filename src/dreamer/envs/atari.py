@@ -12,30 +12,37 @@ import gymnasium as gym
 import numpy as np
 
 from dreamer.config import EnvConfig
+from dreamer.env_args import OF_GAMES
 from dreamer.errors import UserError, did_you_mean
 
 NOOP = 0
 LONGEST_IDLE = 30
 """Most idle frames at the start of an episode; their number is drawn from 1 up (paper, Appendix C)."""
+OF_EMULATOR = ("mode", "difficulty", "full_action_space")
+"""Arguments that are passed on to ale-py."""
 
 
 class AtariEnv(gym.Env):
     """One game with its smallest set of buttons, `Discrete(3)` to `Discrete(18)`.
 
     An episode begins with a random number of idle frames, and ends (terminated) with the game, or with a lost
-    life if `life_loss` is on. A reset always starts a new game.
+    life if `life_loss` is on. A reset always starts a new game. With `sticky`, each frame repeats the action of the
+    one before with this probability; `settings` are those of the emulator.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # pyright: ignore[reportIncompatibleVariableOverride]
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 60}  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(self, game: str, config: EnvConfig) -> None:
+    render_mode = "rgb_array"
+
+    def __init__(self, game: str, gray: bool, sticky: float, life_loss: bool, **settings: Any) -> None:
         self._game = _ale().AtariEnv(
             game,
-            obs_type="grayscale" if config.gray else "rgb",
+            obs_type="grayscale" if gray else "rgb",
             frameskip=1,
-            repeat_action_probability=config.sticky,
+            repeat_action_probability=sticky,
+            **settings,
         )
-        self._life_loss = config.life_loss
+        self._life_loss = life_loss
         self.observation_space = self._game.observation_space
         self.action_space = self._game.action_space
 
@@ -64,6 +71,10 @@ class AtariEnv(gym.Env):
         shown = np.maximum(before, self._screen)
         return shown, float(reward), bool(terminated or lost), truncated, {"lives": self._lives}
 
+    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the screen of the last frame."""
+        return self._screen
+
     def close(self) -> None:
         """Close the emulator."""
         self._game.close()
@@ -75,7 +86,22 @@ def load_atari(name: str, config: EnvConfig) -> AtariEnv:
     games = known_games()
     if name not in games:
         raise UserError(f"There is no Atari game {name!r}{did_you_mean(name, games, 'atari:')}.")
-    return AtariEnv(name, config)
+    arguments = {**OF_GAMES, **config.arguments}
+    _check(config.env, arguments)
+    return AtariEnv(name, **arguments)
+
+
+def _check(env: str, arguments: dict[str, Any]) -> None:
+    """Raise `UserError` for an argument that there is not, or a value that it cannot have."""
+    if unknown := arguments.keys() - {*OF_GAMES, *OF_EMULATOR}:
+        known = ", ".join((*OF_GAMES, *OF_EMULATOR))
+        raise UserError(f"--env-args {', '.join(sorted(unknown))}: {env} takes {known}.")
+    for switch in ("gray", "life_loss"):
+        if not isinstance(arguments[switch], bool):
+            raise UserError(f"--env-args {switch} must be True or False, got {arguments[switch]!r}.")
+    sticky = arguments["sticky"]
+    if isinstance(sticky, bool) or not isinstance(sticky, int | float) or not 0 <= sticky <= 1:
+        raise UserError(f"--env-args sticky must be a number from 0 to 1, got {sticky!r}.")
 
 
 def known_games() -> list[str]:

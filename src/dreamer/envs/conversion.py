@@ -8,9 +8,10 @@
 | `Box` of floats | float32 `(n,)`, as it is, also outside its bounds |
 | `Box` of integers within [-10, 10] | float32 `(n,)`, as it is |
 | `Box` of larger integers | float32 `(n,)`, scaled by its bounds to [0, 1] |
+| grid of bytes too small for an image | float32 `(n,)`, ln(1 + x): symbols as well as pixels become small numbers |
 | `Discrete`, `MultiDiscrete` | float32 `(n,)`, one-hot |
 
-All else is a `UserError`: what is not finite, has another shape, or has no plain meaning.
+All else is an `EnvError`: what is not finite, has another shape, or has no plain meaning.
 """
 
 import logging
@@ -22,7 +23,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.spaces.utils import flatten
 
-from dreamer.envs.failures import one_line
+from dreamer.envs.failures import EnvError, one_line
 from dreamer.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -41,14 +42,14 @@ def reward_of(reward: Any, name: str) -> float:
     """Convert a reward: a number of any type, or an array or list that holds exactly one, `(1,)` or `(1, 1)`.
 
     Raises:
-        UserError: it is not one number that float32 can hold; the message says what `name` returned.
+        EnvError: it is not one number that float32 can hold; the message says what `name` returned.
     """
     array = _array(reward)
     if array is None or array.size != 1 or not np.isfinite(array).all():
-        raise UserError(f"{name} returned the reward {_brief(reward)}: it must be one finite number.")
+        raise EnvError(f"{name} returned the reward {_brief(reward)}: it must be one finite number.")
     value = float(array.item())
     if abs(value) > LARGEST:
-        raise UserError(f"{name} returned the reward {value}: scale rewards to less than {LARGEST:.1e}.")
+        raise EnvError(f"{name} returned the reward {value}: scale rewards to less than {LARGEST:.1e}.")
     return value
 
 
@@ -56,11 +57,11 @@ def end_of(value: Any, name: str, which: str) -> bool:
     """Convert `terminated` or `truncated`: a truth value of any type, or an array that holds exactly one.
 
     Raises:
-        UserError: it is none; the message says what `name` returned.
+        EnvError: it is none; the message says what `name` returned.
     """
     array = _array(value)
     if array is None or array.size != 1:
-        raise UserError(f"{name} returned {which} {_brief(value)} from step: it must be True or False.")
+        raise EnvError(f"{name} returned {which} {_brief(value)} from step: it must be True or False.")
     return bool(array.item())
 
 
@@ -68,12 +69,12 @@ def image_of(pixels: Any, subject: str) -> np.ndarray:
     """Convert an image to uint8, `(H, W)` or `(H, W, C)`; the module's table has the types.
 
     Raises:
-        UserError: it is no image, or its range of values has no plain meaning; the message begins with `subject`.
+        EnvError: it is no image, or its range of values has no plain meaning; the message begins with `subject`.
     """
     array = _array(pixels)
     if array is None or array.ndim not in (2, 3) or array.size == 0:
         shown = _brief(pixels) if array is None else f"an array of shape {array.shape}"
-        raise UserError(f"{subject} is {shown}: it must be (height, width, channels).")
+        raise EnvError(f"{subject} is {shown}: it must be (height, width, channels).")
     if array.dtype == np.uint8:
         return array
     low, high = array.min(), array.max()  # NaN if any pixel is
@@ -81,7 +82,7 @@ def image_of(pixels: Any, subject: str) -> np.ndarray:
         return array.astype(np.uint8)
     if array.dtype.kind in "fb" and low >= -1e-4 and high <= 1 + 1e-4:
         return np.rint(255 * np.clip(array.astype(np.float32), 0, 1)).astype(np.uint8)
-    raise UserError(
+    raise EnvError(
         f"{subject} has pixels of type {array.dtype} from {low:g} to {high:g}: return uint8, or floats in [0, 1]."
     )
 
@@ -90,15 +91,15 @@ def vector_conversion(space: gym.Space, subject: str) -> Convert:
     """Return the function that converts and checks elements of `space`; the module's table has the rules.
 
     Raises:
-        UserError: the space has large integers without bounds to scale them by. The function raises it for what
-            does not fit; the message begins with `subject`.
+        UserError: the space has large integers without bounds to scale them by. The function raises `EnvError`
+            for what does not fit. Messages begin with `subject`.
     """
     if isinstance(space, spaces.Box):
         return _BoxVector(space, subject)
 
     def convert(value: Any) -> np.ndarray:
         if not space.contains(value):
-            raise UserError(f"{subject} is {_brief(value)}, which is not in {space}.")
+            raise EnvError(f"{subject} is {_brief(value)}, which is not in {space}.")
         return np.asarray(flatten(space, value), np.float32)
 
     return convert
@@ -111,7 +112,9 @@ class _BoxVector:
         self._subject, self._shape = subject, space.shape
         self._low, self._high = (bound.astype(np.float64) for bound in (space.low, space.high))
         self._watched = bool(np.isfinite(self._low).any() or np.isfinite(self._high).any())
-        self._scaled = _has_large_integers(space)
+        large = _has_large_integers(space)
+        self._grid = large and space.dtype == np.uint8 and len(space.shape) > 1
+        self._scaled = large and not self._grid
         if self._scaled and _has_no_bounds(space):
             raise UserError(
                 f"{subject} is {space}, with no bounds to scale its integers by: declare their range, or use floats."
@@ -120,17 +123,19 @@ class _BoxVector:
     def __call__(self, value: Any) -> np.ndarray:
         array = _array(value)
         if array is None:
-            raise UserError(f"{self._subject} is {_brief(value)}: it must be an array of numbers.")
+            raise EnvError(f"{self._subject} is {_brief(value)}: it must be an array of numbers.")
         if array.shape != self._shape:
-            raise UserError(f"{self._subject} has shape {array.shape} where {self._shape} is declared.")
+            raise EnvError(f"{self._subject} has shape {array.shape} where {self._shape} is declared.")
         if self._watched:
             self._compare(array)
         if self._scaled:
             array = (array - self._low) / np.maximum(self._high - self._low, 1)
+        if self._grid:
+            array = np.log1p(array.astype(np.float32))
         with np.errstate(over="ignore"):  # Infinity is what is looked for.
             vector = array.astype(np.float32).reshape(-1)  # always a copy
         if not np.isfinite(vector).all():
-            raise UserError(f"{self._subject} holds NaN or infinity.")
+            raise EnvError(f"{self._subject} holds NaN or infinity.")
         return vector
 
     def _compare(self, array: np.ndarray) -> None:

@@ -1,6 +1,5 @@
 """The DeepMind Control Suite behind Gymnasium's interface (paper, Section 6; Tassa et al., 2018)."""
 
-import os
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -8,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dreamer.config import EnvConfig
-from dreamer.envs.rendering import Camera, simplify
+from dreamer.envs.rendering import Camera, drawing_off, simplify
 from dreamer.errors import UserError, did_you_mean
 
 ALIASES = {"cup_catch": "ball_in_cup_catch"}
@@ -95,14 +94,8 @@ def import_suite() -> Any:
     dm_control would otherwise choose an OpenGL backend for the whole process when it is imported, even if nothing
     is to be drawn, and fail if there is none.
     """
-    before = os.environ.get("MUJOCO_GL")
-    os.environ["MUJOCO_GL"] = "disabled"
-    try:
+    with drawing_off():
         from dm_control import suite
-    finally:
-        del os.environ["MUJOCO_GL"]
-        if before is not None:
-            os.environ["MUJOCO_GL"] = before
     return suite
 
 

@@ -23,40 +23,60 @@ _GYMNASIUM = Path(gym.__file__).parent
 _OWN = Path(__file__).parents[1]
 _PACKAGES = [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")]
 _STANDARD = Path(sysconfig.get_path("stdlib"))
-_DRAWING = ("mujoco", "OpenGL", "glfw")
-"""Packages that fail where MUJOCO_GL names what does not work."""
-
-OLD_STEP = (
-    "{name} returns 4 values from step, as before Gymnasium 0.26: "
-    "return observation, reward, terminated, truncated, info{place}."
-)
+_DRAWING = [
+    package / name
+    for package in _PACKAGES
+    for name in ("OpenGL", "glfw", "mujoco/egl", "mujoco/osmesa", "mujoco/glfw", "mujoco/rendering")
+]
+"""Where it fails if MUJOCO_GL names what does not work."""
 
 _HINTS = {
     ("reset", "unexpected keyword argument"): "it must take reset(self, *, seed=None, options=None)",
     ("make", "argument 'render_mode'"): "its __init__ must take render_mode, or use --obs state",
-    ("make", "required positional argument"): "give it a default, or register the environment with kwargs",
-    ("make", "required keyword-only argument"): "give it a default, or register the environment with kwargs",
+    ("make", "required positional argument"): "give it by --env-args NAME=VALUE",
+    ("make", "required keyword-only argument"): "give it by --env-args NAME=VALUE",
+    ("make", "unexpected keyword argument"): "--env-args must be arguments of its __init__",
 }
 """What to do, by the call and a part of the exception's text."""
 
 
+class EnvError(UserError):
+    """An environment failed in an episode: it raised, died, hung, or returned what cannot be used.
+
+    If `passing`, another episode may go well. If not, the environment's code must be mended.
+    """
+
+    def __init__(self, text: str, passing: bool = True) -> None:
+        super().__init__(text)
+        self.passing = passing
+
+
 @contextmanager
 def calling(name: str, call: str, env: Any = None) -> Iterator[None]:
-    """Turn whatever the block raises into a `UserError`; `env`, if it exists, is what was called."""
+    """Turn whatever the block raises into an `EnvError`; `env`, if it exists, is what was called."""
     try:
         yield
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserError(failure(name, call, error, env)) from error
+        if call == "step" and "expected 5, got 4" in str(error) and _raised_in(error, _GYMNASIUM):
+            raise old_step(name, env) from error
+        raise EnvError(failure(name, call, error, env)) from error
+
+
+def old_step(name: str, env: Any) -> EnvError:
+    """Return the error about an environment whose `step` returns four values."""
+    return EnvError(
+        f"{name} returns 4 values from step, as before Gymnasium 0.26: return observation, reward, terminated, "
+        f"truncated, info{definition(env, 'step')}.",
+        passing=False,
+    )
 
 
 def failure(name: str, call: str, error: BaseException, env: Any = None) -> str:
     """Return the sentence about `error`, which `call` (make, reset, step, render or close) has raised."""
     cause = _cause(error)
     place = _place(cause, call, env)
-    if call == "step" and "expected 5, got 4" in str(cause) and _raised_in(cause, _GYMNASIUM):
-        return OLD_STEP.format(name=name, place=place)
     text = one_line(str(cause), _LONGEST_CAUSE).rstrip(".")
     return f"{name} raised {type(cause).__name__} in {call}{text and f': {text}'}{place}{_hint(call, cause)}."
 
@@ -93,9 +113,14 @@ def _hint(call: str, error: BaseException) -> str:
     """Return what to do about it, after a semicolon, where that is known."""
     hints = [hint for (of, part), hint in _HINTS.items() if of == call and part in str(error)]
     chosen = os.environ.get("MUJOCO_GL")
-    if chosen and _raised_in(error, *(package / name for package in _PACKAGES for name in _DRAWING)):
+    if chosen and cannot_draw(error):
         hints.append(f"MUJOCO_GL={chosen} may not work here: unset it to have a backend chosen")
     return f"; {hints[0]}" if hints else ""
+
+
+def cannot_draw(error: BaseException) -> bool:
+    """Whether the way to draw that MUJOCO_GL names has failed, also if only MuJoCo was imported."""
+    return any(_inside(frame.filename, *_DRAWING) for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _place(error: BaseException, call: str, env: Any) -> str:

@@ -1,15 +1,16 @@
 """Any registered Gymnasium environment: `gym:<id>`, or `gym:<module>:<id>` to import a module first."""
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import gymnasium as gym
 
 from dreamer.config import EnvConfig
 from dreamer.envs.atari import game_of, known_games
-from dreamer.envs.failures import close
-from dreamer.envs.observations import shows_image
-from dreamer.envs.rendering import find_backend, simplify
+from dreamer.envs.failures import cannot_draw, close
+from dreamer.envs.observations import is_rendered, require_rendering
+from dreamer.envs.rendering import drawing_off, find_backend, simplify
 from dreamer.errors import UserError, did_you_mean
 from dreamer.own_code import refuse_code_of_runs
 
@@ -18,28 +19,42 @@ _NOT_SUGGESTED = ("phys2d/", "tabular/", "GymV21", "GymV26")
 
 
 def load_gym(name: str, config: EnvConfig) -> gym.Env:
-    """Make the environment of this id, able to render where `config` wants an image it does not show.
+    """Make the environment of this id with `--env-args`, able to render where the agent is to see that.
 
     Raises:
         UserError: there is no such id (the message has the nearest ones), a module or package that it
             needs is missing, or it cannot render.
     """
     refuse_code_of_runs()  # the name may be that of a run which somebody has sent
-    env = _make(name)
-    if config.obs == "state" or shows_image(getattr(env, "observation_space", None)):
+    env = _make_to_look_at(name, config)
+    if not is_rendered(config.obs, getattr(env, "observation_space", None)):
         return env
     close(env, config.env)
-    if "rgb_array" not in ((env.metadata or {}).get("render_modes") or []):
-        raise UserError(f"{config.env} neither shows an image nor renders to an rgb_array: use --obs state.")
+    require_rendering(env, config)
     if _uses_mujoco(env):
         return _make_mujoco(name, str(env.unwrapped.spec and env.unwrapped.spec.entry_point), config)
-    return _make(name, render_mode="rgb_array")
+    if "mujoco" in sys.modules:  # It may draw with MuJoCo in a way of its own, as Gymnasium-Robotics does.
+        with suppress(UserError):
+            find_backend()
+    return _make(name, config, render_mode="rgb_array")
 
 
-def _make(name: str, **settings: Any) -> gym.Env:
+def _make_to_look_at(name: str, config: EnvConfig) -> gym.Env:
+    """Make the environment. If MUJOCO_GL names what is not here, that matters only when something is drawn."""
     try:
-        # Checked by us at every step, not by Gymnasium at the first.
-        return gym.make(name, disable_env_checker=True, **settings)
+        return _make(name, config)
+    except Exception as error:
+        if not cannot_draw(error):
+            raise
+    with drawing_off():
+        return _make(name, config)
+
+
+def _make(name: str, config: EnvConfig, **settings: Any) -> gym.Env:
+    # Checked by us at every step, not by Gymnasium at the first.
+    settings = {"disable_env_checker": True, **settings, **config.arguments}
+    try:
+        return gym.make(name, **settings)
     except (gym.error.UnregisteredEnv, gym.error.DeprecatedEnv) as error:
         hint = _suggestion(name) or f": {str(error).rstrip('.')}"
         raise UserError(f"There is no Gymnasium environment {name!r}{hint}.") from error
@@ -85,7 +100,7 @@ def _make_mujoco(name: str, entry_point: str, config: EnvConfig) -> gym.Env:
     find_backend()  # Sets MUJOCO_GL, which Gymnasium reads when it draws first.
     own = entry_point.startswith("gymnasium.envs.mujoco")
     size = {"width": config.image_size, "height": config.image_size} if own else {}
-    env = _make(name, render_mode="rgb_array", **size)
+    env = _make(name, config, render_mode="rgb_array", **size)
     if config.render == "fast":
         simplify(env.unwrapped.model)  # pyright: ignore[reportAttributeAccessIssue]
     return env

@@ -22,6 +22,9 @@ from dreamer.types import SMALLEST_IMAGE
 LOADERS = {"dmc": load_dmc, "gym": load_gym, "atari": load_atari, "toy": load_toy}
 """What makes the environments of each kind, by the word before the colon: `(name, config) -> Env`."""
 
+WITH_ARGUMENTS = ("gym", "atari")
+"""Kinds of environments that `--env-args` is for."""
+
 
 def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
     """Make the environment `config.env`; resets without a seed of their own follow from `seed`.
@@ -34,10 +37,11 @@ def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
         UserError: there is no such environment, or what it shows or takes does not fit; later, from `reset`
             and `step`: the environment raised, or returned what has another shape or is not finite.
     """
-    _validate(config)
-    env = CheckedEnv(_load(config), config.env)
+    env = make_acting(config)
     try:
-        wrapped = _wrap(env, config, seed)
+        first, _ = env.reset(seed=seed)
+        # Outermost, so that one image is drawn and resized per agent step, however many frames it has.
+        wrapped = unify_observations(env, config, first)
     except BaseException:
         env.close()
         raise
@@ -53,13 +57,16 @@ def _close(env: "weakref.ref[gym.Env]") -> None:
         still_open.close()
 
 
-def _wrap(env: gym.Env, config: EnvConfig, seed: int) -> gym.Env:
-    env = TimeLimit(env, config.time_limit)  # Inside the repeat, because it counts frames.
-    env = FrameRepeat(env, config.repeat)
-    env = unify_actions(env, config.env)
-    env.reset(seed=seed)
-    # Outermost, so that one image is drawn and resized per agent step, however many frames it has.
-    return unify_observations(env, config)
+def make_acting(config: EnvConfig) -> gym.Env:
+    """Make the same environment with the observations and pictures of the simulator itself. Raises as `make_env`."""
+    _validate(config)
+    env = CheckedEnv(_load(config), config.env)
+    try:
+        limited = TimeLimit(env, config.time_limit)  # Inside the repeat, because it counts frames.
+        return unify_actions(FrameRepeat(limited, config.repeat), config.env)
+    except BaseException:
+        env.close()
+        raise
 
 
 def _load(config: EnvConfig) -> gym.Env:
@@ -67,6 +74,8 @@ def _load(config: EnvConfig) -> gym.Env:
     if not colon or kind not in LOADERS:
         kinds = ", ".join(f"{kind}:NAME" for kind in LOADERS)
         raise UserError(f"The environment {config.env!r} is none of {kinds}{_suggestion(config.env)}.")
+    if config.env_args and kind not in WITH_ARGUMENTS:
+        raise UserError(f"{config.env} takes no --env-args: leave {', '.join(config.env_args)} out.")
     with calling(config.env, "make"):
         return LOADERS[kind](name, config)
 

@@ -1,6 +1,18 @@
-"""What the agent sees: always a dictionary of uint8 images `(H, W, C)` and float32 vectors `(n,)`."""
+"""What the agent sees: always a dictionary of uint8 images `(H, W, C)` and float32 vectors `(n,)`.
+
+| `--obs` | what is seen |
+|---|---|
+| `image` | all that the environment shows, if there is an image among it; or else its picture from `render()` |
+| `state` | all that it shows, without the images |
+| `render` | its picture from `render()` |
+| `front,arm/joints` | these parts; `arm` keeps all that is within |
+
+The parts of nested dictionaries and tuples get the names `arm/joints` and `arm/0`. Something single is named `image` or
+`state`, and a picture from `render()` is named `image`.
+"""
 
 import logging
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -11,35 +23,46 @@ from PIL import Image
 
 from dreamer.config import EnvConfig
 from dreamer.envs.conversion import Convert, image_of, vector_conversion
-from dreamer.envs.failures import definition
+from dreamer.envs.failures import EnvError, definition
 from dreamer.errors import UserError
 
 _logger = logging.getLogger(__name__)
 
 MIN_IMAGE = 16
-"""Fewest pixels along one side of an image."""
+"""Fewest pixels along one side of an image. What is smaller is a grid of symbols, and becomes a vector."""
 
 
-def unify_observations(env: gym.Env, config: EnvConfig) -> gym.Env:
-    """Wrap `env` so that it shows a dictionary, of what `config.obs` asks for.
-
-    `image`: the environment's own images (with the vectors beside them, if it shows a dictionary), or else
-    `render()` under the name `image`. `state`: the environment's vectors; a single one is named `state`.
+def unify_observations(env: gym.Env, config: EnvConfig, first: Any) -> gym.Env:
+    """Wrap `env` so that it shows a dictionary, of what `config.obs` asks for; `first` is its first observation.
 
     Raises:
-        UserError: an observation fits neither, is too small, or is not there.
+        UserError: it does not show that, or what it shows is neither image nor vector.
     """
-    space = env.observation_space
-    if config.obs == "image" and not shows_image(space):
-        return DictObservation(RenderedEnv(env, config.env), "image", config)
-    if isinstance(space, spaces.Dict):
-        return DictObservation(env, None, config)
-    return DictObservation(env, config.obs, config)
+    if is_rendered(config.obs, env.observation_space):
+        require_rendering(env, config)
+        env = RenderedEnv(env, config.env)
+        first = env.first
+    shown = DictObservation(env, config)
+    shown.observation(first)  # What never fits is told before the run begins.
+    return shown
+
+
+def is_rendered(obs: str, space: gym.Space | None) -> bool:
+    """Whether the agent is to see what `render()` returns of an environment with this space."""
+    return obs == "render" or (obs == "image" and not any(is_image(part) for _, part in _parts(space)))
+
+
+def require_rendering(env: gym.Env, config: EnvConfig) -> None:
+    """Raise `UserError` if the environment declares that it cannot render to an array."""
+    if "rgb_array" not in ((env.metadata or {}).get("render_modes") or []):
+        lacks = "neither shows an image nor renders" if config.obs == "image" else "does not render"
+        others = "--obs state" if config.obs == "image" else "--obs image or --obs state"
+        raise UserError(f"{config.env} {lacks} to an rgb_array: use {others}.")
 
 
 def is_image(space: gym.Space | None) -> bool:
     """Whether this is a `Box` of images: uint8 of two or three axes; of three also integers or floats in [0, 1]."""
-    if not isinstance(space, spaces.Box):
+    if not isinstance(space, spaces.Box) or _is_small(space):
         return False
     if space.dtype == np.uint8:
         return len(space.shape) in (2, 3)
@@ -47,30 +70,29 @@ def is_image(space: gym.Space | None) -> bool:
     return len(space.shape) == 3 and bool((space.low >= 0).all() and (space.high <= highest).all())
 
 
-def shows_image(space: gym.Space | None) -> bool:
-    """Whether the environment shows an image by itself."""
-    leaves = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
-    return any(is_image(leaf) for leaf in leaves)
+def _is_small(space: spaces.Box) -> bool:
+    """Whether there are too few pixels for an image, in whichever order its axes are."""
+    return sum(length >= MIN_IMAGE for length in space.shape) < 2
 
 
 class RenderedEnv(gym.ObservationWrapper):
     """Show what `render()` returns, in place of the environment's own observation.
 
     Raises:
-        UserError: it returns no image.
+        EnvError: it returns no image.
     """
 
     def __init__(self, env: gym.Env, name: str) -> None:
         super().__init__(env)
         self._name = name
-        first = image_of(self.observation(None), f"The image that {name} renders")
-        self.observation_space = spaces.Box(0, 255, first.shape, np.uint8)
+        self.first = image_of(self.observation(None), f"The image that {name} renders")
+        self.observation_space = spaces.Box(0, 255, self.first.shape, np.uint8)
 
     def observation(self, observation: Any) -> Any:
         image: Any = self.env.render()
         if image is None:
             place = definition(self.env, "render")
-            raise UserError(
+            raise EnvError(
                 f"{self._name} returned no image from render{place}: it must where render_mode is rgb_array, which "
                 "__init__ must keep."
             )
@@ -78,37 +100,88 @@ class RenderedEnv(gym.ObservationWrapper):
 
 
 class DictObservation(gym.ObservationWrapper):
-    """Convert every part of an observation to an image of the right size, or to a vector.
+    """Convert every part of an observation that the agent sees to an image of the right size, or to a vector.
 
-    `key` names the only part of an environment that shows no dictionary.
+    `parts` has the space of each part, before it is converted.
     """
 
-    def __init__(self, env: gym.Env, key: str | None, config: EnvConfig) -> None:
+    def __init__(self, env: gym.Env, config: EnvConfig) -> None:
         super().__init__(env)
-        self._key, self._name = key, config.env
-        space = env.observation_space
-        parts = space.spaces if isinstance(space, spaces.Dict) and key is None else {key or "": space}
-        if config.obs == "state":
-            parts = {name: part for name, part in parts.items() if not is_image(part)}
-        parts = _without_words(parts, config.env)
-        if not parts:
-            raise UserError(f"{config.env} shows images only, no state vector: use --obs image.")
-        self.parts = parts
+        self._name = config.env
+        found = {_name(path, space): (path, space) for path, space in _parts(env.observation_space)}
+        every = {key: space for key, (_, space) in found.items()}
+        if len(every) < len(list(_parts(env.observation_space))):
+            raise UserError(
+                f"{config.env} shows two parts by one name ({', '.join(every)}): rename one of them."
+            )
+        self.parts = _without_words(_chosen(every, config), config.env)
+        self._paths = {key: found[key][0] for key in self.parts}
         self._convert: dict[str, Convert] = {}
         shown: dict[str, gym.Space] = {}
-        for name, part in parts.items():
-            subject = f"The observation {name!r} of {config.env}"
+        for key, part in self.parts.items():
+            subject = f"The observation {key!r} of {config.env}"
             if isinstance(env, RenderedEnv):
                 subject = f"The image that {config.env} renders"
-            shown[name], self._convert[name] = _conversion(part, subject, config)
+            shown[key], self._convert[key] = _conversion(part, subject, config)
         self.observation_space = spaces.Dict(shown)
 
     def observation(self, observation: Any) -> dict[str, np.ndarray]:
-        parts = observation if self._key is None else {self._key: observation}
-        if not isinstance(parts, dict) or not self._convert.keys() <= parts.keys():
-            given = list(parts) if isinstance(parts, dict) else type(parts).__name__
-            raise UserError(f"{self._name} returned {given} where {list(self._convert)} are declared.")
-        return {name: convert(parts[name]) for name, convert in self._convert.items()}
+        return {key: convert(self._part(observation, key)) for key, convert in self._convert.items()}
+
+    def _part(self, observation: Any, key: str) -> Any:
+        for inside in self._paths[key]:
+            try:
+                observation = observation[inside]
+            except (KeyError, IndexError, TypeError):
+                given = list(observation) if isinstance(observation, Mapping) else type(observation).__name__
+                raise EnvError(f"{self._name} returned {given} where {inside!r} is declared.") from None
+        return observation
+
+
+Path = tuple[Any, ...]
+"""Keys of dictionaries and indices of tuples that lead to a part of an observation."""
+
+
+def _parts(space: gym.Space | None, path: Path = ()) -> Iterator[tuple[Path, gym.Space]]:
+    """Yield every space inside of nested dictionaries and tuples, with the path that leads to it."""
+    if isinstance(space, spaces.Dict):
+        inner = space.spaces.items()
+    elif isinstance(space, spaces.Tuple):
+        inner = enumerate(space.spaces)
+    elif space is None:
+        return
+    else:
+        yield path, space
+        return
+    for key, part in inner:
+        yield from _parts(part, (*path, key))
+
+
+def _name(path: Path, space: gym.Space) -> str:
+    return "/".join(map(str, path)) or ("image" if is_image(space) else "state")
+
+
+def _chosen(parts: dict[str, gym.Space], config: EnvConfig) -> dict[str, gym.Space]:
+    """Return the parts that `config.obs` asks for. Raises `UserError` if there are none."""
+    if config.obs in ("image", "render"):
+        return parts
+    if config.obs == "state":
+        chosen = {key: part for key, part in parts.items() if not is_image(part)}
+        if not chosen:
+            raise UserError(f"{config.env} shows images only, no state vector: use --obs image.")
+        return chosen
+    names = [name for name in map(str.strip, config.obs.split(",")) if name]
+    missing = [name for name in names if not any(_is_within(key, name) for key in parts)]
+    if missing or not names:
+        raise UserError(
+            f"{config.env} shows {', '.join(parts)}{', and no ' if missing else ''}{', '.join(missing)}: --obs must be "
+            "image, state, render, or names of these, with commas between."
+        )
+    return {key: part for key, part in parts.items() if any(_is_within(key, name) for name in names)}
+
+
+def _is_within(key: str, name: str) -> bool:
+    return key == name or key.startswith(f"{name}/")
 
 
 def _without_words(parts: dict[str, gym.Space], name: str) -> dict[str, gym.Space]:
@@ -124,9 +197,7 @@ def _without_words(parts: dict[str, gym.Space], name: str) -> dict[str, gym.Spac
 
 
 def _has_numbers(space: gym.Space) -> bool:
-    """Whether the space has a fixed count of numbers; nested spaces are left to `_conversion`, which refuses them."""
-    if isinstance(space, spaces.Tuple | spaces.Dict):
-        return True
+    """Whether the space has a fixed count of numbers."""
     if isinstance(space, spaces.Text):  # Gymnasium would number its letters
         return False
     try:
@@ -140,26 +211,29 @@ def _conversion(space: gym.Space, subject: str, config: EnvConfig) -> tuple[spac
     if is_image(space):
         assert space.shape is not None
         return _image_conversion(space.shape, subject, config.image_size)
-    if isinstance(space, spaces.Box) and (len(space.shape) > 2 or 0 in space.shape):
+    if isinstance(space, spaces.Box) and (
+        0 in space.shape or (len(space.shape) > 2 and not _is_small(space))
+    ):
         raise UserError(
             f"{subject} is {space}: images must be uint8 (height, width, channels), or floats in [0, 1], and "
             "vectors must not be empty."
         )
-    if isinstance(space, spaces.Tuple | spaces.Dict) or not _has_numbers(space):
+    if not _has_numbers(space):
         raise UserError(f"{subject} is {space}: neither image nor vector.")
     vector = spaces.Box(-np.inf, np.inf, flatten_space(space).shape, np.float32)
     return vector, vector_conversion(space, subject)
 
 
 def _image_conversion(shape: tuple[int, ...], subject: str, size: int) -> tuple[spaces.Box, Convert]:
-    if min(shape[:2]) < MIN_IMAGE:
-        hint = " (channels come last)" if len(shape) == 3 and shape[0] < MIN_IMAGE <= shape[2] else ""
-        raise UserError(f"{subject} has shape {shape}: height and width must be at least {MIN_IMAGE}{hint}.")
+    if min(shape[:2]) < MIN_IMAGE:  # but not the last one
+        raise UserError(
+            f"{subject} has shape {shape}: it must be (height, width, channels), channels come last."
+        )
 
     def convert(value: Any) -> np.ndarray:
         image = image_of(value, subject)
         if image.shape != shape:
-            raise UserError(f"{subject} has shape {image.shape} where {shape} is declared.")
+            raise EnvError(f"{subject} has shape {image.shape} where {shape} is declared.")
         return resize(image, size)
 
     return spaces.Box(0, 255, (size, size, shape[2] if len(shape) == 3 else 1), np.uint8), convert

@@ -7,14 +7,19 @@ shadows, reflections and multisampling (docs/rendering.md shows both).
 
 import functools
 import importlib
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 
 from dreamer.errors import UserError
+
+_logger = logging.getLogger(__name__)
 
 Quality = Literal["canonical", "fast"]
 
@@ -22,6 +27,8 @@ _CANDIDATES = {"linux": ("egl", "osmesa"), "darwin": ("cgl",), "win32": ("glfw",
 _ON = ("", "1", "on", "true", "enable", "enabled")
 _OFF = ("0", "off", "false", "disable", "disabled")
 """Values of MUJOCO_GL that name no backend."""
+
+_NEEDS = {"glfw": "a display", "osmesa": "its library (apt-get install libosmesa6)"}
 
 _PROBE = """
 import importlib, mujoco, sys
@@ -42,8 +49,8 @@ def find_backend() -> str:
     made it.
 
     Raises:
-        UserError: none works (the message names what to install), MUJOCO_GL switches drawing off, or it names
-            GLFW where that has no display.
+        UserError: none works (the message names what to install), MUJOCO_GL switches drawing off, or it names GLFW
+            or OSMesa where that does not work.
     """
     given = os.environ.get("MUJOCO_GL") or os.environ.get("PYOPENGL_PLATFORM") or ""
     chosen = given.strip().lower()
@@ -53,11 +60,11 @@ def find_backend() -> str:
         )
     if chosen not in _ON:
         backend = "glfw" if chosen == "glx" else chosen
-        # Only here a child process tries first: without a display GLFW warns, and ends the process later.
-        if backend == "glfw" and not _works(backend):
+        # Of these a child process tries first: they fail late, GLFW without a display and OSMesa without its library.
+        if backend in _NEEDS and not _works(backend):
             raise UserError(
-                f"MUJOCO_GL={given} needs a display: unset it to have a backend chosen, or learn without images "
-                "(--obs state)."
+                f"MUJOCO_GL={given} needs {_NEEDS[backend]}: unset it to have a backend chosen, or learn without "
+                "images (--obs state)."
             )
         os.environ["MUJOCO_GL"] = backend
         return backend
@@ -69,6 +76,19 @@ def find_backend() -> str:
         "No OpenGL library was found to draw with: install one with "
         "`apt-get install libegl1 libgl1-mesa-dri libosmesa6`, or learn without images (--obs state)."
     )
+
+
+@contextmanager
+def drawing_off() -> Iterator[None]:
+    """Let MuJoCo be imported without a way to draw, whatever MUJOCO_GL says."""
+    before = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = "disabled"
+    try:
+        yield
+    finally:
+        del os.environ["MUJOCO_GL"]
+        if before is not None:
+            os.environ["MUJOCO_GL"] = before
 
 
 def _works(backend: str) -> bool:
@@ -108,6 +128,16 @@ def simplify(model: Any) -> None:
     model.vis.quality.numstacks = 8
 
 
+@functools.cache
+def warn_of_other_pictures(version: str) -> None:
+    """Warn once if this MuJoCo draws otherwise than the one of the published results (docs/differences.md)."""
+    if not (3, 6) <= tuple(int(number) for number in version.split(".")[:2]) < (3, 12):
+        _logger.warning(
+            "MuJoCo %s draws other pictures than MuJoCo 3.6 to 3.11, with which the published scores were measured.",
+            version,
+        )
+
+
 class Camera:
     """Draw uint8 images `(size, size, 3)` with one fixed camera of a MuJoCo model.
 
@@ -121,6 +151,7 @@ class Camera:
     def __init__(self, model: Any, camera: int, size: int) -> None:
         mujoco: Any = importlib.import_module("mujoco")
         self._mujoco = mujoco
+        warn_of_other_pictures(mujoco.__version__)
         self._model = model
         self._size = size
         self._scene = mujoco.MjvScene(model, maxgeom=self.MAX_GEOMS)

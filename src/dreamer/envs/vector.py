@@ -6,12 +6,14 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 
 from dreamer.config import EnvConfig
+from dreamer.envs.failures import EnvError
 from dreamer.envs.make import make_env
 from dreamer.envs.spec import EnvSpec, spec_of
-from dreamer.envs.worker import StepResult, Worker, WorkerError, take_step
+from dreamer.envs.worker import StepResult, Worker, answer
 from dreamer.errors import UserError
 from dreamer.own_code import file_outside_packages
 
@@ -20,31 +22,40 @@ class VectorEnv:
     """`num_envs` environments that are stepped together and reset one by one; environment i has the seed `seed + i`.
 
     Several environments, or a single one with `workers`, run in processes of their own. `spec` describes each
-    of them. Every method except `close` can raise:
+    of them.
+
+    An environment that has failed is made anew at its next reset, and the others do not notice. It fails
+    (`EnvError`) if it raises, if it returns what cannot be used, or if its process dies or is silent for
+    `config.worker_timeout` seconds.
 
     Raises:
-        UserError: see `make_env`.
-        WorkerError: a worker process raised, died, or was silent for `config.worker_timeout` seconds. All other
-            workers have been stopped.
+        UserError: an environment cannot be made; see `make_env`.
     """
 
     def __init__(self, config: EnvConfig, num_envs: int = 1, seed: int = 0, workers: bool = False) -> None:
         if num_envs < 1:
             raise UserError(f"--num-envs is {num_envs}: it must be at least 1.")
-        self._timeout = config.worker_timeout
+        self.config = config
+        self._seed, self._number, self._timeout = seed, num_envs, config.worker_timeout
+        self._failed: set[int] = set()
+        self._killed = False
         self._workers: list[Worker] = []
         self._env = make_env(config, seed) if num_envs == 1 and not workers else None
         if self._env is not None:
             self.spec: EnvSpec = spec_of(self._env)
             return
-        several = f", {num_envs} in parallel" if num_envs > 1 else ""
         try:
             for index in range(num_envs):
-                self._workers.append(Worker(config, seed + index, f"{index} ({config.env}{several})"))
-            self.spec = self._collect(self._workers)[0]
+                self._workers.append(self._worker(index))
+            specs = [_sound(spec) for spec in self._collect(self._workers)]
+            self.spec = specs[0]
         except BaseException:
             self.close()
             raise
+
+    def _worker(self, index: int) -> Worker:
+        several = f", {self._number} in parallel" if self._number > 1 else ""
+        return Worker(self.config, self._seed + index, f"{index} ({self.config.env}{several})")
 
     @property
     def file(self) -> Path | None:
@@ -52,50 +63,81 @@ class VectorEnv:
         return file_outside_packages(type(self._env.unwrapped).__module__) if self._env is not None else None
 
     def reset(self, index: int, seed: int) -> dict[str, np.ndarray]:
-        """Begin a new episode in one environment and return its first observation."""
-        if self._env is not None:
-            return self._env.reset(seed=seed)[0]
-        return self._ask([self._workers[index]], "reset", [seed])[0]
+        """Begin a new episode in one environment and return its first observation. Raises `EnvError`."""
+        if index in self._failed:
+            self._make_anew(index)
+        return _sound(self._ask([index], "reset", [seed])[0])
 
-    def step(self, actions: np.ndarray) -> list[StepResult]:
+    def step(self, actions: np.ndarray) -> list[StepResult | EnvError]:
         """Take one agent step in every environment; `actions` is `(num_envs, A)` float32 in [-1, 1].
 
-        An environment whose last result was terminated or truncated must be reset first.
+        An environment whose last result was terminated, truncated or a failure must be reset first.
         """
-        if self._env is not None:
-            (action,) = actions
-            return [take_step(self._env, action)]
-        return self._ask(self._workers, "step", actions)
+        return self._ask(range(self._number), "step", actions)
 
     def step_one(self, index: int, action: np.ndarray) -> StepResult:
-        """Take one agent step in one environment; `action` is `(A,)`."""
-        if self._env is not None:
-            return take_step(self._env, action)
-        return self._ask([self._workers[index]], "step", [action])[0]
+        """Take one agent step in one environment; `action` is `(A,)`. Raises `EnvError`."""
+        return _sound(self._ask([index], "step", [action])[0])
 
     def kill(self) -> None:
-        """Kill all worker processes, so that `close` does not wait for one that hangs. No other takes its place."""
+        """Kill all worker processes, so that `close` does not wait for one that hangs.
+
+        Another thread that waits for one of them gets a `RuntimeError`, so that it does not go on with others.
+        """
+        self._killed = True
         for worker in self._workers:
             worker.kill()
 
     def close(self) -> None:
-        """Stop every environment. It may be called more than once."""
-        if self._env is not None:
+        """Stop every environment. It may be called more than once; a reset makes an environment anew."""
+        if self._env is not None and 0 not in self._failed:
             self._env.close()
         for worker in self._workers:
             worker.hang_up()
         for worker in self._workers:
             worker.join()
-        self._workers = []
+        self._failed = set(range(self._number))
 
-    def _ask(self, workers: list[Worker], command: str, arguments: Sequence[Any] | np.ndarray) -> list[Any]:
-        try:
+    def _make_anew(self, index: int) -> None:
+        """Make the environment that has failed again. Raises `EnvError`; then it still counts as failed."""
+        if self._env is not None:
+            self._env = make_env(self.config, self._seed)
+            spec = spec_of(self._env)
+        else:
+            self._workers[index] = self._worker(index)
+            spec = self._collect([self._workers[index]])[0]
+            if isinstance(spec, EnvError):
+                self._fail(index)
+                raise spec
+        if spec != self.spec:
+            text = f"{self.config.env} changed what it shows or takes when it was made anew."
+            raise EnvError(text, passing=False)
+        self._failed.remove(index)
+
+    def _ask(self, indices: Sequence[int], command: str, arguments: Sequence[Any] | np.ndarray) -> list[Any]:
+        """Return what each of these environments answers, or its failure."""
+        if self._env is not None:
+            answers = [_answer_here(self._env, command, arguments[0])]
+        else:
+            workers = [self._workers[index] for index in indices]
             for worker, argument in zip(workers, arguments, strict=True):
                 worker.send(command, argument)
-            return self._collect(workers)
-        except WorkerError:
-            self.close()
-            raise
+            answers = self._collect(workers)
+        if self._killed:
+            raise RuntimeError("The environments were killed.")
+        for index, given in zip(indices, answers, strict=True):
+            if isinstance(given, EnvError):
+                self._fail(index)
+        return answers
+
+    def _fail(self, index: int) -> None:
+        """Close what has failed, so that it binds nothing that its successor needs."""
+        self._failed.add(index)
+        if self._env is not None:
+            self._env.close()
+        else:
+            self._workers[index].hang_up()
+            self._workers[index].join()
 
     def _collect(self, workers: list[Worker]) -> list[Any]:
         """Receive one answer from each worker, whichever comes first, so that a dead one is noticed at once."""
@@ -105,8 +147,25 @@ class VectorEnv:
         while waiting:
             ready = wait(list(waiting), max(0.0, deadline - time.monotonic()))
             if not ready:
-                raise workers[min(waiting.values())].hung(self._timeout)
+                for index in waiting.values():
+                    answers[index] = workers[index].hung(self._timeout)
+                return answers
             for connection in ready:
                 index = waiting.pop(connection)  # pyright: ignore[reportArgumentType]
                 answers[index] = workers[index].receive()
         return answers
+
+
+def _answer_here(env: gym.Env, command: str, argument: Any) -> Any:
+    """Return what an environment in this process answers, or its failure."""
+    try:
+        return answer(env, command, argument)
+    except EnvError as failure:
+        return failure
+
+
+def _sound(given: Any) -> Any:
+    """Return the answer of an environment. Raises `EnvError` if it is one."""
+    if isinstance(given, EnvError):
+        raise given
+    return given

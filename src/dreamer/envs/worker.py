@@ -23,7 +23,7 @@ import gymnasium as gym
 import numpy as np
 
 from dreamer.config import EnvConfig
-from dreamer.envs.failures import calling
+from dreamer.envs.failures import EnvError, calling
 from dreamer.envs.make import make_env
 from dreamer.envs.spec import spec_of
 from dreamer.errors import UserError
@@ -42,10 +42,6 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 _GOODBYE_SECONDS = 5
 
 
-class WorkerError(UserError):
-    """An environment's process died, hung or raised. The message says which one and why."""
-
-
 @dataclass(frozen=True)
 class StepResult:
     """Result of one action in an environment."""
@@ -61,13 +57,14 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Failure:
-    """Last answer of a worker in which an exception was raised."""
+    """Last answer of a worker in which an exception was raised; see `EnvError`."""
 
     text: str
+    passing: bool
 
 
 class Worker:
-    """Send commands to a child process, and raise `WorkerError` for whatever goes wrong there.
+    """Send commands to a child process, which is of no more use after its first failure.
 
     Messages call the environment `name`. The first answer is its `EnvSpec`.
     """
@@ -90,39 +87,38 @@ class Worker:
         self._transmit((command, argument))
 
     def _transmit(self, message: Any) -> None:
-        try:
+        with suppress(ConnectionError):  # `receive` says how the process died.
             self.connection.send(message)
-        except ConnectionError:
-            raise self._died() from None
 
     def receive(self) -> Any:
-        """Return the next answer, waiting for it."""
+        """Return the next answer, waiting for it, or what went wrong as an `EnvError`."""
         try:
             answer = self.connection.recv()
         except BlockingIOError:  # The child stopped in the middle of an answer.
-            raise self.hung(self._timeout) from None
+            return self.hung(self._timeout)
         except (EOFError, ConnectionError):
-            raise self._died() from None
+            return self._died()
         if isinstance(answer, Failure):
-            raise WorkerError(f"Environment {self._name} failed in {self._doing}: {answer.text}")
+            text = f"Environment {self._name} failed in {self._doing}: {answer.text}"
+            return EnvError(text, answer.passing)
         return answer
 
-    def _died(self) -> WorkerError:
+    def _died(self) -> EnvError:
         try:
             code = self._process.wait(_GOODBYE_SECONDS)
         except subprocess.TimeoutExpired:
-            return WorkerError(f"Environment {self._name} closed its connection in {self._doing}.")
+            return EnvError(f"Environment {self._name} closed its connection in {self._doing}.")
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
             how += " (perhaps because memory ran out)" if -code == signal.SIGKILL else ""
         else:
             how = f"ended with exit code {code}"
-        return WorkerError(f"The process of environment {self._name} {how} in {self._doing}.")
+        return EnvError(f"The process of environment {self._name} {how} in {self._doing}.")
 
-    def hung(self, seconds: float) -> WorkerError:
+    def hung(self, seconds: float) -> EnvError:
         """Kill the process, and return the error that says how long it was silent."""
         self._process.kill()
-        return WorkerError(
+        return EnvError(
             f"Environment {self._name} was silent for {seconds:g} s in {self._doing} and was stopped; "
             "give it longer with --worker-timeout, or run it alone with --num-envs 1 --no-async-collect to"
             " see where it hangs."
@@ -179,14 +175,15 @@ def serve(descriptor: int) -> None:
             with closing(make_env(config, seed)) as env:
                 connection.send(spec_of(env))
                 while True:
-                    connection.send(_answer(env, *connection.recv()))
+                    connection.send(answer(env, *connection.recv()))
         except (EOFError, ConnectionError):
             return  # The parent closed its end or has died.
         except UserError as error:
-            _report(connection, str(error))
+            _report(connection, Failure(str(error), getattr(error, "passing", False)))
         except Exception as error:
             traceback.print_exc()
-            _report(connection, f"{type(error).__name__}: {error} (its traceback is printed above)")
+            text = f"{type(error).__name__}: {error} (its traceback is printed above)"
+            _report(connection, Failure(text, passing=False))
 
 
 def registration_of(env: str) -> bytes | None:
@@ -220,13 +217,14 @@ def _register(env: str, registration: bytes | None) -> None:
             gym.registry[spec.id] = spec
 
 
-def _report(connection: Connection, failure: str) -> None:
-    """Send what went wrong, if the parent still listens: another worker may have failed before."""
+def _report(connection: Connection, failure: Failure) -> None:
+    """Send what went wrong, if the parent still listens."""
     with suppress(ConnectionError):
-        connection.send(Failure(failure))
+        connection.send(failure)
 
 
-def _answer(env: gym.Env, command: str, argument: Any) -> Any:
+def answer(env: gym.Env, command: str, argument: Any) -> Any:
+    """Carry out a command of `Worker.send` in an environment made by `make_env`."""
     return env.reset(seed=argument)[0] if command == "reset" else take_step(env, argument)
 
 

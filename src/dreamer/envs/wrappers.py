@@ -5,7 +5,7 @@ from typing import Any
 import gymnasium as gym
 
 from dreamer.envs.conversion import end_of, reward_of
-from dreamer.envs.failures import OLD_STEP, calling, close, definition
+from dreamer.envs.failures import EnvError, calling, close, definition, old_step
 from dreamer.errors import UserError
 
 SEEDS = 2**31
@@ -41,7 +41,7 @@ class CheckedEnv(gym.Wrapper):
     Observations are checked where they are converted (`conversion.py`), so only those that the agent uses.
 
     Raises:
-        UserError: says which environment and call has failed, why, and where that stands; or what the call should
+        EnvError: says which environment and call has failed, why, and where that stands; or what the call should
             have returned.
     """
 
@@ -63,7 +63,9 @@ class CheckedEnv(gym.Wrapper):
             returned = self.env.reset(seed=seed, options=options)
         if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], dict):
             place = definition(self.env, "reset")
-            raise UserError(f"{self._name} must return observation, info from reset (info a dict){place}.")
+            raise EnvError(
+                f"{self._name} must return observation, info from reset (info a dict){place}.", passing=False
+            )
         return returned
 
     def step(self, action: Any) -> Step:
@@ -84,9 +86,10 @@ class CheckedEnv(gym.Wrapper):
         """Unpack what `step` returned."""
         if isinstance(returned, tuple) and len(returned) == 5 and isinstance(returned[4], dict):
             return returned  # pyright: ignore[reportReturnType]
-        place = definition(self.env, "step")
         if isinstance(returned, tuple) and len(returned) == 4:
-            raise UserError(OLD_STEP.format(name=self._name, place=place))
-        raise UserError(
-            f"{self._name} must return observation, reward, terminated, truncated, info (a dict) from step{place}."
+            raise old_step(self._name, self.env)
+        place = definition(self.env, "step")
+        raise EnvError(
+            f"{self._name} must return observation, reward, terminated, truncated, info (a dict) from step{place}.",
+            passing=False,
         )

@@ -25,6 +25,8 @@ from dreamer.world_model.rssm import State
 
 OPSET = 18
 """The exporter's own; every runtime of the last years knows it."""
+OWN_INPUTS = {"memory", "noise"}
+"""Inputs of a policy besides the observations."""
 MISSING = "ONNX needs packages that are not installed: run `pip install 'dream-to-control[onnx]'`."
 
 
@@ -40,13 +42,16 @@ def policy_onnx(agent: Agent) -> bytes:
     Outputs are `action` `(N, A)`, the mode as in evaluation, and `next_memory`. The metadata name the environment and
     the frames for which an action is meant.
 
-    Raises `UserError` if the agent has no actor in a world model, or if a package is missing.
+    Raises `UserError` if the agent has no actor in a world model, if an observation has the name of another input, or
+    if a package is missing.
     """
     if not isinstance(agent.algorithm, Dreamer | NoValue):
         raise UserError(
             "Only the policy of --agent dreamer or no-value can be written as ONNX: let the name of --out end"
             " in .pt for this one."
         )
+    if taken := OWN_INPUTS & {*agent.spec.images, *agent.spec.vectors}:
+        raise UserError(f"ONNX has an input of its own called {min(taken)!r}: rename that observation.")
     config = with_options(agent.algorithm.config, {**ACTS_ALIKE, "device": "cpu"})
     algorithm = make_agent(agent.spec, config).algorithm
     assert isinstance(algorithm, Dreamer | NoValue)

@@ -25,6 +25,9 @@ ACTS_ALIKE: dict[str, Any] = {"objective": "reward-only", "video_every": 0, "fas
 """Options that make the same policy with fewer networks: without decoder and contrastive heads."""
 
 
+KEPT = Path(__file__).parent / "policies"
+
+
 class Policy:
     """Acts as the trained agent does in evaluation, for one environment or several at once.
 
@@ -120,11 +123,20 @@ def pack(agent: Agent) -> dict[str, Any]:
 
 
 def load_policy(file: str | Path, seed: int = 0, device: str = "cpu") -> Policy:
-    """Read what `dreamer export` has written; `seed` is that of the filter's samples and of the planner.
+    """Read what `dreamer export` has written, or one of the `kept` policies by its name: `load_policy("walker_stand")`.
 
-    Raises `UserError` if `file` is no such file or damaged, or if another version wrote it.
+    `seed` is that of the filter's samples and of the planner. Raises `UserError` if `file` is no such file or damaged,
+    or if another version wrote it.
     """
-    spec, config, weights = read_policy_file(Path(file))
+    path = Path(file)
+    if not path.exists() and str(file) in kept():
+        path = kept()[str(file)]
+    spec, config, weights = read_policy_file(path)
     policy = Policy(spec, config, seed, device)
     policy.agent.algorithm.load_state_dict(weights)
     return policy
+
+
+def kept() -> dict[str, Path]:
+    """Return the files of the trained policies that come with this package, by name; docs/policies.md has scores."""
+    return {file.name.removesuffix(".pt.xz"): file for file in sorted(KEPT.glob("*.pt.xz"))}

@@ -1,12 +1,14 @@
 """What a policy file holds, and whether it is sound.
 
 The file is that of `torch.save`: a dictionary of the format's name, the spec of the environment, all options, the
-weights, and a SHA-256 over all of these.
+weights, and a SHA-256 over all of these. A file that ends in .xz is compressed, and has its weights in float16.
 """
 
 import hashlib
+import io
 import json
 import logging
+import lzma
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from torch import Tensor
 from dreamer.agents.make import ALGORITHMS
 from dreamer.config import Config, from_file
 from dreamer.errors import UserError
+from dreamer.storage.atomic_file import atomic_file
 from dreamer.types import EnvSpec
 
 FORMAT = "dreamer-policy-2"
@@ -39,10 +42,25 @@ def with_checksum(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, "checksum": _checksum(content)}
 
 
+def write_policy_file(file: Path, content: Mapping[str, Any]) -> None:
+    """Write `content` with its checksum, whole or not at all. Raises `UserError` if the disk refuses."""
+    small = file.suffix == ".xz"
+    weights = {
+        name: x.half() if small and x.is_floating_point() else x for name, x in content["weights"].items()
+    }
+    buffer = io.BytesIO()
+    torch.save(with_checksum({**content, "weights": weights}), buffer)
+    data = buffer.getvalue()
+    with atomic_file(file) as out:
+        out.write(lzma.compress(data, preset=9) if small else data)
+
+
 def read_policy_file(file: Path) -> Content:
     """Read and check a policy file. Raises `UserError` if it is none, damaged, or of another version."""
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        data = file.read_bytes()
+        data = lzma.decompress(data) if file.suffix == ".xz" else data
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling raises almost anything
         raise UserError(f"{file} cannot be read as a policy: write one with `dreamer export`.") from error
     if not isinstance(content, dict) or not str(content.get("format")).startswith("dreamer-policy-"):
@@ -52,10 +70,14 @@ def read_policy_file(file: Path) -> Content:
     try:
         _check_content(file, content)
         spec, config = EnvSpec.from_dict(content["spec"]), from_file(content["options"])
-        _check_weights(content["weights"], spec, config)
+        weights = {
+            name: tensor.float() if tensor.dtype == torch.float16 else tensor
+            for name, tensor in content["weights"].items()
+        }
+        _check_weights(weights, spec, config)
     except Exception as error:
         raise UserError(f"{file} is damaged ({error}): write it again with `dreamer export`.") from error
-    return Content(spec, config, content["weights"])
+    return Content(spec, config, weights)
 
 
 def _check_content(file: Path, content: dict[str, Any]) -> None:

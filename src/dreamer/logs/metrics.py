@@ -14,7 +14,7 @@ import resource
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -140,6 +140,18 @@ class MetricsWriter:
         append(self.path, data)
         self._record += data
 
+    def last(self, *names: str) -> list[float | None]:
+        """Return the newest value of each of these scalars, or None."""
+        found: dict[str, float] = {}
+        for line in reversed(self._record.splitlines()):
+            with contextlib.suppress(
+                ValueError, TypeError
+            ):  # a record of an older version may hold a damaged line
+                found = json.loads(line) | found
+            if found.keys() >= {*names}:
+                break
+        return [found.get(name) for name in names]
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the whole record, compressed."""
         if self._read() != self._record:
@@ -148,7 +160,7 @@ class MetricsWriter:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from `state_dict`: what was written after it is dropped, and what was lost comes back."""
-        self._rewind(zlib.decompress(state["compressed"].numpy().data))
+        self._rewind(zlib.decompress(bytes(state["compressed"].numpy())))
 
     def start_anew(self) -> None:
         """Drop what a run has left behind that was killed before its first checkpoint."""
@@ -191,6 +203,12 @@ class MetricsWriter:
         with writing(self.path), contextlib.suppress(FileNotFoundError):
             return self.path.read_bytes()
         return b""
+
+
+def record_in(logger_state: Mapping[str, Any]) -> bytes:
+    """Return what a checkpoint knows of `metrics.jsonl`; older ones know only its length."""
+    state = logger_state.get("record")
+    return b"" if state is None else zlib.decompress(bytes(state["compressed"].numpy()))
 
 
 def _size(path: Path) -> int:

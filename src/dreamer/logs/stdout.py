@@ -1,6 +1,7 @@
 """Standard output that is closed, or that may go away: a closed terminal, `| head`, a full disk."""
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -70,3 +71,10 @@ def open_closed_streams() -> None:
             os.set_inheritable(opened, True)
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
+
+
+def write_any_character() -> None:
+    """Let stdout and stderr write characters as escapes that the terminal does not have, such as umlauts in ASCII."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -4,41 +4,40 @@ Each start of a run has an event file of its own. A checkpoint stores the size o
 them back to it, so that what is written again is not there twice, however often the run is stopped.
 """
 
-import logging
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as imageio
 import numpy as np
 
+from dreamer.logs.board import Board, gif
 from dreamer.logs.metrics import append
 
-FPS = 20.0
-_logger = logging.getLogger(__name__)
 
+class TensorBoard(Board):
+    """Append events to a file in `directory`."""
 
-class TensorBoard:
-    """Append events to a file in `directory`. Whatever fails there is one warning, and no reason to stop a run."""
+    name = "TensorBoard"
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         # TensorBoard reads the files in alphabetical order.
         self._file = directory / f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
         self._hidden_from: int | None = None
-        self._failed = False
 
     def scalars(self, env_step: int, scalars: Mapping[str, float]) -> None:
-        """Show scalars at x = `env_step`."""
         values = [{"tag": name, "simple_value": float(value)} for name, value in scalars.items()]
-        self._try(lambda: self._write(env_step, values))
+        self.attempt(lambda: self._write(env_step, values))
 
     def video(self, env_step: int, name: str, images: np.ndarray) -> None:
-        """Show images `(T, H, W, 3)`, uint8, as a video: TensorBoard plays an image that is a GIF."""
-        self._try(lambda: self._write(env_step, [{"tag": name, "image": _gif(images)}]))
+        """Show images `(T, H, W, 3)`, uint8, as an image that is a GIF, which TensorBoard plays."""
+        self.attempt(lambda: self._write(env_step, [{"tag": name, "image": _image(images)}]))
+
+    def close(self) -> None:
+        """Nothing is left: every event is written at once."""
 
     def extent(self) -> dict[str, int]:
         """Return the size of every event file by its name, for a checkpoint."""
@@ -47,7 +46,7 @@ class TensorBoard:
     def rewind(self, extent: Mapping[str, int], env_step: int) -> None:
         """Drop what was written after `extent` was taken, at `env_step`."""
         self._hidden_from = env_step + 1
-        self._try(lambda: self._cut(extent))
+        self.attempt(lambda: self._cut(extent))
 
     def _cut(self, extent: Mapping[str, int]) -> None:
         for path in self._files():
@@ -59,15 +58,6 @@ class TensorBoard:
 
     def _files(self) -> list[Path]:
         return sorted(self.directory.glob("events.out.tfevents.*"))
-
-    def _try(self, act: Callable[[], None]) -> None:
-        if self._failed:
-            return
-        try:
-            act()
-        except Exception as error:
-            self._failed = True
-            _logger.warning("TensorBoard gets nothing more of this run: %s", error)
 
     def _write(self, env_step: int, values: list[dict[str, Any]]) -> None:
         """Append one event, after the head of the file if that is not there yet, or no longer."""
@@ -95,7 +85,6 @@ def _record(**fields: Any) -> bytes:
     return length + checksums[0] + content + checksums[1]
 
 
-def _gif(images: np.ndarray) -> dict[str, Any]:
-    gif = imageio.imwrite("<bytes>", images, extension=".gif", duration=1000 / FPS, loop=0)
+def _image(images: np.ndarray) -> dict[str, Any]:
     height, width = images.shape[1:3]
-    return {"height": height, "width": width, "colorspace": 3, "encoded_image_string": gif}
+    return {"height": height, "width": width, "colorspace": 3, "encoded_image_string": gif(images)}

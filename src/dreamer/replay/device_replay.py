@@ -1,4 +1,4 @@
-"""Keep the replay in the memory of the device that learns, where a batch is one indexed gather per key.
+"""Keep the replay in the memory of the device that learns, where a batch is one gather by index for each key.
 
 Images stay uint8 there; the encoder normalizes them.
 """

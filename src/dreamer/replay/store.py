@@ -34,7 +34,7 @@ from dreamer.replay.episode_file import (
 )
 from dreamer.storage.atomic_file import remove_leftovers
 
-_FILE_NAME = re.compile(r"episode-(\d{8,18})-(\d{1,18})\.npz(\.corrupt)?")
+FILE_NAME = re.compile(r"episode-(\d{8,18})-(\d{1,18})\.npz(\.corrupt)?")
 _logger = logging.getLogger(__name__)
 
 
@@ -164,7 +164,7 @@ class EpisodeStore:
                 self.directory.mkdir(parents=True, exist_ok=True)
                 remove_leftovers(self.directory)
             for path in sorted(self.directory.iterdir()):
-                if match := _FILE_NAME.fullmatch(path.name):
+                if match := FILE_NAME.fullmatch(path.name):
                     self._register(path, int(match[1]), int(match[2]), bool(match[3]))
             self._check_signatures()
         except OSError as error:

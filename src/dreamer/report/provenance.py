@@ -11,6 +11,9 @@ from dreamer.results.curves import IGNORED, Run, read_config
 from dreamer.results.inputs import Method
 from dreamer.storage.machine import recorded_machines
 
+OF_ONE_RUN = ("host", "command")
+"""What `machine.json` has that would make every run a machine of its own."""
+
 
 @dataclass(frozen=True)
 class Made:
@@ -73,5 +76,6 @@ def machines(method: Method) -> list[str]:
     found = [method.hardware] if method.hardware else []
     for run in method.runs:
         for machine in recorded_machines(run.path):
-            found.append(", ".join(f"{name} {value}" for name, value in machine.items()))
+            told = {name: value for name, value in machine.items() if name not in OF_ONE_RUN}
+            found.append(", ".join(f"{name} {value}" for name, value in told.items()))
     return list(dict.fromkeys(found))

@@ -1,6 +1,7 @@
 """Read the learning curves of our runs from the `metrics.jsonl` and `config.json` of run directories."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dreamer.config import Affects, options_affecting
+from dreamer.env_args import of_today
 from dreamer.errors import UserError
 from dreamer.results.published import task_name
 
@@ -75,7 +77,7 @@ def read_metrics(run: Path, damage: list[str] | None = None) -> list[dict[str, A
     metrics, broken = [], []
     lines = path.read_text(errors="replace").splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
-        record = _record(line)
+        record = read_line(line)
         if record is not None:
             metrics.append(record)
         elif number < len(lines):
@@ -88,15 +90,15 @@ def read_metrics(run: Path, damage: list[str] | None = None) -> list[dict[str, A
     return metrics
 
 
-def _record(line: str) -> dict[str, Any] | None:
-    """Return one line of `metrics.jsonl`, or None if it is broken."""
+def read_line(line: str) -> dict[str, Any] | None:
+    """Return one line of `metrics.jsonl`: finite numbers and None by name. Return None if it is anything else."""
     try:
         record = json.loads(line)
-    except json.JSONDecodeError:
+        values = [value for value in record.values() if value is not None]
+        sound = all(isinstance(x, int | float) and math.isfinite(x) for x in values)
+        return record if sound and record["env_step"] >= 0 else None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
-    if not isinstance(record, dict) or not isinstance(record.get("env_step"), int | float):
-        return None
-    return record if isinstance(record.get("eval/return"), int | float | None) else None
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -107,11 +109,15 @@ def read_config(run: Path) -> dict[str, Any]:
     """
     try:
         config = json.loads((run / "config.json").read_text())
-    except (OSError, ValueError):
-        config = None
-    if not isinstance(config, dict) or not isinstance(config.get("env"), str):
-        raise UserError(f"{run / 'config.json'} cannot be read: give a directory that `dreamer train` wrote.")
-    return config
+        if not isinstance(config["env"], str) or not isinstance(
+            config.get("seed", 0) + config.get("steps", 0), int
+        ):
+            raise TypeError
+        return of_today(config)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(
+            f"{run / 'config.json'} cannot be read: give a directory that `dreamer train` wrote."
+        ) from None
 
 
 def read_run(run: Path, damage: list[str] | None = None) -> Run:

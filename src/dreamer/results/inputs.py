@@ -96,7 +96,7 @@ def _sweep(folder: Path) -> dict[str, str]:
     try:
         planned = json.loads((folder / SWEEP).read_text())["runs"]
         return {str(run["name"]): str(run["variant"]) for run in planned}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 

@@ -109,9 +109,25 @@ def read_method(scores: Path) -> Method:
     if not path.exists():
         return Method()
     try:
-        return Method(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        method = Method(**json.loads(path.read_text(encoding="utf-8")))
+        _check_method(method)
+        return method
+    except (OSError, ValueError, TypeError, RecursionError):
         raise UserError(f"{path} cannot be read: repair it, or delete it and add the runs again.") from None
+
+
+def _check_method(method: Method) -> None:
+    """Raise `TypeError` unless every field is of its type."""
+    texts = (method.command, method.commit, method.hardware)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(method.options, dict):
+        raise TypeError
+    numbers = ("episodes", "std", "hours")
+    for run in method.runs:
+        named = (
+            isinstance(run, dict) and isinstance(run.get("task"), str) and isinstance(run.get("seed"), int)
+        )
+        if not named or not all(isinstance(run.get(name, 0), int | float) for name in numbers):
+            raise TypeError
 
 
 def _rows(scores: Path) -> list[tuple[str, int, float, float]]:
@@ -122,8 +138,11 @@ def _rows(scores: Path) -> list[tuple[str, int, float, float]]:
         head, *rows = csv.reader(scores.read_text(encoding="utf-8").splitlines())
         if tuple(head) != COLUMNS:
             raise wrong
-        return [(task, int(seed), float(env_step), float(value)) for task, seed, env_step, value in rows]
-    except (OSError, ValueError):
+        found = [(task, int(seed), float(env_step), float(value)) for task, seed, env_step, value in rows]
+        if not np.isfinite([row[2:] for row in found]).all():
+            raise wrong
+        return found
+    except (OSError, ValueError, csv.Error):
         raise wrong from None
 
 

@@ -31,7 +31,7 @@ FIXED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
 TRIES = 100
 """How often the files are listed anew, if one of them was removed before it was read."""
 
-_FILE_NAME = re.compile(r"step-(\d{9,18})-([0-9a-f]{16})\.pt")
+FILE_NAME = re.compile(r"step-(\d{9,18})-([0-9a-f]{16})\.pt")
 _logger = logging.getLogger(__name__)
 
 
@@ -72,14 +72,22 @@ def load(directory: Path) -> dict[str, Any] | None:
 
 
 def _load(directory: Path) -> dict[str, Any] | None:
-    paths = _paths(directory)
-    for path in paths:
+    found = paths(directory)
+    for path in found:
         if (content := _sound_content(path)) is not None:
             return _state(path, content)
-    if paths:
-        names = ", ".join(path.name for path in paths)
+    if found:
+        names = ", ".join(path.name for path in found)
         raise UserError(f"No checkpoint in {directory} is sound ({names}): start in a new run directory.")
     return None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read one checkpoint. Raises `UserError` if it is damaged, cannot be read, or was written by another version."""
+    content = path.read_bytes()
+    if not path.stem.endswith(_checksum(content)):
+        raise UserError(f"{path} is damaged: its content is not that of the checksum in its name.")
+    return _state(path, content)
 
 
 @contextmanager
@@ -94,7 +102,7 @@ def restoring(directory: Path, state: Mapping[str, Any], config: Config) -> Iter
         for name, value in state.get(
             "options", ours
         ).items():  # the first checkpoints of this version have no options
-            if ours[name] != value:
+            if ours.get(name, value) != value:
                 raise ValueError(f"its {name} is {value!r}, and that of config.json {ours[name]!r}")
         yield
     except UserError:
@@ -131,7 +139,7 @@ def _kind(tensor: torch.Tensor) -> str:
 
 def exists(directory: Path) -> bool:
     """Whether there is a checkpoint, sound or not."""
-    return bool(_paths(directory))
+    return bool(paths(directory))
 
 
 def fixed_options(config: Config) -> dict[str, Any]:
@@ -200,21 +208,21 @@ def _sound_content(path: Path) -> bytes | None:
     return None
 
 
-def _paths(directory: Path) -> list[Path]:
-    """Return the checkpoints in `directory`, newest first."""
-    paths = [path for path in directory.glob("step-*.pt") if _FILE_NAME.fullmatch(path.name)]
-    return sorted(paths, key=lambda path: (_env_step(path), path.stat().st_mtime_ns), reverse=True)
+def paths(directory: Path) -> list[Path]:
+    """Return the checkpoints in `directory`, sound or not, newest first."""
+    found = [path for path in directory.glob("step-*.pt") if FILE_NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (_env_step(path), path.stat().st_mtime_ns), reverse=True)
 
 
 def _env_step(path: Path) -> int:
-    match = _FILE_NAME.fullmatch(path.name)
+    match = FILE_NAME.fullmatch(path.name)
     assert match
     return int(match[1])
 
 
 def _prune(newest: Path) -> None:
     """Keep `newest` and the newest sound checkpoint before it."""
-    others = [path for path in _paths(newest.parent) if path != newest]
+    others = [path for path in paths(newest.parent) if path != newest]
     earlier = (path for path in others if _env_step(path) <= _env_step(newest))
     previous = next((path for path in earlier if _sound_content(path) is not None), None)
     for path in others:

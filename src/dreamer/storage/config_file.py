@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamer.config import METADATA, Config, from_file, what_became_of, with_options
+from dreamer.env_args import of_today
 from dreamer.errors import UserError
 
 FILE = "config.json"
@@ -21,7 +22,9 @@ def read_config(file: Path, **changes: Any) -> Config:
         )
     try:
         saved = json.loads(file.read_text())
-        unknown = [name for name in saved if name not in METADATA] if isinstance(saved, dict) else []
+        unknown = (
+            [name for name in of_today(saved) if name not in METADATA] if isinstance(saved, dict) else []
+        )
         if unknown:
             raise UserError(
                 f"{file.parent} was made by an earlier version, whose options were others"

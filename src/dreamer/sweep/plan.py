@@ -174,7 +174,7 @@ def to_arguments(name: str, value: Any) -> list[str]:
     switches = {"True": flag(name), "False": f"--no-{flag(name)[2:]}"}
     if str(value).capitalize() in switches:
         return [switches[str(value).capitalize()]]
-    return [flag(name), str(value)]
+    return [flag(name), *(value if isinstance(value, list) else [str(value)])]
 
 
 @contextmanager
@@ -223,5 +223,5 @@ def load_plan(path: Path) -> Plan:
                 f"{file} has version {version}, and this program reads {VERSION}: use the version that wrote it."
             )
         return Plan(saved["preset"], tuple(PlannedRun(**run) for run in saved["runs"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{file} cannot be read ({error!r}): restore it, or choose another --out.") from error

@@ -1,11 +1,12 @@
 """Read how far each run of a sweep is from its `metrics.jsonl`."""
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from dreamer.results.curves import read_line
 
 State = Literal["waiting", "running", "done", "failed", "stopped"]
 
@@ -89,9 +90,7 @@ def _last_lines(record: Path) -> Iterator[dict[str, Any]]:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         text = file.read().decode(errors="replace")
     for line in text.splitlines():
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError:  # The first line of the tail is cut, or the last is being written.
-            continue
-        if isinstance(value, dict):
+        if (
+            value := read_line(line)
+        ) is not None:  # The first line of the tail is cut, or the last is being written.
             yield value

@@ -4,7 +4,7 @@ Workers go on up to a limit, a number of frames of all together, and wait there.
 then the weights are copied to be evaluated, or all is saved; then the limit is raised, and evaluation takes place
 while the workers go on. A single worker does the same whenever it is run with the same seed.
 
-A worker that was killed is replaced. One that fails ends the run with its cause.
+A worker that was killed, or whose environment has failed, is replaced. Any other failure ends the run with its cause.
 """
 
 import contextlib
@@ -28,16 +28,20 @@ from dreamer.agents.make import make_agent
 from dreamer.baselines.a3c import A3C, Worker
 from dreamer.baselines.options import A3CConfig
 from dreamer.config import Config, evaluated
+from dreamer.envs.failures import EnvError
 from dreamer.envs.make import make_env
 from dreamer.envs.vector import VectorEnv
 from dreamer.errors import UserError, writing
 from dreamer.logs.logger import Logger
 from dreamer.logs.metrics import Mean
+from dreamer.logs.wandb_board import check_installed
 from dreamer.parent import end_with
 from dreamer.storage import checkpoint
+from dreamer.storage.machine import record_machine
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.clock import Counters, Every
 from dreamer.training.evaluate import StoppedError, evaluate
+from dreamer.training.failures import survive
 from dreamer.training.signals import Interrupt
 from dreamer.types import EnvSpec
 
@@ -85,10 +89,11 @@ class Message(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What ended a worker: one sentence for the user if there is one, and the traceback."""
+    """What ended a worker: one sentence for the user if there is one, the traceback, and whether it may pass."""
 
     sentence: str | None
     trace: str
+    passing: bool = False
 
 
 def work(parent: int, number: int, seed: int, shared: A3C, board: Board, connection: Connection) -> None:
@@ -108,7 +113,8 @@ def work(parent: int, number: int, seed: int, shared: A3C, board: Board, connect
             if done.finished is not None:
                 connection.send(Message(board.total().tolist(), *done.finished, means.pop()))
     except UserError as error:
-        connection.send(Failure(str(error), traceback.format_exc()))
+        passing = isinstance(error, EnvError) and error.passing
+        connection.send(Failure(str(error), traceback.format_exc(), passing))
     except Exception:
         connection.send(Failure(None, traceback.format_exc()))
 
@@ -132,12 +138,14 @@ class A3CTrainer:
         self.config, self.schedule, self.workers = config, config.training, config.baseline.workers
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
+        check_installed(self.schedule.logger)
         torch.set_num_threads(1)
         self.interrupt = Interrupt()
         self.counters = Counters()
         self.evaluation_clock = Every(self.schedule.eval_every)
         self.checkpoint_clock = Every(self.schedule.checkpoint_every)
         self.starts = 0  # of workers: each has random numbers of its own
+        self.failures_in_a_row = [0] * self.workers  # of each worker's environment
         self.reported = [0, 0, 0]  # the counts of the last episode
         with contextlib.ExitStack() as opened:  # it closes what was opened if anything after it is refused
             self.envs = opened.enter_context(
@@ -153,8 +161,9 @@ class A3CTrainer:
             self.run_directory.lock()
             saved = checkpoint.load(self.run_directory.checkpoints)
             self.run_directory.write_config(config)
+            record_machine(self.run_directory.path, self.agent.device)
             self.run_directory.note_checkpoint(saved=saved is not None)
-            self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
+            self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, config=config)
             self.resumed = saved is not None
             if saved is not None:
                 with checkpoint.restoring(self.run_directory.checkpoints, saved, config):
@@ -235,9 +244,11 @@ class A3CTrainer:
             self._replace(number)
             return
         if isinstance(message, Failure):
-            if message.sentence is not None:
-                raise UserError(message.sentence)
-            raise RuntimeError(f"Worker {number} failed:\n{message.trace}")
+            if message.sentence is None:
+                raise RuntimeError(f"Worker {number} failed:\n{message.trace}")
+            self._survive(number, EnvError(message.sentence, message.passing))
+            return
+        self.failures_in_a_row[number] = 0
         # Of two workers, the one that reports later may have counted earlier; the record goes forward.
         self.reported = [max(pair) for pair in zip(self.reported, message.counts, strict=True)]
         self._count(self.reported)
@@ -263,6 +274,18 @@ class A3CTrainer:
         self.processes[number : number + 1] = [process]
         self.connections[number : number + 1] = [ours]
 
+    def _survive(self, number: int, failure: EnvError) -> None:
+        """Begin a worker in place of one whose environment has failed, unless there are too many in a row."""
+        self._count_env_failure()
+        self.failures_in_a_row[number] += 1
+        survive(failure, self.failures_in_a_row[number], self.config.environment.env_failures)
+        self.processes[number].join()
+        self._begin_again(number)
+
+    def _count_env_failure(self) -> None:
+        self.counters.env_failures += 1
+        self.logger.env_failure(self.counters.env_failures)
+
     def _replace(self, number: int) -> None:
         """Begin a worker in place of one that was killed; if it has done nothing before, so would the next."""
         process = self.processes[number]
@@ -273,6 +296,10 @@ class A3CTrainer:
                 " memory? Try fewer --workers."
             )
         _logger.warning("Worker %d died (exit status %s): another takes its place.", number, process.exitcode)
+        self._begin_again(number)
+
+    def _begin_again(self, number: int) -> None:
+        """Start the successor of a worker that has ended, and keep its counts."""
         done = self.board.counts[:, number].clone()
         self.board.counts[:, number] = 0  # first, so that nobody ever sees too large a total and waits
         self.board.base += done
@@ -296,7 +323,8 @@ class A3CTrainer:
         seed = self.schedule.seed + 1_000_003 * (1 + self.counters.env_step)
         self.evaluation_clock.done(self.counters.env_step)
         try:
-            result = evaluate(self.evaluated, self.envs, episodes, seed, stop=lambda: self._stop)
+            stop, failed = lambda: self._stop, self._count_env_failure
+            result = evaluate(self.evaluated, self.envs, episodes, seed, stop=stop, failed=failed)
         except StoppedError:
             return False
         self.logger.evaluation(result.returns, result.lengths)

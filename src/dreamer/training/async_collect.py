@@ -17,7 +17,7 @@ import contextlib
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -25,18 +25,11 @@ from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
 from dreamer.config import Config
 from dreamer.envs.vector import VectorEnv
-from dreamer.training.collect import Collector
+from dreamer.training.collect import Collector, Step
 from dreamer.training.episode_builder import EpisodeBuilder
 
 CLOSE_TIMEOUT = 5.0
 """Seconds that `close` waits for the agent step in progress."""
-
-
-class Step(NamedTuple):
-    """One agent step in every environment: simulator frames taken, and episodes that ended with it."""
-
-    frames: int
-    finished: list[EpisodeBuilder]
 
 
 def make_collector(envs: VectorEnv, agent: Agent, config: Config) -> "Collector | AsyncCollector":
@@ -88,7 +81,7 @@ class AsyncCollector:
     def step(self, random: bool) -> Step:
         """Return the next agent step of the round, and wait for it; a random one is taken right here."""
         if random:
-            step = Step(*self.collector.step(random=True))
+            step = self.collector.step(random=True)
             self.env_step += step.frames
             return step
         with self._changed:
@@ -112,8 +105,9 @@ class AsyncCollector:
     # -- the thread --------------------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        """Let the thread work at the round if it is not complete."""
-        if not self._idle or self.env_step >= self._until:
+        """Let the thread work at the round if it is not complete, and if no environment has ended the run."""
+        failed = bool(self._ahead) and self._ahead[-1].last_straw is not None
+        if not self._idle or self.env_step >= self._until or failed:
             return
         if self._stream is not None:  # The weights were copied on the learner's stream.
             self._stream.wait_stream(torch.cuda.current_stream(self.agent.device))
@@ -124,11 +118,13 @@ class AsyncCollector:
         stream = contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
         with stream:
             while self.env_step < self._until and not self._halting.is_set():
-                step = Step(*self.collector.step(random=False))
+                step = self.collector.step(random=False)
                 with self._changed:
                     self._ahead.append(step)
                     self.env_step += step.frames
                     self._changed.notify_all()
+                if step.last_straw is not None:
+                    return
 
     def _halt(self) -> None:
         """Wait for the agent step in progress, and take no further one until `_go_on`."""
@@ -162,7 +158,7 @@ class AsyncCollector:
             "collector": self.collector.state_dict(),
             "env_step": self.env_step,
             "round_end": self.round_end,
-            "ahead": [[frames, [each.state_dict() for each in finished]] for frames, finished in self._ahead],
+            "ahead": [_to_state(step) for step in self._ahead],
             "weights": None if complete else self.collector.agent.acting_state(),
         }
 
@@ -170,9 +166,18 @@ class AsyncCollector:
         """Go on exactly where `state_dict` was taken, in the middle of a round too."""
         self.collector.load_state_dict(state["collector"])
         self.env_step, self.round_end = state["env_step"], state["round_end"]
-        self._ahead = deque(
-            Step(frames, [EpisodeBuilder.from_state_dict(each) for each in finished])
-            for frames, finished in state["ahead"]
-        )
+        self._ahead = deque(map(_from_state, state["ahead"]))
         if state["weights"] is not None:
             self.collector.agent.load_acting_state(state["weights"])
+
+
+def _to_state(step: Step) -> list[Any]:
+    """Return a step for a checkpoint. That it was to end the run is left out: the one that goes on tries again."""
+    finished, broken = ([each.state_dict() for each in episodes] for episodes in (step.finished, step.broken))
+    return [step.frames, finished, broken, step.failures]
+
+
+def _from_state(state: list[Any]) -> Step:
+    frames, finished, broken, failures = state
+    finished, broken = (list(map(EpisodeBuilder.from_state_dict, each)) for each in (finished, broken))
+    return Step(frames, finished, broken, failures)

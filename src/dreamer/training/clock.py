@@ -23,6 +23,8 @@ class Counters:
     """Updates."""
     episodes: int = 0
     """Finished episodes."""
+    env_failures: int = 0
+    """Failures of environments, in training and evaluation."""
     finished_at: int | None = None
     """The `env_step` of the final evaluation, once it has taken place."""
 
@@ -45,7 +47,7 @@ class Counters:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._seconds = state["seconds"]
         for counter in fields(self):
-            setattr(self, counter.name, state[counter.name])
+            setattr(self, counter.name, state.get(counter.name, counter.default))
 
 
 class Every:
@@ -103,6 +105,13 @@ class Rounds:
         if grad_step < self.schedule.pretrain_model + self.schedule.pretrain_value:
             return "model and value"
         return "all"
+
+    def doing(self, grad_step: int) -> str:
+        """Return what the run does after so many updates, in a word or two."""
+        pretraining = self.schedule.pretrain_model + self.schedule.pretrain_value
+        if self.start is None:
+            return "prefill"
+        return f"pretraining {grad_step:,}/{pretraining:,}" if grad_step < pretraining else "learning"
 
     def state_dict(self) -> dict[str, int | None]:
         return {"start": self.start}

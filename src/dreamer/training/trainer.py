@@ -28,22 +28,24 @@ A run can stop between any two updates or agent steps, and goes on exactly there
 
 import contextlib
 import dataclasses
+import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
 from dreamer.config import Config, EnvConfig, evaluated
+from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
-from dreamer.errors import writing
+from dreamer.errors import UserError, writing
 from dreamer.logs import open_loop
 from dreamer.logs.logger import Logger
 from dreamer.logs.video import comparison
+from dreamer.logs.wandb_board import check_installed
 from dreamer.replay.episode_file import signature_of_spec
 from dreamer.replay.make import make_feed
 from dreamer.replay.store import EpisodeStore
@@ -52,12 +54,18 @@ from dreamer.storage.machine import record_machine
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.async_collect import make_collector
 from dreamer.training.clock import Counters, Every, Rounds
+from dreamer.training.collect import Step
 from dreamer.training.evaluate import StoppedError, evaluate
 from dreamer.training.signals import Interrupt
 from dreamer.training.skipped import SkippedUpdates
+from dreamer.training.threads import set_threads
 from dreamer.types import Batch, EnvSpec
 
 _logger = logging.getLogger(__name__)
+
+
+class NothingLearnedError(UserError):
+    """The run is over, and there was no update."""
 
 
 class Trainer:
@@ -72,8 +80,9 @@ class Trainer:
         self.config, self.schedule = config, config.training
         self.run_directory = RunDirectory(logdir)
         self.run_directory.check(config)
-        if self.schedule.threads:
-            torch.set_num_threads(self.schedule.threads)
+        check_installed(self.schedule.logger)
+        set_threads(self.schedule.threads, logdir)
+        self._all_envs: list[VectorEnv] = []
         self.interrupt = Interrupt()
         self.counters = Counters()
         self.rounds = Rounds(self.schedule)
@@ -82,21 +91,41 @@ class Trainer:
         self.video_clock = Every(self.schedule.video_every)
         self.skipped = SkippedUpdates()
         self.replay_rng = np.random.default_rng([self.schedule.seed, 2])
+        self._take_turns = False  # whether the simulator lets only one environment be open at a time
         with contextlib.ExitStack() as opened:  # closes what is open if a later part is refused
-            self.eval_envs = self._make_envs(opened, evaluated(config.environment), 1)
-            self.envs = self._make_envs(opened, config.environment, config.environment.num_envs)
+            self.envs = self._make_envs(config.environment, config.environment.num_envs)
+            opened.callback(self.envs.close)
             self.agent = make_agent(self.envs.spec, config)
+            if self.agent.trainable:
+                self._check_schedule()
             self.collector = make_collector(self.envs, self.agent, config)
             opened.callback(self.collector.close)
             opened.callback(self.run_directory.unlock)
             self._open_directory()
             self._opened = opened.pop_all()
 
-    def _make_envs(self, opened: contextlib.ExitStack, settings: EnvConfig, number: int) -> VectorEnv:
+    def _make_envs(self, settings: EnvConfig, number: int) -> VectorEnv:
         """Make environments: in worker processes if there are several, or if they must not wait for the learner."""
         workers = self.schedule.async_collect or self.config.environment.num_envs > 1
         envs = VectorEnv(settings, number, self.schedule.seed, workers)
-        return opened.enter_context(contextlib.closing(envs))
+        self._all_envs.append(envs)
+        return envs
+
+    def _check_schedule(self) -> None:
+        """Raise `UserError` if the run would end before its first update, and warn if it may."""
+        steps, prefill = self.schedule.steps, self.schedule.prefill
+        if steps < prefill:
+            raise UserError(
+                f"--steps {steps} end before learning begins, after --prefill {prefill}: give more --steps, or less "
+                "--prefill."
+            )
+        environment = self.config.environment
+        if steps < environment.num_envs * environment.time_limit:
+            _logger.warning(
+                "Learning begins after a whole episode; with --time-limit %d and --num-envs %d, --steps %d may end "
+                "before that.",
+                *(environment.time_limit, environment.num_envs, steps),
+            )
 
     def _open_directory(self) -> None:
         """Lock the run directory, and go on from its checkpoint if it has one."""
@@ -112,7 +141,8 @@ class Trainer:
         )
         device, transitions = self.agent.device, self.agent.transitions
         self.feed = make_feed(self.config, self.envs.spec, self.store, device, transitions)
-        self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps)
+        path, steps = self.run_directory.path, self.schedule.steps
+        self.logger = Logger(path, self.counters, steps, self._doing, self.config)
         self.resumed = saved is not None
         if saved is None:
             self._start_anew()
@@ -121,22 +151,34 @@ class Trainer:
                 checkpoint.check_agent(saved, self.agent)
                 self.load_state_dict(saved)
 
+    def _doing(self) -> str:
+        return self.rounds.doing(self.counters.grad_step) if self.agent.trainable else "acting"
+
     def close(self) -> None:
         """Unlock the run directory, and stop collector and environments."""
         if self.interrupt.at_once:
-            self.envs.kill()
-            self.eval_envs.kill()
+            for envs in self._all_envs:
+                envs.kill()
         self._opened.close()
 
     # -- Algorithm 1 -------------------------------------------------------------------------------------
 
     def run(self, final_evaluation: bool = True) -> bool:
-        """Train to the end, and save. Return False if the run was asked to stop before."""
+        """Train to the end, and save. Return False if the run was asked to stop before.
+
+        Raises `UserError`, when all is saved, if an environment failed too often in a row, or nothing was learned.
+        """
         self.counters.start()
         with self.interrupt, self.logger:
-            self._train()
-            if final_evaluation and not self._stop:
-                self._evaluate_finally()
+            try:
+                self._train()
+                if not self._stop:
+                    self._check_learned()
+                    if final_evaluation:
+                        self._evaluate_finally()
+            except (EnvError, NothingLearnedError):  # between two steps of the run, whose state is sound
+                self._save()
+                raise
             self._save()
         return self.counters.finished_at == self.counters.env_step
 
@@ -166,10 +208,10 @@ class Trainer:
         for batch in self.feed.iterate(self.replay_rng, due - self.counters.grad_step):  # lines 4 and 5
             self._update(batch)  # lines 6 to 12
             self.collector.check()
+            if (due - self.counters.grad_step) % self.schedule.train_steps == 0:  # in a long pretraining, too
+                self.logger.round()
             if self._stop:
                 break
-        if self.counters.grad_step == due:
-            self.logger.round()
 
     def _update(self, batch: Batch) -> None:
         """Take one update, count it, and log its metrics."""
@@ -186,16 +228,40 @@ class Trainer:
         random = self.rounds.start is None
         if not random:
             self.collector.begin_round(self.rounds.end(self.counters.env_step))
-        frames, finished = self.collector.step(random)  # lines 13 to 18
-        self.counters.env_step += frames
-        self.counters.agent_step += self.config.environment.num_envs
-        for builder in finished:
-            self.store.append(builder.episode())  # line 19
-            self.counters.episodes += 1
-            self.logger.episode(builder.total_return, len(builder))
+        step = self.collector.step(random)  # lines 13 to 18
+        self._count(step)
+        if step.last_straw is not None:
+            raise step.last_straw
         if random and self.counters.episodes and self.counters.env_step >= self.schedule.prefill:
             self.rounds.start = self.counters.env_step
         self.logger.show()
+
+    def _count(self, step: Step) -> None:
+        """Add an agent step to the counters, and episodes that ended with it to the dataset and the log."""
+        self.counters.env_step += step.frames
+        self.counters.agent_step += self.config.environment.num_envs if step.frames else 0
+        for builder in step.finished:
+            self.store.append(builder.episode())  # line 19
+            self.counters.episodes += 1
+            self.logger.episode(builder.total_return, len(builder))
+        for builder in step.broken:
+            if (episode := builder.episode())["reward"].size >= self.feed.sampler.batch_length:
+                self.store.append(episode)
+        for _ in range(step.failures):
+            self._count_env_failure()
+
+    def _count_env_failure(self) -> None:
+        self.counters.env_failures += 1
+        self.logger.env_failure(self.counters.env_failures)
+
+    def _check_learned(self) -> None:
+        """Raise `NothingLearnedError` if the run is over before its first update, and was to learn."""
+        if self.agent.trainable and not self.counters.grad_step:
+            raise NothingLearnedError(
+                f"Nothing was learned in {self.counters.env_step:,} frames: learning begins after --prefill "
+                f"{self.schedule.prefill} frames and a whole episode, of up to --time-limit "
+                f"{self.config.environment.time_limit}. The same command with more --steps goes on from here."
+            )
 
     # -- evaluation --------------------------------------------------------------------------------------
 
@@ -216,10 +282,14 @@ class Trainer:
         Return False if it was asked to stop: then nothing is logged, and the evaluation stays due.
         """
         env_step = self.counters.env_step
-        seed = self.schedule.seed + 1_000_003 * (1 + env_step)
+        # After a failure with other seeds, so that a run that it has ended does not repeat the same episode.
+        seed = self.schedule.seed + 1_000_003 * (1 + env_step) + self.counters.env_failures
         video = self.video_clock.due(env_step)
+        self.logger.show(doing="evaluating")
         try:
-            result = evaluate(self.agent, self.eval_envs, episodes, seed, video, stop=lambda: self._stop)
+            stop, failed = lambda: self._stop, self._count_env_failure
+            with self._evaluation_envs() as envs:
+                result = evaluate(self.agent, envs, episodes, seed, video, stop, failed)
         except StoppedError:
             return False
         self.logger.evaluation(result.returns, result.lengths)
@@ -228,6 +298,34 @@ class Trainer:
             self._log_videos(result.images, seed)
             self.video_clock.done(env_step)
         return True
+
+    @functools.cached_property
+    def eval_envs(self) -> VectorEnv:
+        """The environment of the evaluation, made when it is first needed."""
+        envs = self._make_envs(evaluated(self.config.environment), 1)
+        return self._opened.enter_context(contextlib.closing(envs))
+
+    @contextlib.contextmanager
+    def _evaluation_envs(self) -> Iterator[VectorEnv]:
+        """Yield `eval_envs`, if those of the training can stay open beside it.
+
+        A simulator may let only one be open at a time, because it binds a port. Then those of the training are closed
+        meanwhile, and their episodes are brought back, as after an interruption.
+        """
+        if not self._take_turns:
+            try:
+                self.eval_envs  # noqa: B018 (makes it)
+            except EnvError as failure:
+                self._take_turns = True
+                _logger.warning("%s From here on training and evaluation take turns.", failure)
+        if not self._take_turns:
+            yield self.eval_envs
+            return
+        state = self.collector.state_dict()
+        self.envs.close()
+        with contextlib.closing(self._make_envs(evaluated(self.config.environment), 1)) as envs:
+            yield envs
+        self.collector.load_state_dict(state)
 
     def _log_videos(self, images: np.ndarray | None, seed: int) -> None:
         """Log the images of an evaluation, and an open-loop prediction if agent and episodes allow one."""

@@ -24,7 +24,8 @@ COLUMNS = 25
 class Recording:
     """T steps of an episode: `images` `(T, H, W, 3)`, uint8, and float32 arrays `(T, .)`.
 
-    `action[t]` led to step t, and `reward[t]` came with it. `stoch` and `deter` are the posterior state.
+    `action[t]` led to step t, and `reward[t]` came with it, as the reward head learns it. `stoch` and `deter` are the
+    posterior state.
     """
 
     images: np.ndarray
@@ -73,7 +74,7 @@ def record(agent: Agent, store: EpisodeStore, seed: int = 0) -> Recording:
     return Recording(
         three_channels(episode[image_of(agent)][0]),
         episode["action"][0],
-        episode["reward"][0],
+        world_model.reward_target(batch["reward"])[0].cpu().numpy(),
         posterior.stoch[0].cpu().numpy(),
         posterior.deter[0].cpu().numpy(),
     )

@@ -56,32 +56,37 @@ class WorldModel(nn.Module):
         """In a data-parallel run: the mean over the batches of all processes."""
 
     def trained_by(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters by the loss that trains them: `model`, and `decoder` if it is trained for videos only."""
+        """Return parameters by the loss that trains them: `model`, and `decoder` if it is trained for videos only."""
         videos = [] if self.reconstructs else list(self.decoder.parameters())
         model = [parameter for parameter in self.parameters() if all(parameter is not x for x in videos)]
         return {"model": model, "decoder": videos} if videos else {"model": model}
 
     def losses(self, batch: Batch, noise: Float[Tensor, "B T S"]) -> tuple[dict[str, Tensor], State, Metrics]:
-        """Return the loss on a batch `(B, T, ...)` under filter noise `(B, T, S)` (Eq. 10), by optimizer.
+        """Return losses on a batch `(B, T, ...)` under filter noise `(B, T, S)`, posterior states, and metrics.
 
-        That is `model`, and also `decoder` if it is trained for videos only. Returns further the posterior states
-        `(B, T, .)`, from which imagination starts, and metrics.
+        The losses are named by their optimizers: `model` (Eq. 10), and `decoder` if it is trained for videos only.
+        Imagination starts from the posterior states `(B, T, .)`.
         """
+        # Model states (line 6 of Algorithm 1)
         embed = self.encoder(batch)  # (B, T, E)
         posterior, prior = self.rssm.observe(embed, batch["action"], batch["is_first"], noise)  # (B, T, .)
+
+        # The loss (Eq. 10)
         log_probs = self.log_probs(posterior.feat, embed, batch)  # each (B, T)
         kl, kl_loss = self.kl(posterior, prior)  # (B, T), scalar
-
         scales = {"reward": self.config.reward_scale, "pcont": self.config.pcont_scale}
         loss = self.config.kl_scale * kl_loss
         for key, log_prob in log_probs.items():
             loss = loss - scales.get(key, 1.0) * log_prob.mean()
         losses = {"model": loss}
+
+        # A decoder for videos only, whose loss changes no other network
         if not self.reconstructs and self.decoder.keys:
             videos = self.decoder.log_probs(posterior.feat.detach(), batch)
             losses["decoder"] = -torch.stack([log_prob.mean() for log_prob in videos.values()]).sum()
             log_probs |= videos
 
+        # Metrics
         reward = self.reward_target(batch["reward"])
         metrics = {f"model/{key}_loss": -log_prob.mean().detach() for key, log_prob in log_probs.items()} | {
             "model/kl": kl.mean().detach(),
@@ -97,10 +102,10 @@ class WorldModel(nn.Module):
         return losses, posterior, metrics
 
     def log_probs(self, feat: Tensor, embed: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Log-densities under the heads at features `(B, T, F)` and embeddings `(B, T, E)`: each `(B, T)`.
+        """Return the terms of the loss that are log-densities, at features `(B, T, F)` and embeddings `(B, T, E)`.
 
-        Those are ln q(o_t | s_t) of each observation, or what the objective has in its place; ln q(r_t | s_t); and,
-        with a discount head, ln q(discount_t | s_t).
+        Each is `(B, T)`: ln q(o_t | s_t) of each observation, or what the objective has in its place; ln q(r_t | s_t);
+        and, with a discount head, ln q(discount_t | s_t).
         """
         result: dict[str, Tensor] = {}
         if self.reconstructs:
@@ -131,9 +136,9 @@ class WorldModel(nn.Module):
         """Return the loss under the options that change it.
 
         - Without `free_avg`, each step is compared with the free nats by itself (paper, TF1).
-        - With `rep_scale`, the KL keeps a gradient below the free nats: all of it for the prior, and `rep_scale` times
-          the posterior's. The weights are those of DreamerV3's dynamics and representation losses.
-        - In a data-parallel run the mean over all processes is compared.
+        - With `rep_scale`, the KL keeps a gradient below the free nats: the whole gradient for the prior, and
+          `rep_scale` times the gradient for the posterior. DreamerV3 weights its dynamics and representation losses so.
+        - In a data-parallel run, the mean over all processes is compared.
         """
         compared = kl.detach()
         if self.config.free_avg:

@@ -38,7 +38,7 @@ class Sliders {
 
   key(event, down) {
     const key = this.keys.get(event.code);
-    if (!key || (event.code.startsWith("Arrow") && event.target.type === "range")) return false;
+    if (!key || (event.code.startsWith("Arrow") && event.target.tagName === "INPUT")) return false;
     key.cap.classList.toggle("pressed", down);
     key.down = down;
     if (down) this.takeOver();
@@ -50,9 +50,10 @@ class Sliders {
   // A drag across the image, or a stick, pushes action i.
   push(i, value) {
     const row = this.rows[i];
-    if (!row || (row.held === 0 && value === 0)) return;
+    if (!row) return;
+    const begins = row.held === 0 && value !== 0;
     row.held = value;
-    if (value) this.takeOver();
+    if (begins) this.takeOver(); // only then, so that one can pause while a stick is held
   }
 
   action() {

@@ -1,6 +1,7 @@
 // The page: who acts, what is shown, and the clock.
 
 const $ = (id) => document.getElementById(id);
+const MOST = 20000; // moments of a dream: more would fill the memory of a phone
 const allFacts = JSON.parse($("facts").textContent);
 const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const models = new Map(); // by run: graphs and recording, unpacked when they are first wanted
@@ -113,6 +114,7 @@ function play(on) {
 
 async function advance() {
   const size = dream.facts.sizes.action;
+  if (dream.at >= MOST) return play(false);
   if (who === "recording") {
     const t = (dream.now.recorded ?? dream.start) + 1;
     if (t >= dream.recording.length) return play(false);
@@ -204,13 +206,14 @@ function listen() {
   $("restart").addEventListener("click", () => enqueue(() => begin(dream.start)));
   $("back").addEventListener("click", () => step(-1));
   $("forward").addEventListener("click", () => step(1));
-  $("moment").addEventListener("input", () => { const at = Number($("moment").value); play(false); enqueue(() => dream.seek(at)); });
-  $("start").addEventListener("input", () => { const t = Number($("start").value); commands = []; enqueue(() => begin(t)); });
+  $("moment").addEventListener("input", () => { const at = Number($("moment").value); play(false); enqueue(() => Number($("moment").value) === at && dream.seek(at)); });
+  $("start").addEventListener("input", () => { const t = Number($("start").value); enqueue(() => Number($("start").value) === t && begin(t)); });
   $("count").addEventListener("change", () => enqueue(async () => { await dream.split(Number($("count").value)); buildFutures(); }));
   $("amount").addEventListener("change", () => { dream.amount = Number($("amount").value); });
   for (const radio of document.querySelectorAll('[name="who"]')) radio.addEventListener("change", () => { turn(radio.value); if (!playing) play(true); });
   for (const radio of document.querySelectorAll('[name="run"]')) radio.addEventListener("change", () => enqueue(() => loadRun(Number(radio.value))));
-  // A chosen list would keep the keys to itself.
+  // What was pressed with a pointer, or chosen from a list, would keep the keys to itself.
+  addEventListener("pointerup", (event) => event.target.tagName !== "SELECT" && setTimeout(() => document.activeElement?.blur()));
   for (const select of document.querySelectorAll("select")) select.addEventListener("change", () => select.blur());
   $("follow").addEventListener("click", () => { turn("recording"); play(true); });
   followDrag($("dream"), () => hands);
@@ -220,7 +223,7 @@ function listen() {
 }
 
 function onKey(event, down) {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
+  if (down && (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT")) return;
   const others = ["you", "actor", "random", "recording"], digit = Number(event.key);
   const action = {
     " ": () => !event.repeat && play(!playing), ",": () => step(-1), ".": () => step(1),
@@ -234,7 +237,7 @@ function onKey(event, down) {
 }
 
 function fail(error) {
-  $("problem").textContent = `The model could not be started (${error?.message ?? error}): a newer browser may help.`;
+  $("problem").textContent = `The model stopped with an error (${error?.message ?? error}): reload the page, or take a newer browser.`;
   $("problem").hidden = false;
   $("loading").hidden = true;
 }

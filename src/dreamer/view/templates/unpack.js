@@ -5,6 +5,7 @@
 async function unpack(name) {
   const element = document.getElementById(`part-${name}`);
   const packed = Uint8Array.from(atob(element.textContent), (letter) => letter.charCodeAt(0));
+  element.remove();
   return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 

@@ -1,0 +1,127 @@
+"""Check the files of a run: everything that is ever read back, each as a whole.
+
+Videos and TensorBoard's files are only shown, so they are not checked. Nothing is changed on disk.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dreamer.errors import UserError
+from dreamer.export.policy_file import read_policy_file
+from dreamer.logs.metrics import record_in
+from dreamer.replay.episode_file import DamagedEpisodeError, length_of, read_episode, read_layout
+from dreamer.replay.store import FILE_NAME
+from dreamer.results.curves import read_metrics
+from dreamer.results.inputs import find_runs
+from dreamer.results.scores import read_scores
+from dreamer.storage import checkpoint, config_file, machine
+from dreamer.storage.run_directory import RunDirectory
+
+
+class Finding(NamedTuple):
+    """What was found about a file or a folder."""
+
+    sound: bool
+    text: str
+
+
+def verify(paths: Sequence[Path]) -> Iterator[Finding]:
+    """Check run directories, directories of runs, and single files.
+
+    Raises `UserError` for a path that is none of these.
+    """
+    for path in paths:
+        runs = find_runs(path) if path.is_dir() else []
+        if not runs and not path.is_file():
+            raise UserError(f"{path} is neither a run directory nor a file: name one of these.")
+        for run in runs:
+            yield from _run(RunDirectory(run))
+        if not runs:
+            yield _checked(path, _check_of(path))
+
+
+def _check_of(path: Path) -> Callable[[Path], Any]:
+    """Return what reads and checks a file of this name."""
+    if checkpoint.FILE_NAME.fullmatch(path.name):
+        return checkpoint.read
+    by_name = {
+        config_file.FILE: config_file.read_config,
+        machine.FILE: machine.read_machines,
+        "metrics.jsonl": _check_record,
+    }
+    by_ending = {".npz": _check_episode, ".pt": read_policy_file, ".csv": read_scores}
+    check = by_name.get(path.name) or by_ending.get(path.suffix)
+    if check is None:
+        raise UserError(f"{path} is no file that this program reads back: there is nothing to check it by.")
+    return check
+
+
+def _checked(path: Path, check: Callable[[Path], Any]) -> Finding:
+    try:
+        check(path)
+    except UserError as error:
+        return Finding(False, str(error))
+    except DamagedEpisodeError as reason:
+        return Finding(False, f"{path}: {reason}")
+    except OSError as error:
+        return Finding(False, f"{path} cannot be read ({error.strerror}).")
+    return Finding(True, str(path))
+
+
+def _run(run: RunDirectory) -> Iterator[Finding]:
+    yield _checked(run.config_file, config_file.read_config)
+    if (run.path / machine.FILE).exists():
+        yield _checked(run.path / machine.FILE, machine.read_machines)
+    for path in checkpoint.paths(run.checkpoints):
+        yield _checked(path, checkpoint.read)
+    yield _checked(run.path / "metrics.jsonl", _check_record)
+    if run.replay.is_dir():
+        yield from _replay(run)
+
+
+def _newest(run: RunDirectory) -> dict[str, Any] | None:
+    """Return the newest sound checkpoint, if there is one."""
+    for path in checkpoint.paths(run.checkpoints):
+        with suppress(UserError):
+            return checkpoint.read(path)
+    return None
+
+
+def _check_record(path: Path) -> None:
+    """Check each line, and that what the newest checkpoint holds of the record is there."""
+    damage: list[str] = []
+    read_metrics(path.parent, damage)
+    if damage:
+        raise UserError(damage[0])
+    state = _newest(RunDirectory(path.parent))
+    if state is not None and not path.read_bytes().startswith(record_in(state["logger"])):
+        raise UserError(f"{path} is not what the checkpoint holds of it: going on with the run restores it.")
+
+
+def _check_episode(path: Path) -> None:
+    match = FILE_NAME.fullmatch(path.name)
+    if match and length_of(read_layout(path)) != int(match[2]):
+        raise DamagedEpisodeError("its length is not the one in its name")
+    read_episode(path)
+
+
+def _replay(run: RunDirectory) -> Iterator[Finding]:
+    """Check every episode, and that those are there which the newest checkpoint needs."""
+    directory, state = run.replay, _newest(run)
+    files = {path: match for path in sorted(directory.iterdir()) if (match := FILE_NAME.fullmatch(path.name))}
+    sound = 0
+    for path, match in files.items():
+        found = Finding(False, f"{path} was set aside.") if match[3] else _checked(path, _check_episode)
+        sound += found.sound
+        if not found.sound and path.exists():  # else the process that trains here has removed it since
+            yield found
+    yield Finding(True, f"{directory}: {sound} of {len(files)} episodes")
+    ranges = state["replay"]["episodes"] if state and "replay" in state else []
+    missing = {i for first, end in ranges for i in range(first, end)} - {
+        int(match[1]) for match in files.values()
+    }
+    if missing:
+        some = ", ".join(map(str, sorted(missing)[:10])) + (", ..." if len(missing) > 10 else "")
+        yield Finding(False, f"{directory} lacks episodes that the checkpoint was made with (id {some}).")

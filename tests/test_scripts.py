@@ -1,0 +1,46 @@
+"""`make` finds a Python that fits, or says in a sentence what to install."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "find-python.sh"
+
+
+def fake_python(path: Path, version: str) -> None:
+    """A program that answers as a Python of this version would."""
+    fits = 0 if version in ("3.11.9", "3.12.4") else 1
+    path.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo Python {version}; else exit {fits}; fi\n')
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("there", "found", "said"),
+    [
+        ({"python3": "3.12.4"}, "python3\n", ""),
+        (
+            {"python3": "3.13.0", "python3.11": "3.11.9"},
+            "python3.11\n",
+            "python3 is Python 3.13.0: taking python3.11.\n",
+        ),
+        (
+            {"python3": "3.14.1", "python3.12": "3.12.4", "python3.11": "3.11.9"},
+            "python3.12\n",
+            "taking python3.12",
+        ),
+        ({"python3": "3.13.0"}, "", "Please install Python 3.12"),
+        ({"python3": "3.9.2", "python3.12": "3.13.0"}, "", "Please install Python 3.12"),
+    ],
+)
+def test_a_python_that_fits_is_found(there: dict[str, str], found: str, said: str, tmp_path: Path) -> None:
+    for tool in ("bash", "env"):
+        (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
+    for name, version in there.items():
+        fake_python(tmp_path / name, version)
+    line = [str(tmp_path / "bash"), str(SCRIPT), "python3"]
+    environment = {"PATH": str(tmp_path)}
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout == found
+    assert said in done.stderr
+    assert done.returncode == (0 if found else 1)
