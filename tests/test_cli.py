@@ -146,7 +146,7 @@ def test_video_of_an_agent_that_sees_no_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     logdir, video = tmp_path / "run", tmp_path / "a.gif"
-    options = [*SHORT, "--obs", "state", "--steps", "60", "--logdir", logdir]
+    options = [*SHORT, "--obs", "state", "--steps", "60", "--prefill", "50", "--logdir", logdir]
     assert in_process(monkeypatch, "train", *options) == 0
     assert in_process(monkeypatch, "eval", logdir, "--episodes", "1", "--video", video) == 0
     assert not capsys.readouterr().err  # it shows the episode that was evaluated

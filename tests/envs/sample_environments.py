@@ -381,6 +381,43 @@ SHARE = 0.3
 """Of the episodes of `Fragile`, how many fail."""
 
 
+class Scalar(SampleEnv):
+    observation_space = spaces.Box(-1, 1, (), np.float32)
+
+
+class Numbers(SampleEnv):
+    """Numbers in every space that Gymnasium has for them, beside what has none."""
+
+    observation_space = spaces.Dict(
+        {
+            "bits": spaces.MultiBinary((2, 3)),
+            "dials": spaces.MultiDiscrete([3, 4]),
+            "many": spaces.Sequence(VECTOR),
+        }
+    )
+
+
+class EndsTwice(SampleEnv):
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, _, info = super().step(action)
+        return observation, np.int64(reward), np.bool_(terminated), np.bool_(terminated), info
+
+
+class NoInfoLater(SampleEnv):
+    def step(self, action: Any) -> Any:
+        return (*super().step(action)[:4], {} if self._frames < 3 else None)
+
+
+class DrawnNothingLater(Drawn):
+    def render(self) -> Any:
+        return super().render() if self._frames < 3 else None
+
+
+class DrawnList(Drawn):
+    def render(self) -> Any:
+        return [super().render()]
+
+
 class Fragile(SampleEnv):
     """Runs for 20 frames; in a share of the episodes, which follow from their seeds, frame 15 or the reset fails."""
 

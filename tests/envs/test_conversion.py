@@ -217,3 +217,16 @@ def test_rendered_depth_of_16_bits_is_refused() -> None:
 def test_rendered_image_that_changes_its_size_is_refused() -> None:
     with pytest.raises(UserError, match=r"renders has shape \(63, 64, 3\) where \(64, 64, 3\) is declared"):
         episode("DrawnShrinking", "image")
+
+
+def test_an_episode_may_end_in_both_ways_at_once() -> None:
+    env = make_env(EnvConfig(env="gym:sample_environments:EndsTwice-v0", obs="state", action_repeat=5))
+    env.reset(seed=0)
+    _, reward, terminated, truncated, _ = env.step(np.zeros(2, np.float32))
+    assert (reward, terminated, truncated) == (5.0, True, True)
+
+
+def test_seed_may_be_a_number_of_numpy() -> None:
+    env = make_env(EnvConfig(env="gym:sample_environments:Sample-v0", obs="state"))
+    one, other = (env.reset(seed=seed)[0]["state"] for seed in (np.int64(7), 7))  # pyright: ignore[reportArgumentType]
+    assert np.array_equal(one, other)

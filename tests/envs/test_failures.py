@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dreamer.config import EnvConfig
-from dreamer.envs import VectorEnv, make_env
+from dreamer.envs import EnvError, VectorEnv, make_env
 from dreamer.errors import UserError
 
 
@@ -41,6 +41,13 @@ def sentence(sample: str, obs) -> str:
         ("RaisesWithoutAWord", "state", "raised AssertionError in step (", "in reward)"),
         ("OldStep", "state", "returns 4 values from step, as before Gymnasium 0.26", "line"),
         ("OldStepLimited", "state", "returns 4 values from step, as before Gymnasium 0.26", "line"),
+        (
+            "NoInfoLater",
+            "state",
+            "must return observation, reward, terminated, truncated, info (a dict)",
+            "line",
+        ),
+        ("DrawnNothingLater", "image", "returned no image from render", "line"),
         ("OldReset", "state", "must return observation, info from reset", "line"),
         ("ResetWithoutSeed", "state", "it must take reset(self, *, seed=None, options=None)", "line"),
         ("ForgetsRenderMode", "image", "render_mode", ""),
@@ -58,6 +65,17 @@ def test_failure_is_one_sentence_with_its_place(sample: str, obs, words: str, pl
     assert not place or "sample_environments.py, line " in told
     assert "\n" not in told
     assert told.endswith(".")
+
+
+def test_what_another_episode_may_cure_is_told_from_a_mistake() -> None:
+    failures = {}
+    for sample in ("Raises", "NanReward", "OldStep", "NoInfoLater"):
+        env = make_env(EnvConfig(env=name_of(sample), obs="state", action_repeat=3))
+        env.reset(seed=0)
+        with pytest.raises(EnvError) as caught:
+            env.step(np.zeros(2, np.float32))
+        failures[sample] = caught.value.passing
+    assert [sample for sample, passing in failures.items() if not passing] == ["OldStep", "NoInfoLater"]
 
 
 def test_missing_package_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

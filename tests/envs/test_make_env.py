@@ -140,6 +140,7 @@ def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
             sample("WithArguments", env_args=("robt=x",)),
             "'robt'; --env-args must be arguments of its __init__",
         ),
+        (sample("DrawnList", obs="image"), "is an array of shape (1, 100, 60, 3): it must be (height, width"),
         (sample("ChannelsFirst", obs="image"), "channels come last"),
         (sample("UnboundedImage"), "images must be uint8"),
         (sample("FloatImage"), "use --obs image"),

@@ -37,6 +37,8 @@ def make(name: str, **settings):
         ("Nested", "image", {"arm/camera": (64, 64, 3)}, {"arm/joints": 3, "goal/0": 3, "goal/1": 4, "7": 3}),
         ("Nested", "arm", {"arm/camera": (64, 64, 3)}, {"arm/joints": 3}),
         ("Nested", "goal/1, 7", {}, {"goal/1": 4, "7": 3}),
+        ("Scalar", "state", {}, {"state": 1}),
+        ("Numbers", "state", {}, {"bits": 6, "dials": 7}),
         ("TupleObservation", "state", {}, {"0": 3, "1": 3}),
         ("Symbols", "state", {}, {"image": 147, "direction": 4}),
         ("Symbols", "image,", {}, {"image": 147}),

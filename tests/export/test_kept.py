@@ -81,8 +81,10 @@ def test_damaged_and_unknown_files_are_a_sentence(tmp_path: Path) -> None:
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    for name in (file, tmp_path / "walker_stand"):
-        with pytest.raises(UserError, match="cannot be read as a policy"):
+    with pytest.raises(UserError, match="cannot be read as a policy"):
+        load_policy(file)
+    for name in (tmp_path / "walker_stand", "walker_run"):
+        with pytest.raises(UserError, match=f"There is no {name}: .*, walker_stand"):
             load_policy(name)
 
 

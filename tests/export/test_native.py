@@ -77,6 +77,31 @@ def test_actions_of_several_environments(tmp_path: Path) -> None:
     assert policy.action_repeat == 2
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        "abc",
+        np.zeros((0, 3)),
+        np.zeros((2, 2, 3)),
+        [[1.0], [1.0, 2.0]],
+        [0.0, 0.0, np.nan],
+        {"state": None},
+    ],
+)
+def test_what_is_no_observation_is_a_sentence(wrong: Any, tmp_path: Path) -> None:
+    policy, _ = policy_of(EnvConfig(env="gym:sample_environments:Sample-v0", obs="state"), tmp_path)
+    with pytest.raises(UserError, match="The observation 'state'"):
+        policy.act(wrong)
+    assert policy.act(np.zeros(3)).shape == (2,)
+
+
+@pytest.mark.parametrize("wrong", [None, np.zeros((0, 32, 32, 3), np.uint8), np.zeros((2, 2), np.uint8)])
+def test_what_is_no_picture_is_a_sentence(wrong: Any) -> None:
+    with pytest.raises(UserError, match="The observation 'image'"):
+        Policy(IMAGE, small_config()).act(wrong)
+
+
 def test_nested_observations_are_found_by_their_path() -> None:
     spec = replace(IMAGE, images={}, vectors={"robot/arm": 2, "robot/hand/grip": 1})
     config = small_config()

@@ -107,7 +107,7 @@ def test_onnx_policy_acts_as_the_agent_over_a_whole_episode_of_the_control_suite
             batch = {key: array[None] for key, array in obs.items()}
             expected, state = agent.policy(batch, state, False, generator)
             np.testing.assert_allclose(policy.act(batch), expected, rtol=0, atol=TOLERANCE)
-            (result,) = envs.step(expected)
+            result = envs.step_one(0, expected[0])
             obs, done, steps = result.observation, result.terminated or result.truncated, steps + 1
     assert steps == 250
 

@@ -42,7 +42,7 @@ def test_run_with_a_little_more_room_each_time_gets_further_each_time(
     disk: Disk, tmp_path: Path, runs: Runs
 ) -> None:
     logdir, size, reached = disk.path / "run", MIB, []
-    films = {**SHORT, "steps": 1200, "eval_every": 100, "video_every": 100}
+    films = {**SHORT, "steps": 800, "eval_every": 100, "video_every": 100}
     while (status := runs.train(logdir, **films)) == REFUSED:
         saved = checkpoint.load(logdir / "checkpoint") if (logdir / "checkpoint").exists() else None
         reached.append(saved["env_step"] if saved else 0)
@@ -55,4 +55,4 @@ def test_run_with_a_little_more_room_each_time_gets_further_each_time(
     assert "Traceback" not in log
     assert log.count("dreamer: Cannot write") == len(reached)
     frames = [line["env_step"] for line in metrics(logdir) if "train/return" in line]
-    assert frames == list(range(50, 1201, 50))
+    assert frames == list(range(50, 801, 50))

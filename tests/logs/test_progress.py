@@ -120,6 +120,16 @@ def test_nothing_is_cut_off_in_a_narrow_terminal(width):
     assert max(map(len, text.splitlines())) <= width
 
 
+@pytest.mark.parametrize(("terminal", "shows"), [(True, True), (False, False)])
+def test_work_without_an_end_is_shown_in_a_terminal_alone(terminal, shows, monkeypatch):
+    out = Console(file=io.StringIO(), width=80, force_terminal=terminal, highlight=False)
+    monkeypatch.setattr(module, "Console", lambda **_: out)
+    with module.working("measuring"):
+        out.print("a row")
+    assert ("measuring" in shown(out)) == shows
+    assert "a row" in shown(out)
+
+
 def test_ascii_terminal_gets_ascii():
     raw = io.BytesIO()
     out = Console(

@@ -141,3 +141,16 @@ def test_batches_on_the_gpu_while_it_lags_behind(make_store, counting_episode):
         store.append(counting_episode(number, 10))
     for batch, arrays in zip(batches, expected, strict=True):
         assert all(np.array_equal(batch[key].cpu(), array) for key, array in arrays.items())
+
+
+@pytest.mark.parametrize("bad", [0, 2, 5])
+def test_a_damaged_episode_is_left_out(make_store, tmp_path, bad):
+    store = make_store()
+    (path,) = tmp_path.glob(f"episode-0000000{bad}-*.npz")
+    path.write_bytes(path.read_bytes()[:-300])
+    replay = DeviceReplay(SequenceSampler(store, 16, 12), "cpu", 100)
+    batches = list(replay.iterate(np.random.default_rng(0), 20))
+    numbers = {int(x) for batch in batches for x in batch["action"][..., 0].flatten()}
+    assert numbers == {0, 1, 2, 3, 4, 5} - {bad}
+    assert store.ids.tolist() == sorted(numbers)
+    _assert_same_batches(replay)

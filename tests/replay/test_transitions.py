@@ -197,3 +197,17 @@ def test_feeds_hand_out_what_the_sampler_draws(replay, kind: str) -> None:
         assert rng.bit_generator.state == plain.bit_generator.state
         for sampler in (feed.sampler, other):  # what is learned counts in the next batch
             sampler.set_priorities(np.arange(16) + float(number))
+
+
+def test_transitions_of_a_damaged_episode_are_left_out(replay, tmp_path: Path) -> None:
+    drawn = replay([20, 20, 20])
+    rng = np.random.default_rng(0)
+    prefer(drawn, lambda number, _: float(1 + number), rng)
+    path = tmp_path / "episode-00000001-20.npz"
+    path.write_bytes(path.read_bytes()[:-700])
+    found = {number for _ in range(20) for number, _ in begins(drawn.sampler.sample(rng))}
+    assert found == {0, 2}
+    drawn.add(20)
+    assert {number for _ in range(20) for number, _ in begins(drawn.sampler.sample(rng))} == {0, 2, 3}
+    drawn.sampler.load_state_dict(drawn.sampler.state_dict())
+    assert {number for _ in range(20) for number, _ in begins(drawn.sampler.sample(rng))} == {0, 2, 3}

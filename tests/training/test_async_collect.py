@@ -260,7 +260,7 @@ def test_checkpoint_within_a_round_keeps_what_was_collected_ahead(
     assert (saved["env_step"], saved["counters"]["grad_step"]) == (400, 9)
     # The agent step that was held is taken before the collector stops; at the end there is none left.
     assert saved["collector"]["env_step"] == min(500, 400 + ahead + 2)
-    assert sum(len(finished) for _, finished in saved["collector"]["ahead"]) == episodes
+    assert sum(len(finished) for _, finished, _, _ in saved["collector"]["ahead"]) == episodes
     kept = saved["collector"]["weights"]
     assert (kept is None) == (ahead == 100)
     assert kept is None or not same(kept["networks"], saved["agent"]["networks"])

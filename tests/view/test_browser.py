@@ -42,7 +42,7 @@ def with_buttons(dream: Dream) -> Dream:
     agent = small_agent(EnvSpec({"image": (32, 32, 1)}, {}, ActionSpec(5, (3, 2))), agent="no-value")
     rssm, rng = world_of(agent).world_model.rssm, np.random.default_rng(0)
     images = rng.integers(0, 256, (4, 32, 32, 3), np.uint8)
-    action = np.tile(np.float32([1, 0, 0, 1, 0]), (4, 1))
+    action = np.tile(np.array([1, 0, 0, 1, 0], np.float32), (4, 1))
     stoch, deter = (rng.standard_normal((4, size), np.float32) for size in (rssm.stoch, rssm.deter))
     recording = Recording(images, action, np.zeros(4, np.float32), stoch, deter)
     sizes = {"stoch": rssm.stoch, "deter": rssm.deter, "action": 5}

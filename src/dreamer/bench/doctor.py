@@ -3,6 +3,7 @@
 import os
 import shutil
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from dreamer.bench.machine import cores, memory_bytes, peak_memory, size
 from dreamer.config import Config
 from dreamer.envs.rendering import find_backend
 from dreamer.errors import UserError
+from dreamer.logs.progress import working
 from dreamer.training.threads import set_threads
 
 
@@ -29,21 +31,23 @@ class Check(NamedTuple):
 
 def doctor(config: Config, logdir: Path) -> int:
     """Print all checks; return 0 if the run can go ahead, else 1. Writes nothing."""
-    checks = run_checks(config, logdir)
-    print("\n".join(text(check) for check in checks))
-    return 0 if all(check.ok for check in checks) else 1
+    ok = True
+    with working("looking at the machine, and measuring a few seconds of the run"):
+        for check in run_checks(config, logdir):
+            print(text(check), flush=True)
+            ok = ok and check.ok
+    return 0 if ok else 1
 
 
-def run_checks(config: Config, logdir: Path) -> list[Check]:
+def run_checks(config: Config, logdir: Path) -> Iterator[Check]:
     """Check the machine and predict the run of `config`, up to the first check that fails."""
-    checks: list[Check] = []
     for name, make in (("machine", _machine), ("rendering", _rendering), ("this run", _forecast)):
         try:
-            checks += make(config, logdir)
+            yield from make(config, logdir)
         except UserError as error:
             problem, _, advice = str(error).partition(": ")
-            return [*checks, Check(name, problem, advice[:1].upper() + advice[1:], ok=False)]
-    return checks
+            yield Check(name, problem, advice[:1].upper() + advice[1:], ok=False)
+            return
 
 
 def text(check: Check) -> str:

@@ -20,6 +20,7 @@ from dreamer.bench.roofline import product_speed
 from dreamer.bench.update_modes import gradient_steps
 from dreamer.config import Config, to_flat, with_options
 from dreamer.errors import UserError
+from dreamer.logs.progress import working
 from dreamer.training.threads import set_threads
 
 Subject = Literal["update", "training", "parts", "acting", "environment", "replay"]
@@ -57,14 +58,15 @@ def bench(
         check_same_options(report, before)
     print(heading(report, before))
     ratios: dict[Measurement, float] = {}
-    for measurement in _measure(config, repeats, rounds, precisions, subjects):
-        if not report.measurements or measurement.title != report.measurements[-1].title:
-            print(measurement.title)
-        report.measurements.append(measurement)
-        ratios = slowdowns(report, before) if before else {}
-        print(row(measurement, ratios.get(measurement)), flush=True)
-        if json is not None:
-            report.write(json)
+    with working("measuring"):
+        for measurement in _measure(config, repeats, rounds, precisions, subjects):
+            if not report.measurements or measurement.title != report.measurements[-1].title:
+                print(measurement.title)
+            report.measurements.append(measurement)
+            ratios = slowdowns(report, before) if before else {}
+            print(row(measurement, ratios.get(measurement)), flush=True)
+            if json is not None:
+                report.write(json)
     if before is not None and not ratios:
         raise UserError("The baseline has none of these: give the same --precisions and --only.")
     if worse := regression(ratios, tolerance):

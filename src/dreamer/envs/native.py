@@ -92,7 +92,10 @@ class Native:
         single: set[bool] = set()
         for key in (*self.spec.images, *self.spec.vectors):
             value = self._found(key, observation)
-            one = np.ndim(value) == self._axes(key, value)
+            shape = _shape(value)
+            one = (
+                len(shape) != self._axes(key, shape) + 1 or not shape[0]
+            )  # what fits neither is refused as one
             parts[key] = np.stack([self._converted(key, row) for row in ([value] if one else value)])
             single.add(one)
         if len({len(rows) for rows in parts.values()}) > 1 or len(single) > 1:
@@ -124,11 +127,11 @@ class Native:
             raise UserError(f"The observation {key!r} is missing: there are {', '.join(observation)}{hint}.")
         return value[inside]
 
-    def _axes(self, key: str, value: Any) -> int:
+    def _axes(self, key: str, shape: tuple[int, ...]) -> int:
         """Return how many axes a single one has; gray images may come without their last one."""
         if key in self._vectors:
             return len(self._vectors[key].shape or ())
-        return 3 if np.shape(value)[-1:] == self.spec.images[key][-1:] else 2
+        return 3 if shape[-1:] == self.spec.images[key][-1:] else 2
 
     def _converted(self, key: str, value: Any) -> np.ndarray:
         """Return one part of one observation as the agent takes it."""
@@ -144,6 +147,14 @@ class Native:
 
     def _subject(self, key: str) -> str:
         return f"The observation {key!r}"
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Return the shape of an array or of lists, and none for what is neither."""
+    try:
+        return np.shape(value)
+    except ValueError:  # lists of unequal lengths
+        return ()
 
 
 class _Takes(gym.Env):

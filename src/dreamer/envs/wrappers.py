@@ -58,7 +58,7 @@ class CheckedEnv(gym.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        seed = None if seed is None else seed % SEEDS
+        seed = None if seed is None else int(seed) % SEEDS
         with calling(self._name, "reset", self.env):
             returned = self.env.reset(seed=seed, options=options)
         if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], dict):

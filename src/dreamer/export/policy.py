@@ -129,7 +129,11 @@ def load_policy(file: str | Path, seed: int = 0, device: str = "cpu") -> Policy:
     or if another version wrote it.
     """
     path = Path(file)
-    if not path.exists() and str(file) in kept():
+    if not path.exists():
+        if str(file) not in kept():
+            raise UserError(
+                f"There is no {file}: write one with `dreamer export`, or take one of {', '.join(kept())}."
+            )
         path = kept()[str(file)]
     spec, config, weights = read_policy_file(path)
     policy = Policy(spec, config, seed, device)

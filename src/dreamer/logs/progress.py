@@ -1,15 +1,16 @@
-"""The progress of a run: a bar in a terminal, plain lines anywhere else."""
+"""The progress of a run, or of another command: a bar in a terminal, plain lines anywhere else."""
 
+import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
 from rich.columns import Columns
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
@@ -155,6 +156,19 @@ class Progress:
         return Group(
             self._bar, Columns([Text(f"{self.env_step:,}/{self.total:,} frames"), *numbers], padding=(0, 2))
         )
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """In a terminal, show that something goes on, for how long, below what is printed meanwhile."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        yield
+        return
+    columns = (SpinnerColumn("line"), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        bar.add_task(what, total=None)
+        yield
 
 
 def _number(value: float | None) -> str:

@@ -178,6 +178,7 @@ def _to_state(step: Step) -> list[Any]:
 
 
 def _from_state(state: list[Any]) -> Step:
-    frames, finished, broken, failures = state
+    frames, finished, *rest = state
+    broken, failures = rest or ([], 0)  # nothing more in checkpoints of before there were failures
     finished, broken = (list(map(EpisodeBuilder.from_state_dict, each)) for each in (finished, broken))
     return Step(frames, finished, broken, failures)

@@ -30,9 +30,9 @@ class SkippedUpdates:
         self.in_a_row = (self.in_a_row + 1) * skipped
         if grad_step % MAX_SKIPPED == 0 and (number := int(self.in_a_row)) >= MAX_SKIPPED:
             raise UserError(
-                f"{number} updates in a row were not finite, first in {_first_not_finite(metrics)}: try"
-                " --precision float32 or a smaller learning rate; the last checkpoint is good, the same"
-                " command goes on from it."
+                f"{number} updates in a row were not finite, first in {_first_not_finite(metrics)}: the last"
+                " checkpoint is good, so go on from it by `dreamer train --logdir RUN --precision float32`, or with a"
+                " smaller learning rate."
             )
 
     def state_dict(self) -> dict[str, Any]:
