@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "types": set(),
     "errors": set(),
     "affects": set(),
+    "machine": set(),
     "own_code": set(),
     "parent": set(),
     "options": {"affects"},
@@ -34,7 +35,7 @@ MAY_IMPORT = {
     "baselines": _DREAMER | {"options"},
     "make": _DREAMER | {"fast", "baselines"},
     "distributed": _DREAMER | {"make"},
-    "storage": _DREAMER | {"make", "envs"},
+    "storage": _DREAMER | {"make", "envs", "machine"},
     "replay": _BASE | {"storage"},
     "logs": _DREAMER | {"replay", "storage"},
     "results": _BASE | {"storage"},
@@ -42,11 +43,12 @@ MAY_IMPORT = {
     "export": _DREAMER | {"make", "envs", "storage"},
     "api": _RUN | {"training", "presets", "export", "results"},
     "__init__": {"api", "export"},
-    "bench": _RUN | {"training", "results"},
+    "bench": _RUN | {"training", "results", "machine"},
     "view": _DREAMER | {"envs", "storage", "replay", "logs", "export"},
     "report": _BASE | {"results", "storage"},
     "verify": _BASE | {"export", "logs", "replay", "results", "storage"},
-    "sweep": _BASE | {"parent", "arguments", "presets", "envs", "storage", "logs", "training", "results"},
+    "sweep": _BASE
+    | {"parent", "machine", "arguments", "presets", "envs", "storage", "logs", "training", "results"},
     "cli": _RUN
     | {
         "__init__",

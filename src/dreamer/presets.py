@@ -23,9 +23,9 @@ def laptop() -> Config:
     Agent steps are 40 ms apart: four frames of a cartpole, where two show too little of a swing, and two of a
     walker.
 
-    Measured after 100,000 frames on one core of a busy machine, single runs (official code at the same frames):
-    `walker_stand` 580 and 595 (478), `cartpole_swingup` 367 (221), `cartpole_balance` 679, 752 and 659 (614), in 37 to
-    57 minutes.
+    Measured after 100,000 frames on one core of a busy machine, seeds 0 and 1 (official code at the same frames):
+    `walker_stand` 580 and 560 (478), `cartpole_swingup` 443 and 491 (221), `cartpole_balance` 679 and 622 (614). With
+    the core to itself a run takes about 40 minutes.
     """
     return with_options(
         paper(),

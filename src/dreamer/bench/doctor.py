@@ -11,12 +11,12 @@ import torch
 
 from dreamer.agents.precision import pick_device, pick_dtype
 from dreamer.bench.collecting import environment_spec, seconds_per_step
-from dreamer.bench.forecast import duration, forecast, time_agent
-from dreamer.bench.machine import cores, memory_bytes, peak_memory, size
+from dreamer.bench.forecast import forecast, time_agent
 from dreamer.config import Config
 from dreamer.envs.rendering import find_backend
 from dreamer.errors import UserError
-from dreamer.logs.progress import working
+from dreamer.logs.progress import duration, working
+from dreamer.machine import cores, memory_bytes, peak_memory, size
 from dreamer.training.threads import set_threads
 
 

@@ -9,9 +9,9 @@ from contextlib import closing, redirect_stdout
 from pathlib import Path
 
 from dreamer.bench.collecting import seconds_per_step
-from dreamer.bench.machine import cores
 from dreamer.bench.measurement import Measurement, Timer
 from dreamer.config import Config, TrainConfig, with_options
+from dreamer.machine import cores
 from dreamer.results.curves import read_metrics
 from dreamer.training.make import make_trainer
 
@@ -64,8 +64,5 @@ def frames_per_second(run: Path, every: int = 1) -> list[float]:
     """Return the speed between the ends of every two successive rounds of updates, or `every` lines, in a log."""
     keys = {"model/skipped_updates", "value/loss"}
     ends = [line for line in read_metrics(run) if keys & line.keys()][::every]
-    return [
-        (after["env_step"] - before["env_step"])
-        / max(after["seconds"] - before["seconds"], 0.001)  # as logged
-        for before, after in itertools.pairwise(ends)
-    ]
+    spans = itertools.pairwise((line["env_step"], line["seconds"]) for line in ends)
+    return [(after - before) / max(end - start, 0.001) for (before, start), (after, end) in spans]

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from dreamer.agents.make import make_agent
 from dreamer.bench.collecting import acting, seconds_per_step
-from dreamer.bench.machine import cores
 from dreamer.bench.measurement import Timer, seconds_per_call
 from dreamer.bench.random_data import batch_for
 from dreamer.config import Config
 from dreamer.fast.cuda_graph import warm_up
+from dreamer.machine import cores
 from dreamer.replay.make import bytes_per_agent_step
 from dreamer.types import EnvSpec
 
@@ -49,13 +49,6 @@ class Forecast:
     def learning(self) -> float:
         """Hours of all updates."""
         return self.updates * self.update / 3600
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: `2.5 h`, `41 min`, `8 s`."""
-    if seconds >= 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def time_agent(spec: EnvSpec, config: Config, budget: float = LONG) -> AgentCost:

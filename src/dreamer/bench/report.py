@@ -1,15 +1,19 @@
 """All measurements of one bench, which can be written as JSON, printed, and compared with an earlier report."""
 
 import json
+import os
+import platform
 import textwrap
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dreamer.bench.machine import size
+import torch
+
 from dreamer.bench.measurement import Measurement, Unit
 from dreamer.config import Affects, options_affecting
 from dreamer.errors import UserError
+from dreamer.machine import cores, memory_bytes, processor, size
 from dreamer.storage.atomic_file import atomic_file
 
 COMPARED = options_affecting(Affects.EVERYTHING, Affects.SPEED)
@@ -45,6 +49,20 @@ class Report:
             return cls(content["machine"], content["options"], measurements)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path} is no report of `dreamer bench` ({error}): give another.") from error
+
+
+def describe_machine(device: torch.device) -> dict[str, Any]:
+    """Return what a measurement depends on besides the options."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        "processor": processor(),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "load": f"{os.getloadavg()[0]:.1f}",
+        "memory": size(memory_bytes()),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
 
 
 def check_same_options(report: Report, baseline: Report) -> None:

@@ -12,10 +12,17 @@ from dreamer.agents.make import make_agent
 from dreamer.agents.precision import pick_device, pick_dtype
 from dreamer.bench.collecting import acting, environment, environment_spec, replay
 from dreamer.bench.end_to_end import training
-from dreamer.bench.machine import describe_machine
 from dreamer.bench.measurement import Measurement, Timer
 from dreamer.bench.parts import parts
-from dreamer.bench.report import Report, check_same_options, heading, regression, row, slowdowns
+from dreamer.bench.report import (
+    Report,
+    check_same_options,
+    describe_machine,
+    heading,
+    regression,
+    row,
+    slowdowns,
+)
 from dreamer.bench.roofline import product_speed
 from dreamer.bench.update_modes import gradient_steps
 from dreamer.config import Config, to_flat, with_options

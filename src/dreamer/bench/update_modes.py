@@ -11,12 +11,12 @@ import torch
 
 from dreamer.agents.agent import Agent
 from dreamer.agents.make import make_agent
-from dreamer.bench.machine import peak_memory, reset_peak_memory
 from dreamer.bench.measurement import Measurement, Timer
 from dreamer.bench.random_data import batch_for
 from dreamer.bench.roofline import count_flops
 from dreamer.config import Config, with_options
 from dreamer.fast.cuda_graph import warm_up
+from dreamer.machine import peak_memory, reset_peak_memory
 from dreamer.types import Batch, EnvSpec, Metrics
 
 GROUP = "gradient step"

@@ -70,7 +70,8 @@ def _acts(spec: "EnvSpec") -> str:
 
 
 def _time(trainer: "Trainer | A3CTrainer") -> str:
-    from dreamer.bench.forecast import duration, predict
+    from dreamer.bench.forecast import predict
+    from dreamer.logs.progress import duration
 
     run = predict(trainer.config, trainer.envs.spec)
     trainer.logger.forecast = run.seconds_left

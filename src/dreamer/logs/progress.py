@@ -171,6 +171,13 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
+def duration(seconds: float) -> str:
+    """Return a time in words: `2.5 h`, `41 min`, `8 s`."""
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dreamer.errors import UserError, writing
+from dreamer.machine import cores, processor
 from dreamer.storage.atomic_file import atomic_file
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def describe_machine(device: "torch.device") -> dict[str, Any]:
         "command": shlex.join(sys.argv),
         "opengl": os.environ.get("MUJOCO_GL"),
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "dreamer": _version("dream-to-control"),
@@ -103,13 +104,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
-
-
-def processor() -> str:
-    """Return the processor's name if the system tells it, else its architecture."""
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -1,10 +1,10 @@
 """Decide how many runs there are at once, and how many cores and how much of a GPU each gets."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dreamer.errors import UserError
+from dreamer.machine import cores
 
 
 @dataclass(frozen=True)
@@ -75,5 +75,4 @@ def this_machine() -> Machine:
     """Return the cores that this process may use, and the GPUs that PyTorch sees."""
     import torch
 
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Machine(cpus, torch.cuda.device_count())
+    return Machine(cores(), torch.cuda.device_count())

@@ -1,4 +1,4 @@
-"""Describe the machine, its memory, and how much memory was used."""
+"""What this machine is and has: its processor, cores and memory, and how much memory was used."""
 
 import os
 import platform
@@ -6,26 +6,18 @@ import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
-def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Return the hardware and versions that a measurement depends on."""
+def processor() -> str:
+    """Return the processor's name if the system tells it, else its architecture."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.is_file() else []
-    processors = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
-        "processor": processors[0] if processors else platform.machine(),
-        "cores": cores(),
-        "threads": torch.get_num_threads(),
-        "load": f"{os.getloadavg()[0]:.1f}",
-        "memory": size(memory_bytes()),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def cores() -> int:
@@ -41,19 +33,25 @@ def memory_bytes() -> int:
     return total if text == "max" else min(total, int(text))
 
 
-def reset_peak_memory(device: torch.device) -> None:
+def reset_peak_memory(device: "torch.device") -> None:
     """Let `peak_memory` count from now on; on systems other than Linux the peak of the process stays."""
     if device.type == "cuda":
+        import torch  # takes seconds, and what only asks for the cores does not need it
+
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # see proc(5)
 
 
-def peak_memory(device: torch.device) -> dict[str, int]:
+def peak_memory(device: "torch.device") -> dict[str, int]:
     """Return the most bytes that the process had in memory, and that PyTorch reserved on a GPU."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = {"process memory": peak if sys.platform == "darwin" else 1024 * peak}
-    return found | ({"GPU memory": torch.cuda.max_memory_reserved(device)} if device.type == "cuda" else {})
+    if device.type == "cuda":
+        import torch
+
+        found["GPU memory"] = torch.cuda.max_memory_reserved(device)
+    return found
 
 
 def size(count: float) -> str:

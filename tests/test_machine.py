@@ -1,6 +1,7 @@
 import torch
 
-from dreamer.bench.machine import cores, describe_machine, memory_bytes, peak_memory, reset_peak_memory, size
+from dreamer.bench.report import describe_machine
+from dreamer.machine import cores, memory_bytes, peak_memory, reset_peak_memory, size
 
 CPU = torch.device("cpu")
 
