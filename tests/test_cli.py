@@ -96,6 +96,20 @@ def test_forecast_leaves_no_trace_in_the_run(tmp_path: Path, monkeypatch: pytest
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize("env", ["Fragile-raise", "OnlyOne"])
+def test_forecast_survives_what_a_run_survives(
+    env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, capsys
+) -> None:
+    """A bad moment of the environment, and a simulator of which only one may be open."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "envs"))
+    monkeypatch.setenv("ONLY_ONE", str(tmp_path))
+    options = [*SHORT, "--env", f"gym:sample_environments:{env}-v0", "--action-repeat", "1"]
+    options += [] if env == "OnlyOne" else ["--obs", "state"]
+    assert in_process(monkeypatch, "train", *options, "--logdir", tmp_path / "run") == 0
+    assert re.search(r"\n  time     about \d+ s for 300 frames", capsys.readouterr().out)
+    assert ("predicted without that of the environment" in caplog.text) == (env == "OnlyOne")
+
+
 def _weights(logdir: Path) -> dict[str, torch.Tensor]:
     state = checkpoint.load(logdir / "checkpoint")
     assert state is not None
