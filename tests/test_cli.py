@@ -267,7 +267,7 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
     env_step = int(stopped[1].replace(",", ""))
     newest = sorted((tmp_path / "run" / "checkpoint").iterdir())[-1]
     assert newest.name.startswith(f"step-{env_step:09d}-")
-    again = command(*options, env_step + 50, cwd=tmp_path)
+    again = command(*options, 300 + env_step, cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("Resuming toy:dot in run\n")
 
@@ -307,7 +307,7 @@ def test_result_that_cannot_be_printed_is_an_error(tmp_path: Path) -> None:
 
 
 def _signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command that gets a signal at its first line of progress."""
+    """Exit code, stdout and stderr of a command that gets a signal at its first line of progress, which begins with the frames."""
     line = [sys.executable, "-u", "-m", "dreamer", *arguments]
     pipe = subprocess.PIPE
     before = signal.signal(number, signal.SIG_DFL)  # a command inherits it ignored, for example below `nohup`
@@ -316,7 +316,7 @@ def _signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int,
     with process:
         try:
             assert process.stdout is not None
-            next(shown for shown in process.stdout if " frames" in shown)
+            next(shown for shown in process.stdout if " frames  " in shown)
             process.send_signal(number)
             out, err = process.communicate(timeout=100)
         finally:
