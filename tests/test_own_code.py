@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 import dreamer
 from dreamer.own_code import file_outside_packages, run_directory_of
+from dreamer.storage import checkpoint
 from training.runs import config, run
 
 PAYLOAD = """
@@ -58,6 +60,11 @@ def plant(directory: Path, env: str) -> Path:
         (directory / f"{name}.py").write_text(PAYLOAD.format(mark=str(mark)))
     file = directory / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "env": env}))
+    checkpoints = directory / "checkpoint"
+    state = checkpoint.load(checkpoints)
+    assert state is not None
+    shutil.rmtree(checkpoints)
+    checkpoint.save(checkpoints, state | {"options": state["options"] | {"env": env}})
     return mark
 
 
