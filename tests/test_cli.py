@@ -310,14 +310,18 @@ def _signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int,
     """Exit code, stdout and stderr of a command that gets a signal at its first line of progress."""
     line = [sys.executable, "-u", "-m", "dreamer", *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(line, env=_environment(), cwd=cwd, stdout=pipe, stderr=pipe, text=True) as process:
-        assert process.stdout is not None
-        for shown in process.stdout:
-            if " frames" in shown:
-                break
-        process.send_signal(number)
-        out, err = process.communicate(timeout=100)
-        return process.returncode, out, err
+    before = signal.signal(number, signal.SIG_DFL)  # a command inherits it ignored, for example below `nohup`
+    process = subprocess.Popen(line, env=_environment(), cwd=cwd, stdout=pipe, stderr=pipe, text=True)
+    signal.signal(number, before)
+    with process:
+        try:
+            assert process.stdout is not None
+            next(shown for shown in process.stdout if " frames" in shown)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=100)
+        finally:
+            process.kill()
+    return process.returncode, out, err
 
 
 BAD = {
