@@ -1,6 +1,7 @@
 """What every test shares: one thread, a fixed seed, deterministic kernels."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -22,6 +23,9 @@ def pytest_configure() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Filling fresh memory with NaN finds bugs of PyTorch, not ours, and takes time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+    # Commands that the tests start inherit what is ignored here, such as SIGHUP below `nohup` and SIGINT behind `&`.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     _check_states()
 
 

@@ -307,13 +307,10 @@ def test_result_that_cannot_be_printed_is_an_error(tmp_path: Path) -> None:
 
 
 def _signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of a command that gets a signal at its first line of progress, which begins with the frames."""
+    """Exit code, stdout and stderr of a command that gets a signal at its first line of progress."""
     line = [sys.executable, "-u", "-m", "dreamer", *arguments]
     pipe = subprocess.PIPE
-    before = signal.signal(number, signal.SIG_DFL)  # a command inherits it ignored, for example below `nohup`
-    process = subprocess.Popen(line, env=_environment(), cwd=cwd, stdout=pipe, stderr=pipe, text=True)
-    signal.signal(number, before)
-    with process:
+    with subprocess.Popen(line, env=_environment(), cwd=cwd, stdout=pipe, stderr=pipe, text=True) as process:
         try:
             assert process.stdout is not None
             next(shown for shown in process.stdout if " frames  " in shown)
