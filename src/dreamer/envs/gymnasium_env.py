@@ -23,7 +23,7 @@ def load_gym(name: str, config: EnvConfig) -> gym.Env:
 
     Raises:
         UserError: there is no such id (the message has the nearest ones), a module or package that it
-            needs is missing, or it cannot render.
+            needs is missing, it cannot render, or `--env-args` have it render otherwise.
     """
     refuse_code_of_runs()  # the name may be that of a run which somebody has sent
     env = _make_to_look_at(name, config)
@@ -31,6 +31,12 @@ def load_gym(name: str, config: EnvConfig) -> gym.Env:
         return env
     close(env, config.env)
     require_rendering(env, config)
+    mode = config.arguments.get("render_mode", "rgb_array")
+    if mode != "rgb_array":
+        raise UserError(
+            f"{config.env} is seen through render_mode rgb_array, not {mode}: leave render_mode out of --env-args, or use "
+            "--obs state."
+        )
     if _uses_mujoco(env):
         return _make_mujoco(name, str(env.unwrapped.spec and env.unwrapped.spec.entry_point), config)
     if "mujoco" in sys.modules:  # It may draw with MuJoCo in a way of its own, as Gymnasium-Robotics does.
