@@ -128,6 +128,14 @@ def test_only_one_process_trains_in_a_directory(tmp_path: Path) -> None:
     Trainer(config(), tmp_path / "run").close()
 
 
+def test_a_link_as_lock_is_refused_and_its_target_stays(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "other")
+    _refused(tmp_path / "run", "Cannot write in .*run")
+    assert (tmp_path / "other").read_text() == "mine"
+
+
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks_is_no_other_process(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
