@@ -180,7 +180,6 @@ def test_a_full_disk_leaves_no_new_directory(tmp_path: Path, monkeypatch: pytest
         ({"env": "dmc:walker_stnad"}, "did you mean dmc:walker_stand"),
         ({"env": "toy:nothing"}, "There is no toy environment 'nothing'"),
         ({"env": "walker_walk"}, "is none of dmc:NAME"),
-        ({"env": "gym:Blackjack-v1", "obs": "state"}, "neither image nor vector"),
         ({"image_size": 20}, "--image-size is 20: it must be at least 22"),
         ({"image_size": 8}, "--image-size is 8: it must be at least 22"),
     ],
