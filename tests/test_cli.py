@@ -96,6 +96,20 @@ def test_forecast_leaves_no_trace_in_the_run(tmp_path: Path, monkeypatch: pytest
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.parametrize("env", ["Fragile-raise", "OnlyOne"])
+def test_forecast_survives_what_a_run_survives(
+    env: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, capsys
+) -> None:
+    """A bad moment of the environment, and a simulator of which only one may be open."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "envs"))
+    monkeypatch.setenv("ONLY_ONE", str(tmp_path))
+    options = [*SHORT, "--env", f"gym:sample_environments:{env}-v0", "--action-repeat", "1"]
+    options += [] if env == "OnlyOne" else ["--obs", "state"]
+    assert in_process(monkeypatch, "train", *options, "--logdir", tmp_path / "run") == 0
+    assert re.search(r"\n  time     about \d+ s for 300 frames", capsys.readouterr().out)
+    assert ("predicted without that of the environment" in caplog.text) == (env == "OnlyOne")
+
+
 def _weights(logdir: Path) -> dict[str, torch.Tensor]:
     state = checkpoint.load(logdir / "checkpoint")
     assert state is not None
@@ -296,14 +310,18 @@ def _signalled(number: signal.Signals, *arguments: str, cwd: Path) -> tuple[int,
     """Exit code, stdout and stderr of a command that gets a signal at its first line of progress."""
     line = [sys.executable, "-u", "-m", "dreamer", *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(line, env=_environment(), cwd=cwd, stdout=pipe, stderr=pipe, text=True) as process:
-        assert process.stdout is not None
-        for shown in process.stdout:
-            if " frames" in shown:
-                break
-        process.send_signal(number)
-        out, err = process.communicate(timeout=100)
-        return process.returncode, out, err
+    before = signal.signal(number, signal.SIG_DFL)  # a command inherits it ignored, for example below `nohup`
+    process = subprocess.Popen(line, env=_environment(), cwd=cwd, stdout=pipe, stderr=pipe, text=True)
+    signal.signal(number, before)
+    with process:
+        try:
+            assert process.stdout is not None
+            next(shown for shown in process.stdout if " frames" in shown)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=100)
+        finally:
+            process.kill()
+    return process.returncode, out, err
 
 
 BAD = {

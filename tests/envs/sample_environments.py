@@ -66,6 +66,12 @@ class DrawnDepth(Drawn):
         return np.full((64, 64), 3000, np.uint16)
 
 
+class DrawnUnbounded(Drawn):
+    """Images of floats that are declared without bounds."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (64, 64, 3), np.float32)
+
+
 class DrawnShrinking(Drawn):
     def render(self) -> Any:
         return np.zeros((64 - (self._frames > 1), 64, 3), np.uint8)

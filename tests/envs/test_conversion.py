@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 
 from dreamer.config import EnvConfig
@@ -53,6 +54,7 @@ def test_reward_of_any_plain_form_is_one_number(reward: Any) -> None:
         [[1.0], [1.0, 2.0]],
         {"r": 1},
         np.eye(9),
+        torch.ones(1, requires_grad=True),
     ],
     ids=lambda value: repr(value)[:20],
 )
@@ -162,9 +164,10 @@ def test_large_integers_without_bounds_are_refused(dtype: type) -> None:
         (np.zeros(3), "has shape (3,) where (2,) is declared"),
         (np.array([0, np.nan]), "holds NaN or infinity"),
         (np.array([0, np.inf]), "holds NaN or infinity"),
-        (np.array([0, 1e300]), "holds NaN or infinity"),
+        (np.array([0, -1e300]), "holds 1.0e+300: scale it to less than 3.4e+38"),
         (["a", "b"], "must be an array of numbers"),
         (None, "must be an array of numbers"),
+        (torch.ones(2, requires_grad=True), "must be an array of numbers"),
     ],
     ids=repr,
 )
@@ -195,6 +198,16 @@ def test_observations_that_the_agent_does_not_use_are_not_judged(caplog: pytest.
     shown = episode("DrawnBesideNonsense", "image")
     assert [int(observation["image"].max()) for observation in shown] == [0, 40, 80, 120]
     assert not caplog.records
+
+
+def test_what_may_be_meant_for_an_image_is_told_where_render_is_seen_instead(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Images of floats with other bounds, or none."""
+    shown = episode("DrawnUnbounded", "image")
+    assert shown[0]["image"].shape == (64, 64, 3)
+    assert "The observation 'state' of gym:sample_environments:DrawnUnbounded-v0" in caplog.text
+    assert "is declared as no image: the agent sees render() instead" in caplog.text
 
 
 def test_rendered_floats_are_seen_in_full_brightness() -> None:

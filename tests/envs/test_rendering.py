@@ -89,6 +89,13 @@ def test_drawing_switched_off_is_told(fresh_search: pytest.MonkeyPatch, value: s
         rendering.find_backend()
 
 
+@pytest.mark.parametrize("variable", ["MUJOCO_GL", "PYOPENGL_PLATFORM"])
+def test_a_backend_of_no_known_name_is_told(fresh_search: pytest.MonkeyPatch, variable: str) -> None:
+    fresh_search.setenv(variable, "EGLL")
+    with pytest.raises(UserError, match="'EGLL', which is none of egl, osmesa and glfw: unset it"):
+        rendering.find_backend()
+
+
 @pytest.mark.parametrize("value", ["glfw", "GLX"])
 def test_a_window_system_that_is_not_there_is_told(fresh_search: pytest.MonkeyPatch, value: str) -> None:
     fresh_search.setenv("MUJOCO_GL", value)
@@ -164,8 +171,8 @@ def test_a_users_own_mujoco_robot_is_drawn() -> None:
 @pytest.mark.render
 def test_a_backend_that_fails_is_named() -> None:
     program = "from dreamer.envs.rendering import make_context; make_context(64)"
-    result = run(program, MUJOCO_GL="nonsense")
-    assert "Drawing with MUJOCO_GL=nonsense does not work here" in result.stderr
+    result = run(program, MUJOCO_GL="cgl")
+    assert "Drawing with MUJOCO_GL=cgl does not work here" in result.stderr
 
 
 def picture(name: str, quality, seed: int = 0) -> np.ndarray:

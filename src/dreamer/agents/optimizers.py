@@ -48,7 +48,7 @@ class Adam:
         return self.lr * (1 - BETA2**self.steps).sqrt() / (1 - BETA1**self.steps)
 
     def step(self, gradients: Gradients, scale: Tensor, finite: Tensor) -> None:
-        """Descend by the gradient `scale * gradients`, unless `finite` is false: something in this update is not."""
+        """Descend by the gradient `scale * gradients`, unless something in this update is not `finite`."""
         if not finite:
             return
         self.steps += 1

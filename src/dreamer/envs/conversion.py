@@ -35,7 +35,7 @@ SMALL_INTEGER = 10
 
 
 LARGEST = float(np.finfo(np.float32).max)
-"""Largest reward: they are stored as float32."""
+"""Largest reward or value of a vector: they are stored as float32."""
 
 
 def reward_of(reward: Any, name: str) -> float:
@@ -135,6 +135,10 @@ class _BoxVector:
         with np.errstate(over="ignore"):  # Infinity is what is looked for.
             vector = array.astype(np.float32).reshape(-1)  # always a copy
         if not np.isfinite(vector).all():
+            if np.isfinite(array).all():
+                raise EnvError(
+                    f"{self._subject} holds {np.abs(array).max():.1e}: scale it to less than {LARGEST:.1e}."
+                )
             raise EnvError(f"{self._subject} holds NaN or infinity.")
         return vector
 
@@ -169,7 +173,9 @@ def _array(value: Any) -> np.ndarray | None:
     """Return the numbers in `value`, or None if it holds anything else."""
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError):  # lists of unequal lengths, tensors on a GPU
+    except (
+        Exception
+    ):  # lists of unequal lengths; tensors with a gradient or on a GPU; whatever a class of theirs raises
         return None
     return array if array.dtype.kind in "fiub" else None
 

@@ -40,6 +40,7 @@ def unify_observations(env: gym.Env, config: EnvConfig, first: Any) -> gym.Env:
     """
     if is_rendered(config.obs, env.observation_space):
         require_rendering(env, config)
+        _warn_of_unseen(env, config)
         env = RenderedEnv(env, config.env)
         first = env.first
     shown = DictObservation(env, config)
@@ -58,6 +59,22 @@ def require_rendering(env: gym.Env, config: EnvConfig) -> None:
         lacks = "neither shows an image nor renders" if config.obs == "image" else "does not render"
         others = "--obs state" if config.obs == "image" else "--obs image or --obs state"
         raise UserError(f"{config.env} {lacks} to an rgb_array: use {others}.")
+
+
+def _warn_of_unseen(env: gym.Env, config: EnvConfig) -> None:
+    """Warn where the agent sees `render()` because what may be meant for an image is declared as none."""
+    for path, part in _parts(env.observation_space):
+        if (
+            config.obs == "image"
+            and isinstance(part, spaces.Box)
+            and len(part.shape) == 3
+            and not _is_small(part)
+        ):
+            _logger.warning(
+                "The observation %r of %s, %s, is declared as no image: the agent sees render() instead. Declare "
+                "images as uint8, or as floats in [0, 1].",
+                *("/".join(map(str, path)) or "state", config.env, part),
+            )
 
 
 def is_image(space: gym.Space | None) -> bool:

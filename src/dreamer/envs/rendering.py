@@ -28,6 +28,9 @@ _ON = ("", "1", "on", "true", "enable", "enabled")
 _OFF = ("0", "off", "false", "disable", "disabled")
 """Values of MUJOCO_GL that name no backend."""
 
+_BACKENDS = ("egl", "osmesa", "glfw", "glx", "cgl")
+"""Names of backends; MuJoCo has no other, and GLX is what GLFW uses."""
+
 _NEEDS = {"glfw": "a display", "osmesa": "its library (apt-get install libosmesa6)"}
 
 _PROBE = """
@@ -49,14 +52,19 @@ def find_backend() -> str:
     made it.
 
     Raises:
-        UserError: none works (the message names what to install), MUJOCO_GL switches drawing off, or it names GLFW
-            or OSMesa where that does not work.
+        UserError: none works (the message names what to install), MUJOCO_GL switches drawing off, names nothing
+            known, or names GLFW or OSMesa where that does not work.
     """
     given = os.environ.get("MUJOCO_GL") or os.environ.get("PYOPENGL_PLATFORM") or ""
     chosen = given.strip().lower()
     if chosen in _OFF:
         raise UserError(
             f"MUJOCO_GL={given} switches drawing off: unset it, or learn without images (--obs state)."
+        )
+    if chosen not in (*_ON, *_BACKENDS):
+        raise UserError(
+            f"MUJOCO_GL or PYOPENGL_PLATFORM is {given!r}, which is none of egl, osmesa and glfw: unset it to have a "
+            "backend chosen, or learn without images (--obs state)."
         )
     if chosen not in _ON:
         backend = "glfw" if chosen == "glx" else chosen
