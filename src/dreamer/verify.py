@@ -45,7 +45,7 @@ def verify(paths: Sequence[Path]) -> Iterator[Finding]:
 def _check_of(path: Path) -> Callable[[Path], Any]:
     """Return what reads and checks a file of this name."""
     if checkpoint.FILE_NAME.fullmatch(path.name):
-        return checkpoint.read
+        return _read_checkpoint
     by_name = {
         config_file.FILE: config_file.read_config,
         machine.FILE: machine.read_machines,
@@ -75,18 +75,37 @@ def _run(run: RunDirectory) -> Iterator[Finding]:
     if (run.path / machine.FILE).exists():
         yield _checked(run.path / machine.FILE, machine.read_machines)
     for path in checkpoint.paths(run.checkpoints):
-        yield _checked(path, checkpoint.read)
+        found = _checked(path, _read_checkpoint)
+        if found.sound or path.exists():  # else the process that trains here has removed it since
+            yield found
     yield _checked(run.path / "metrics.jsonl", _check_record)
     if run.replay.is_dir():
         yield from _replay(run)
 
 
-def _newest(run: RunDirectory) -> dict[str, Any] | None:
-    """Return the newest sound checkpoint, if there is one."""
+class _Made(NamedTuple):
+    """What a checkpoint says of the other files that it was made with."""
+
+    record: bytes
+    episodes: set[int]
+
+
+def _read_checkpoint(path: Path) -> _Made:
+    """Raise `UserError` if it is unsound. Whether it fits the options and the environment, a start finds out."""
+    state = checkpoint.read(path)
+    try:
+        ranges = state["replay"]["episodes"] if "replay" in state else []
+        return _Made(record_in(state["logger"]), {i for first, end in ranges for i in range(first, end)})
+    except Exception as error:  # the checksum may be right, and the content anything
+        raise UserError(f"{path} does not hold what a checkpoint of this program holds.") from error
+
+
+def _newest(run: RunDirectory) -> _Made:
+    """Return what the newest sound checkpoint says, or that there was nothing yet."""
     for path in checkpoint.paths(run.checkpoints):
-        with suppress(UserError):
-            return checkpoint.read(path)
-    return None
+        with suppress(UserError, OSError):  # it is named already, or has been removed since
+            return _read_checkpoint(path)
+    return _Made(b"", set())
 
 
 def _check_record(path: Path) -> None:
@@ -95,8 +114,7 @@ def _check_record(path: Path) -> None:
     read_metrics(path.parent, damage)
     if damage:
         raise UserError(damage[0])
-    state = _newest(RunDirectory(path.parent))
-    if state is not None and not path.read_bytes().startswith(record_in(state["logger"])):
+    if not path.read_bytes().startswith(_newest(RunDirectory(path.parent)).record):
         raise UserError(f"{path} is not what the checkpoint holds of it: going on with the run restores it.")
 
 
@@ -109,7 +127,7 @@ def _check_episode(path: Path) -> None:
 
 def _replay(run: RunDirectory) -> Iterator[Finding]:
     """Check every episode, and that those are there which the newest checkpoint needs."""
-    directory, state = run.replay, _newest(run)
+    directory, made = run.replay, _newest(run)
     files = {path: match for path in sorted(directory.iterdir()) if (match := FILE_NAME.fullmatch(path.name))}
     sound = 0
     for path, match in files.items():
@@ -118,10 +136,7 @@ def _replay(run: RunDirectory) -> Iterator[Finding]:
         if not found.sound and path.exists():  # else the process that trains here has removed it since
             yield found
     yield Finding(True, f"{directory}: {sound} of {len(files)} episodes")
-    ranges = state["replay"]["episodes"] if state and "replay" in state else []
-    missing = {i for first, end in ranges for i in range(first, end)} - {
-        int(match[1]) for match in files.values()
-    }
+    missing = made.episodes - {int(match[1]) for match in files.values()}
     if missing:
         some = ", ".join(map(str, sorted(missing)[:10])) + (", ..." if len(missing) > 10 else "")
         yield Finding(False, f"{directory} lacks episodes that the checkpoint was made with (id {some}).")

@@ -141,6 +141,10 @@ def test_resets_without_a_seed_follow_from_the_seed_of_make_env() -> None:
             "'robt'; --env-args must be arguments of its __init__",
         ),
         (sample("DrawnList", obs="image"), "is an array of shape (1, 100, 60, 3): it must be (height, width"),
+        (
+            sample("Drawn", obs="image", env_args=("render_mode=human",)),
+            "not human: leave render_mode out of --env-args",
+        ),
         (sample("ChannelsFirst", obs="image"), "channels come last"),
         (sample("UnboundedImage"), "images must be uint8"),
         (sample("FloatImage"), "use --obs image"),

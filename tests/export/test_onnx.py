@@ -19,7 +19,16 @@ from dreamer.envs.vector import VectorEnv
 from dreamer.errors import UserError
 from dreamer.export.onnx import OPSET, policy_onnx
 from dreamer.types import ActionSpec, EnvSpec, Observation
-from helpers import BUTTONS, IMAGE, learner, random_batch, random_observation, small_agent, small_config
+from helpers import (
+    BUTTONS,
+    IMAGE,
+    STATE,
+    learner,
+    random_batch,
+    random_observation,
+    small_agent,
+    small_config,
+)
 
 onnx = pytest.importorskip("onnx", reason="the packages for ONNX are not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the packages for ONNX are not installed")
@@ -48,6 +57,7 @@ def trained(spec: EnvSpec, **options: Any) -> Agent:
 
 KINDS: dict[str, tuple[EnvSpec, dict[str, Any]]] = {
     "images": (IMAGE, {}),
+    "states": (STATE, {}),
     "dictionary": (MIXED, {"objective": "contrastive", "fast": True}),
     "discrete": (BUTTONS, {"agent": "no-value", "pcont": True}),
 }

@@ -230,6 +230,16 @@ def test_metrics_that_cannot_be_opened_are_a_sentence(act, number, tmp_path, mon
     assert [line["env_step"] for line in read(writer)] == [10]
 
 
+def test_a_link_is_replaced_and_its_target_stays(tmp_path):
+    (tmp_path / "other").write_text("mine")
+    writer = MetricsWriter(tmp_path / "run")
+    writer.path.symlink_to(tmp_path / "other")
+    writer.start_anew()
+    writer.write(Counters(10), {})
+    assert (tmp_path / "other").read_text() == "mine"
+    assert [line["env_step"] for line in read(writer)] == [10]
+
+
 def _refuse(monkeypatch, target, method, number):
     def refuse(*_, **__):
         raise OSError(number, os.strerror(number))

@@ -94,6 +94,16 @@ def test_file_shorter_than_the_checkpoint_says_is_not_filled_with_zeros(tmp_path
     assert size(tmp_path) == before
 
 
+def test_a_link_is_removed_and_its_target_stays(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("mine")
+    link = tmp_path / "board" / "events.out.tfevents.1.host"
+    link.parent.mkdir()
+    link.symlink_to(tmp_path / "other")
+    TensorBoard(link.parent).rewind({link.name: 1}, env_step=10)
+    assert (tmp_path / "other").read_text() == "mine"
+    assert not link.is_symlink()
+
+
 def test_deleted_folder_is_made_again(tmp_path: Path) -> None:
     board = TensorBoard(tmp_path / "board")
     board.scalars(10, {"x": 1.0})

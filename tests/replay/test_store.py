@@ -140,6 +140,17 @@ def test_rewind_to_nothing(tmp_path, counting_episode):
     assert not list(tmp_path.iterdir())
 
 
+def test_rewind_to_what_contradicts_itself_changes_nothing(tmp_path, counting_episode):
+    store = EpisodeStore(tmp_path)
+    _fill(store, counting_episode, [5] * 4)
+    before = _files(tmp_path)
+    for next_id in (-5, 0, 3):
+        with pytest.raises(ValueError, match="its next episode"):
+            store.rewind({"episodes": [[0, 4]], "next_id": next_id})
+    assert _files(tmp_path) == before
+    assert len(store) == 4
+
+
 def test_rewind_names_missing_episodes_and_changes_nothing(tmp_path, counting_episode):
     store = EpisodeStore(tmp_path)
     _fill(store, counting_episode, [5] * 4)

@@ -156,6 +156,7 @@ def test_loading_beside_a_process_that_saves(tmp_path, monkeypatch):
         saving = thread.submit(save)
         try:
             steps = [_loaded_step(tmp_path) for _ in range(300)]
+            assert all(checkpoint.paths(tmp_path) for _ in range(300))
         finally:
             done.set()
         saving.result()

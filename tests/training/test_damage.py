@@ -177,6 +177,8 @@ WRONG: dict[str, Callable[[dict[str, Any]], Any]] = {
     "weights of another shape": _set("agent/networks/value.layers.0.weight", torch.zeros(1)),
     "no episodes": _set("replay", None),
     "episodes by letters": _set("replay", {"episodes": [["a", "b"]], "next_id": 0}),
+    "a next episode before its own": _set("replay/next_id", -5),
+    "no record": _set("logger", None),
     "random state of something else": _set("replay_rng", "{}"),
     "a clock that is text": _set("counters", "noon"),
     "a record that is no record": _set("logger/record", {"compressed": torch.zeros(9, dtype=torch.uint8)}),
@@ -328,6 +330,35 @@ def test_verify_changes_nothing_and_names_what_is_missing(damaged: Path, lines) 
     assert f"REFUSED  {bad}: " in "\n".join(printed)
     assert printed[-1] == f"REFUSED  {bad.parent} lacks episodes that the checkpoint was made with (id 1)."
     assert sorted(path.name for path in (damaged / "replay").iterdir()) == before
+
+
+UNREADABLE = ("a list", "no record", "a record that is no record", "episodes by letters", "another version")
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_verify_refuses_a_checkpoint_with_a_right_checksum_and_wrong_content(
+    kind: str, damaged: Path, lines
+) -> None:
+    newest, older = checkpoint.paths(damaged / "checkpoint")
+    content = checkpoint._serialize(WRONG[kind]({"format": checkpoint.FORMAT, **checkpoint.read(newest)}))
+    older.unlink()
+    newest.unlink()
+    wrong = newest.with_name(f"step-000000340-{checkpoint._checksum(content)}.pt")
+    wrong.write_bytes(content)
+    for status, printed in (lines(damaged), lines(wrong)):
+        assert status == 1
+        (found,) = [line for line in printed if line.startswith("REFUSED")]
+        assert str(wrong) in found
+
+
+def test_verify_passes_over_a_checkpoint_that_the_training_process_removes_meanwhile(
+    damaged: Path, lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original_paths, gone = checkpoint.paths, damaged / "checkpoint" / f"step-000000360-{16 * 'a'}.pt"
+    monkeypatch.setattr(checkpoint, "paths", lambda directory: [gone, *original_paths(directory)])
+    status, printed = lines(damaged)
+    assert status == 0
+    assert str(gone) not in "\n".join(printed)
 
 
 def test_a_name_that_is_no_utf_8_is_taken(

@@ -216,10 +216,19 @@ def test_gamepad_steers(show: Any) -> None:
     wait(lambda: text(driver, "acting") == "paused")
 
 
-def test_drag_across_the_image_pushes_the_first_action(show: Any) -> None:
+def test_unplugged_gamepad_lets_go(show: Any) -> None:
+    driver = show()
+    driver.execute_script("navigator.getGamepads = () => [{axes: [1, 0], buttons: []}]")
+    wait(lambda: driver.execute_script("return dreamer.dream.now.action.join()") == "1,0")
+    driver.execute_script("navigator.getGamepads = () => [null]")
+    wait(lambda: driver.execute_script("return dreamer.dream.now.action.join()") == "0,0")
+
+
+def test_drag_across_the_image_pushes_the_first_action_while_a_gamepad_rests(show: Any) -> None:
     from selenium.webdriver import ActionChains
 
     driver = show()
+    driver.execute_script("navigator.getGamepads = () => [{axes: [0.01, 0], buttons: []}]")
     screen = driver.find_element("id", "dream")
     drag = ActionChains(driver).move_to_element(screen).click_and_hold().move_by_offset(200, 0)
     drag.perform()
@@ -310,6 +319,10 @@ def test_another_run_of_the_gallery_takes_its_place_with_buttons(show: Any) -> N
     assert [sorted(group) for group in groups] == [[0, 0, 1], [0, 1]]
     press(driver, "e", "s")
     wait(lambda: driver.execute_script("return dreamer.dream.now.action.join()") == "0,0,1,0,1")
+    buttons = "Array.from({length: 6}, (_, i) => ({pressed: [3, 5].includes(i)}))"  # the second choice, and the fourth
+    driver.execute_script(f"navigator.getGamepads = () => [{{axes: [], buttons: {buttons}}}]")
+    wait(lambda: driver.execute_script("return dreamer.dream.now.action.join()") == "0,1,0,1,0")
+    driver.execute_script("navigator.getGamepads = () => []")
     assert driver.get_log("browser") == []
 
 

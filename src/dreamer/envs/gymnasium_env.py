@@ -23,8 +23,14 @@ def load_gym(name: str, config: EnvConfig) -> gym.Env:
 
     Raises:
         UserError: there is no such id (the message has the nearest ones), a module or package that it
-            needs is missing, or it cannot render.
+            needs is missing, it cannot render, or `--env-args` have it render otherwise.
     """
+    mode = config.arguments.get("render_mode", "rgb_array")
+    if mode != "rgb_array" and config.obs in ("image", "render"):
+        raise UserError(
+            f"{config.env} may be seen through render_mode rgb_array, not {mode}: leave render_mode out of --env-args, "
+            "or use --obs state."
+        )
     refuse_code_of_runs()  # the name may be that of a run which somebody has sent
     env = _make_to_look_at(name, config)
     if not is_rendered(config.obs, getattr(env, "observation_space", None)):

@@ -50,7 +50,7 @@ class TensorBoard(Board):
 
     def _cut(self, extent: Mapping[str, int]) -> None:
         for path in self._files():
-            if path.name not in extent:
+            if path.name not in extent or path.is_symlink():
                 path.unlink()
             elif extent[path.name] < path.stat().st_size:
                 with path.open("r+b") as file:

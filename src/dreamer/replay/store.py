@@ -132,9 +132,11 @@ class EpisodeStore:
         """Go back to the state in which `extent` was taken. Later episodes are deleted.
 
         Damaged episodes, which have been reported, may be missing. If others are, raises `UserError` and changes
-        nothing.
+        nothing; so does `ValueError` if the extent contradicts itself.
         """
         recorded = {i for first, end in extent["episodes"] for i in range(first, end)}
+        if extent["next_id"] <= max(recorded, default=-1):
+            raise ValueError(f"its next episode is {extent['next_id']}, and it was made with later ones")
         if missing := sorted(recorded - self._layouts.keys() - self._corrupt):
             names = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
             raise UserError(

@@ -211,13 +211,20 @@ def _sound_content(path: Path) -> bytes | None:
 def paths(directory: Path) -> list[Path]:
     """Return the checkpoints in `directory`, sound or not, newest first."""
     found = [path for path in directory.glob("step-*.pt") if FILE_NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: (_env_step(path), path.stat().st_mtime_ns), reverse=True)
+    return sorted(found, key=lambda path: (_env_step(path), _written(path)), reverse=True)
 
 
 def _env_step(path: Path) -> int:
     match = FILE_NAME.fullmatch(path.name)
     assert match
     return int(match[1])
+
+
+def _written(path: Path) -> int:
+    """Return when a file was written; 0 if the process that trains here has removed it since it was listed."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime_ns
+    return 0
 
 
 def _prune(newest: Path) -> None:

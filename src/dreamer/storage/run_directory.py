@@ -3,6 +3,7 @@
 import fcntl
 import json
 import logging
+import os
 from pathlib import Path
 from shlex import quote
 from typing import IO, Any
@@ -107,7 +108,9 @@ class RunDirectory:
         self._new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / LOCK).open("w")
+            # Not through a link, and nothing is cut: somebody else may have put it there.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            self._lock = os.fdopen(os.open(self.path / LOCK, flags, 0o666), "r+")
         except OSError as error:
             raise UserError(
                 f"Cannot write in {self.path} ({error.strerror}): choose a --logdir you can write to."

@@ -45,6 +45,7 @@ class Sliders {
     return true;
   }
 
+  press() {}
   release() { for (const key of this.keys.values()) { key.down = false; key.cap.classList.remove("pressed"); } }
 
   // A drag across the image, or a stick, pushes action i.
@@ -111,6 +112,12 @@ class Choices {
     return Boolean(key);
   }
 
+  // A gamepad's button chooses the choice with this number, counted through all groups.
+  press(number) {
+    const all = this.groups.flatMap((count, group) => Array.from({ length: count }, (_, choice) => [group, choice]));
+    if (all[number]) this.choose(...all[number]);
+  }
+
   release() {}
   push() {}
 
@@ -136,9 +143,13 @@ function followDrag(canvas, hands) {
   for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => { from = null; hands().push(0, 0); });
 }
 
-// Read the first gamepad: its sticks push the actions in their order.
+// Read the first gamepad: its sticks push the actions in their order. A stick that has not moved is left alone, so that
+// the image can be dragged meanwhile; one that is unplugged lets go.
+let sticks = [];
+
 function readGamepad(hands) {
-  const pad = navigator.getGamepads?.().find(Boolean);
-  pad?.axes.forEach((axis, i) => hands.push(i, Math.abs(axis) < DEAD ? 0 : axis));
-  return pad ?? null;
+  const pad = navigator.getGamepads?.().find(Boolean) ?? null, before = sticks;
+  sticks = pad ? pad.axes.map((axis) => (Math.abs(axis) < DEAD ? 0 : axis)) : before.map(() => 0);
+  sticks.forEach((value, i) => { if (value !== (before[i] ?? 0)) hands.push(i, value); });
+  return pad;
 }

@@ -173,10 +173,14 @@ function draw() {
 let drawn = 0;
 
 async function tick() {
-  const pad = readGamepad(hands);
-  if (pad?.buttons[0]?.pressed && !padButtons[0]) play(!playing);
-  if (pad?.buttons[1]?.pressed && !padButtons[1]) enqueue(() => begin(dream.start));
-  padButtons = pad?.buttons.map((button) => button.pressed) ?? [];
+  const pressed = readGamepad(hands)?.buttons.map((button) => button.pressed) ?? [];
+  const newly = pressed.flatMap((on, i) => (on && !padButtons[i] ? [i] : []));
+  padButtons = pressed;
+  for (const i of newly) {
+    if (i === 0) play(!playing);
+    else if (i === 1) enqueue(() => begin(dream.start));
+    else hands.press(i - 2);
+  }
   let changed = commands.length > 0;
   while (commands.length) await commands.shift()();
   const now = performance.now(), rate = Number($("speed").value);
