@@ -22,9 +22,9 @@ def test_run_with_one_environment() -> None:
     assert (
         expected.updates == 101 * 100
     )  # a round at first, and one per 1000 frames after the 5000 random ones
-    assert expected.learning == pytest.approx(10_100 * 0.5 / 3600)
+    assert expected.updates * expected.update == pytest.approx(10_100 * 0.5)
     steps = (105_000 + 10 * 1000) / 2  # the final evaluation has ten episodes
-    assert expected.hours == pytest.approx(expected.learning + steps * 0.04 / 3600)
+    assert expected.seconds_left(0, 0) == pytest.approx(10_100 * 0.5 + steps * 0.04)
     assert expected.disk == 52_500 * (12_288 + 32) + 2 * 1000
 
 
@@ -36,15 +36,15 @@ def test_pretraining_takes_updates() -> None:
 def test_evaluations_take_time() -> None:
     without = forecast(config(eval_every=0), SPEC, AGENT, 0.03, cores=2)
     every = forecast(config(eval_every=10_000, eval_episodes=2), SPEC, AGENT, 0.03, cores=2)
-    assert every.hours - without.hours == pytest.approx(10 * 2 * 500 * 0.04 / 3600)
+    assert every.acting - without.acting == pytest.approx(10 * 2 * 500 * 0.04)
 
 
 def test_environments_share_the_cores() -> None:
     one = forecast(config(eval_every=0), SPEC, AGENT, 0.03, cores=2)
     four = forecast(config(eval_every=0, num_envs=4), SPEC, AGENT, 0.03, cores=2)
     evaluation = 10 * 500 * 0.04  # the last one, in a single environment
-    assert four.hours - four.learning == pytest.approx((52_500 * (0.03 / 2 + 0.01 / 4) + evaluation) / 3600)
-    assert four.learning == one.learning
+    assert four.acting == pytest.approx(52_500 * (0.03 / 2 + 0.01 / 4) + evaluation)
+    assert four.updates * four.update == one.updates * one.update
 
 
 def test_replay_size_bounds_the_disk() -> None:

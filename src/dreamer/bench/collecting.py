@@ -42,38 +42,24 @@ def environment(timer: Timer, config: EnvConfig) -> Iterator[Measurement]:
 
 
 @contextlib.contextmanager
-def stepping(config: EnvConfig, count: int = 1, workers: bool = False) -> Iterator[Callable[[], None]]:
+def stepping(config: EnvConfig, count: int = 1) -> Iterator[Callable[[], None]]:
     """Make environments, and yield a function that takes one agent step in each, episode after episode.
 
-    As in a run, an episode with another seed replaces one that fails. With `workers`, also a single environment
-    lives in a process of its own. Raises `EnvError` for more failures in a row than a run survives.
+    As in a run, an episode with another seed replaces one that fails.
     """
-    with contextlib.closing(VectorEnv(config, count, workers=workers)) as envs:
+    with contextlib.closing(VectorEnv(config, count)) as envs:
         actions = np.zeros((count, envs.spec.action.size), np.float32)
-        seeds, failures = itertools.count(), [0] * count
-
-        def begin(index: int, failure: EnvError | None = None) -> None:
-            """Begin an episode, also after a failure."""
-            while True:
-                failures[index] += failure is not None
-                if failure is not None and (not failure.passing or failures[index] > config.env_failures):
-                    raise failure
-                try:
-                    envs.reset(index, seed=next(seeds))
-                    return
-                except EnvError as again:
-                    failure = again
+        seeds = itertools.count(count)
 
         def step() -> None:
             for index, result in enumerate(envs.step(actions)):
-                if isinstance(result, EnvError):
-                    begin(index, result)
-                elif result.terminated or result.truncated:
-                    failures[index] = 0
-                    begin(index)
+                if isinstance(result, EnvError) and not result.passing:
+                    raise result
+                if isinstance(result, EnvError) or result.terminated or result.truncated:
+                    envs.reset(index, seed=next(seeds))
 
         for index in range(count):
-            begin(index)
+            envs.reset(index, seed=index)
         yield step
 
 
@@ -83,9 +69,9 @@ def environment_spec(config: EnvConfig) -> EnvSpec:
         return envs.spec
 
 
-def seconds_per_step(config: EnvConfig, budget: float = 1.0, workers: bool = False) -> float:
+def seconds_per_step(config: EnvConfig, budget: float = 1.0) -> float:
     """Return the seconds of one agent step of one environment, tried for `budget` seconds; see `stepping`."""
-    with stepping(config, workers=workers) as step:
+    with stepping(config) as step:
         return seconds_per_call(step, torch.device("cpu"), budget)
 
 

@@ -91,7 +91,8 @@ def _forecast(config: Config, logdir: Path) -> list[Check]:
     agent = time_agent(spec, config)
     run = forecast(config, spec, agent, env_seconds, cores())
     speed = f"{agent.update:.3g} s per update, {1e3 * (env_seconds + agent.action):.3g} ms per agent step"
-    time = f"{duration(3600 * run.hours)} for {run.frames:,} frames and {run.updates:,} updates"
+    seconds, learning = run.seconds_left(0, 0), run.updates * run.update
+    time = f"{duration(seconds)} for {run.frames:,} frames and {run.updates:,} updates"
     peak = peak_memory(pick_device(config.training.device))
     memory = ", ".join(f"{size(count)} of {name}" for name, count in peak.items())
     fits = peak["process memory"] < 0.9 * memory_bytes()
@@ -101,7 +102,7 @@ def _forecast(config: Config, logdir: Path) -> list[Check]:
     space = "Free some space, choose another --logdir, or set --replay-size."
     return [
         Check("speed", speed),
-        Check("time", f"{time} ({run.learning / run.hours:.0%} of it learning)"),
+        Check("time", f"{time} ({learning / seconds:.0%} of it learning)"),
         Check("memory", memory, "" if fits else "Take a smaller --batch-size.", fits),
         Check("disk", disk, "" if run.disk < free else space, run.disk < free),
     ]

@@ -1,6 +1,5 @@
 """How long a run will take and how much disk it will fill, from a few measured seconds."""
 
-import logging
 from dataclasses import dataclass
 
 from dreamer.agents.make import make_agent
@@ -8,13 +7,10 @@ from dreamer.bench.collecting import acting, seconds_per_step
 from dreamer.bench.measurement import Timer, seconds_per_call
 from dreamer.bench.random_data import batch_for
 from dreamer.config import Config
-from dreamer.envs.failures import EnvError
 from dreamer.fast.cuda_graph import warm_up
 from dreamer.machine import cores
 from dreamer.replay.make import bytes_per_agent_step
 from dreamer.types import EnvSpec
-
-_logger = logging.getLogger(__name__)
 
 SHORT, LONG = 0.4, 2.0
 """Seconds for which calls are repeated: before a run begins, and for `dreamer doctor`."""
@@ -43,16 +39,6 @@ class Forecast:
         """Return the seconds from these counters on; acting and evaluations are spread evenly over the frames."""
         updates = max(0, self.updates - grad_step)
         return updates * self.update + max(0.0, 1 - env_step / self.frames) * self.acting
-
-    @property
-    def hours(self) -> float:
-        """Hours of the whole run."""
-        return self.seconds_left(0, 0) / 3600
-
-    @property
-    def learning(self) -> float:
-        """Hours of all updates."""
-        return self.updates * self.update / 3600
 
 
 def time_agent(spec: EnvSpec, config: Config, budget: float = LONG) -> AgentCost:
@@ -87,15 +73,8 @@ def forecast(config: Config, spec: EnvSpec, agent: AgentCost, env_seconds: float
 def predict(config: Config, spec: EnvSpec, budget: float = SHORT) -> Forecast:
     """Predict the run of `config` from about `budget` seconds of each of its parts.
 
-    Where the environment cannot be measured beside that of the run, as only one may be open, its time is left out
-    with a warning. It lives in a process of its own if those of the run do, which may survive its death.
+    A user's own environment (`gym:`) takes no step for it, and counts nothing: it may hang, fail, or be a robot.
     """
-    workers = config.training.async_collect or config.environment.num_envs > 1
-    try:
-        env_seconds = seconds_per_step(config.environment, budget, workers)
-    except EnvError as failure:
-        if not failure.passing:
-            raise
-        _logger.warning("The time is predicted without that of the environment. %s", failure)
-        env_seconds = 0.0
+    own = config.environment.env.startswith("gym:")
+    env_seconds = 0.0 if own else seconds_per_step(config.environment, budget)
     return forecast(config, spec, time_agent(spec, config, budget), env_seconds, cores())

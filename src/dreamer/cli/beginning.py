@@ -77,7 +77,8 @@ def _time(trainer: "Trainer | A3CTrainer") -> str:
     trainer.logger.forecast = run.seconds_left
     seconds = run.seconds_left(trainer.counters.env_step, trainer.counters.grad_step)
     frames, updates = run.frames - trainer.counters.env_step, run.updates - trainer.counters.grad_step
-    return f"about {duration(seconds)} for {frames:,} frames and {max(0, updates):,} updates"
+    own = ", without the environment" * trainer.config.environment.env.startswith("gym:")
+    return f"about {duration(seconds)} for {frames:,} frames and {max(0, updates):,} updates{own}"
 
 
 def _entry(name: str, text: str) -> list[str]:
