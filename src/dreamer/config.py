@@ -121,8 +121,8 @@ class ModelConfig:
     kl_scale: Annotated[float, Ge(0), Affects.LEARNING] = 1.0
     """Weight of the KL loss."""
     rep_scale: Annotated[float, Ge(0), Affects.LEARNING] = 0.0
-    """Below the free nats: share of the KL's gradient for the posterior, while the prior gets all of it (DreamerV3's
-    `rep` beside `dyn` 1). With 0 neither gets any, as in the paper."""
+    """Below the free nats: share of the KL's gradient for the posterior, while the prior gets all of it. With 0
+    neither gets any, as in the paper. (DreamerV3's weight of this name counts above the free nats.)"""
     pcont: Annotated[bool, Affects.EVERYTHING] = False
     """Learn a discount head, for tasks that end early: rewards after a predicted end do not count."""
     pcont_scale: Annotated[float, Ge(0), Affects.LEARNING] = 10.0

@@ -39,10 +39,10 @@ Noise: TypeAlias = "dict[str, Tensor]"
 """All randomness of one update: `filter` `(B, T, S)`, and of imagination `action` `(H, N, A)`, `state` `(H, N, S)`."""
 
 Phase = Literal["model", "model and value", "all"]
-"""Which networks an update trains: the world model alone, then the value model too, then the actor as well."""
+"""Which networks an update trains: the world model; world model and value model; or these and the actor."""
 
 SMALLEST_IMAGE = 22
-"""Fewest pixels along one side of an image: the encoder takes at least three convolutions."""
+"""Smallest side of an image, in pixels: the encoder has at least three convolutions."""
 
 
 @dataclass(frozen=True)

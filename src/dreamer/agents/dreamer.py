@@ -21,7 +21,7 @@ VALUE_LAYERS = 3
 
 
 class Dreamer(nn.Module):
-    """World model, actor and value model, each with an Adam of its own."""
+    """World model, actor and value model, each with an Adam of its own (and so has a decoder for videos only)."""
 
     def __init__(self, spec: EnvSpec, config: Config):
         super().__init__()
@@ -86,7 +86,10 @@ class Dreamer(nn.Module):
     def act(
         self, obs: dict[str, Tensor], state: PolicyState, explore: bool, generator: torch.Generator
     ) -> PolicyState:
-        """Filter observations `(N, ...)`, then act: a sample with exploration noise, or the actor's mode."""
+        """Filter observations `(N, ...)`, then act: with `explore` a sample with exploration noise, else the mode.
+
+        Returns the next state; its `action` is the one to take.
+        """
         latent = self.world_model.filter(obs, state.latent, state.action, generator)  # line 15: (N, .)
         action = self.actor.act(latent.feat, explore, generator)  # line 16: (N, A)
         if explore:  # line 17

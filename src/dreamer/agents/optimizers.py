@@ -72,7 +72,7 @@ class Adam:
 
 
 class Optimizers:
-    """An Adam for each loss, by name; all networks change together, or none does."""
+    """An Adam for each loss, by name; the networks of a step change together, or none does."""
 
     def __init__(self, networks: Mapping[str, list[nn.Parameter]], config: OptimizerConfig):
         rates = {"model": config.model_lr, "decoder": config.model_lr}
@@ -84,12 +84,12 @@ class Optimizers:
 
     @property
     def steps(self) -> Tensor:
-        """Updates taken so far, as a scalar on the device: nothing has to wait until its number is needed."""
+        """Updates taken so far, without skipped ones, as a scalar on the device: reading it waits for nothing."""
         return next(iter(self.optimizers.values())).steps
 
     @property
     def grad_step(self) -> int:
-        """Updates taken so far, as a number; reading it waits for the device."""
+        """The same as a number; reading it waits for the device."""
         return int(self.steps)
 
     @grad_step.setter
@@ -111,7 +111,7 @@ class Optimizers:
 
     @torch.no_grad()
     def step(self, losses: Mapping[str, Tensor], gradients: Mapping[str, Gradients] | None = None) -> Metrics:
-        """Differentiate each loss by its own network, clip the gradients, and change all networks.
+        """Differentiate each loss by its own network, clip the gradients, and change the networks that have a loss.
 
         Each network's gradient is scaled down to a global norm of `grad_clip` if its norm is larger. If any loss or
         gradient is not finite no network changes, and the metric `skipped` is 1. `gradients` may be given if they were

@@ -50,7 +50,8 @@ def lambda_return(
 
         R_i = r_i + gamma_i ((1 - lambda) v_{i+1} + lambda R_{i+1}),    R_H = v_H = bootstrap
 
-    With the V_k(i) = r_i + gamma r_{i+1} + ... + gamma^k v_{i+k} of Eq. 5, this is the sum of Eq. 6:
+    With a constant gamma it is Eq. 6, where V_k(i) = r_i + gamma r_{i+1} + ... + gamma^k v_{i+k} is Eq. 5. Every V_k
+    that would look past state H equals V_{H-i}, so these terms add up to the last one:
 
         R_i = (1 - lambda) sum_{k=1}^{H-i-1} lambda^{k-1} V_k(i) + lambda^{H-i-1} V_{H-i}(i)
 

@@ -5,8 +5,8 @@ the window uniformly from 0 to n - T, so that windows reach the last element. (T
 never trains on an episode's last element.)
 
 Of the n - T + 1 windows, only one holds the first element, and T hold an element of the middle. With
-`prioritize_ends`, starts are drawn from T - 1 elements before the episode up to its last one, and those outside
-0..n - T are clipped. So no element is drawn less often than one of the middle. (DreamerV2's option of this name does
+`prioritize_ends`, starts are drawn uniformly from -(T - 1) to n - 1, and then clipped to
+0..n - T. So no element is drawn less often than one of the middle. (DreamerV2's option of this name does
 so only for the end.)
 
 An episode shorter than the row is taken whole. The row then goes on with other uniformly drawn episodes from their
@@ -79,7 +79,10 @@ class SequenceSampler:
         return out
 
     def _fill(self, out: NumpyBatch, windows: list[Window]) -> bool:
-        """Read the windows into a batch. Return False if an episode is unsound: the store has left it out."""
+        """Read the windows into a batch. Return False if an episode is damaged.
+
+        The store has then removed it, and `sample` draws again.
+        """
         out["is_first"][:] = False
         try:
             for row, offset, episode_id, start, length in windows:

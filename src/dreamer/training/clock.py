@@ -1,6 +1,7 @@
 """How far a run is, and what is due when. Everything here is saved in checkpoints.
 
-What is due follows from the counters alone: a resumed run computes anew how many updates it still has to take.
+What is due follows from the counters, and from when it was last done: a resumed run computes anew how many updates
+it still has to take.
 """
 
 import time
@@ -13,12 +14,12 @@ from dreamer.types import Phase
 
 @dataclass
 class Counters:
-    """How far a run is. Every counter has its unit in its name."""
+    """How far a run is."""
 
     env_step: int = 0
-    """Simulator frames, before action repeat; frames of all environments count."""
+    """Simulator frames of all environments; a repeated action counts every time."""
     agent_step: int = 0
-    """Actions chosen, by all environments together."""
+    """Actions that the agent chose, for all environments together."""
     grad_step: int = 0
     """Updates."""
     episodes: int = 0

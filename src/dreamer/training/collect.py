@@ -41,7 +41,7 @@ class Step:
     failures: int = 0
     """Failures of environments."""
     fatal: EnvError | None = None
-    """The failure that ends the run; then no action may have been taken."""
+    """The failure that ends the run, possibly before any action of this step."""
 
 
 class Collector:
@@ -116,7 +116,7 @@ class Collector:
         return builder
 
     def _next_episode(self, index: int) -> None:
-        """Let an episode of the next number begin at the next step."""
+        """Close the episode of an environment: the next step begins another, with the next number and another seed."""
         self.episode_numbers[index] += 1
         self.policy_state = self.policy_state.reset(index)
         self.builders[index] = None
@@ -129,7 +129,7 @@ class Collector:
     # -- what `AsyncCollector` needs in addition: here nothing runs in the background --------------------
 
     def begin_round(self, end: int) -> None:
-        """Do nothing: every agent step is taken with the newest weights."""
+        """Do nothing here: no agent step is taken ahead, with older weights."""
 
     def check(self) -> None:
         """Do nothing: there is no thread that may have failed."""

@@ -164,7 +164,7 @@ class Trainer:
     # -- Algorithm 1 -------------------------------------------------------------------------------------
 
     def run(self, final_evaluation: bool = True) -> bool:
-        """Train to the end, and save. Return False if the run was asked to stop before.
+        """Train to the end, and save. Return whether the run is complete, its final evaluation included.
 
         Raises `UserError`, when all is saved, if an environment failed too often in a row, or nothing was learned.
         """
@@ -176,7 +176,7 @@ class Trainer:
                     self._check_learned()
                     if final_evaluation:
                         self._evaluate_finally()
-            except (EnvError, NothingLearnedError):  # between two steps of the run, whose state is sound
+            except (EnvError, NothingLearnedError):  # raised between two steps, when the state is consistent
                 self._save()
                 raise
             self._save()
@@ -202,7 +202,7 @@ class Trainer:
         due = self.rounds.updates_due(env_step) if self.agent.trainable else 0
         if self.counters.grad_step >= due:
             return
-        # With --async-collect, the next round is collected during these updates, unless they are the first.
+        # With --async-collect, frames of the next round are collected during these updates, unless they are the first.
         if self.rounds.begun(env_step) > 1:
             self.collector.begin_round(self.rounds.end(env_step))
         for batch in self.feed.iterate(self.replay_rng, due - self.counters.grad_step):  # lines 4 and 5
@@ -283,7 +283,7 @@ class Trainer:
         Return False if it was asked to stop: then nothing is logged, and the evaluation stays due.
         """
         env_step = self.counters.env_step
-        # After a failure with other seeds, so that a run that it has ended does not repeat the same episode.
+        # A failure changes the seed: a run that ended by it and goes on does not meet the same episode.
         seed = self.schedule.seed + 1_000_003 * (1 + env_step) + self.counters.env_failures
         video = self.video_clock.due(env_step)
         self.logger.show(doing="evaluating")

@@ -50,7 +50,7 @@ class ImageEncoder(nn.Module):
         self.size = sizes[-1] ** 2 * widths[-1]
 
     def forward(self, image: UInt8[Tensor, "*N H W C"]) -> Float[Tensor, "*N E"]:
-        x = preprocess_image(image.flatten(0, -4)).permute(0, 3, 1, 2)  # (N, C, H, W), N = B T
+        x = preprocess_image(image.flatten(0, -4)).permute(0, 3, 1, 2)  # (N, C, H, W), N = B T in learning
         for layer in self.layers:
             x = F.relu(layer(x))
         return x.permute(0, 2, 3, 1).reshape(*image.shape[:-3], self.size)

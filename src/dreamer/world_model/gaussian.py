@@ -1,4 +1,4 @@
-"""Diagonal Gaussians: the densities behind every Gaussian term of the world model's loss (paper, Eq. 10).
+"""Diagonal Gaussians: log-density, KL and entropy, for the world model's loss and the value loss (Eq. 8 and 10).
 
 All densities are computed in float32, because a sum over the 12,288 numbers of an image would be too inexact in
 bfloat16. `kl_divergence` casts nothing: what it gets from `rssm.make_state` is float32.

@@ -38,7 +38,7 @@ class MLP(nn.Module):
     def forward(self, x: Float[Tensor, "*N inputs"]) -> Float[Tensor, "*N outputs"]:
         for layer in self.hidden:
             x = F.elu(layer(x))
-        return self.out(x).float()  # densities are float32, whatever the precision of the products
+        return self.out(x).float()  # also where the layers compute in bfloat16: densities need it
 
 
 class ScalarMLP(MLP):

@@ -46,7 +46,7 @@ def stack(states: list[State], dim: int) -> State:
 
 
 class RSSM(nn.Module):
-    """The latent dynamics: one step of either kind, and the two loops over time."""
+    """The latent dynamics: one step without an observation or with one, and a loop over time of each."""
 
     def __init__(self, action: int, embed: int, stoch: int, deter: int, hidden: int):
         super().__init__()
@@ -70,7 +70,7 @@ class RSSM(nn.Module):
     def imagine_step(
         self, prev: State, action: Float[Tensor, "N A"], noise: Float[Tensor, "N S"] | None = None
     ) -> State:
-        """Transition model: return the prior `(N, .)` after an action `(N, A)`; without noise it is at its mean."""
+        """Transition model: return the prior `(N, .)` after an action `(N, A)`; without noise, `stoch` is the mean."""
         x = F.elu(self.gru_input(torch.cat([prev.stoch, action], -1)))  # (N, hidden)
         deter = self.gru(x, prev.deter)  # (N, D)
         return make_state(self.prior_out(F.elu(self.prior_hidden(deter))), deter, noise)
@@ -142,6 +142,6 @@ def make_state(
 
 
 def given(feat: Tensor, action: Tensor) -> Tensor:
-    """A policy for `RSSM.imagine` that returns its noise argument: pass recorded actions there."""
+    """A policy for `RSSM.imagine` that repeats recorded actions: pass them as `action_noise`."""
     del feat
     return action

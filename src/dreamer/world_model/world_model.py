@@ -36,7 +36,7 @@ def scale_gradient(x: Tensor, scale: float) -> Tensor:
 
 
 class WorldModel(nn.Module):
-    """Encoder, RSSM, decoder, reward head and, for tasks that end early, discount head."""
+    """Encoder, RSSM, decoder, reward head and, with `--pcont`, a discount head."""
 
     def __init__(self, spec: EnvSpec, config: Config):
         super().__init__()
@@ -98,7 +98,9 @@ class WorldModel(nn.Module):
             "model/reward_square": reward.square().mean(),
         }
         for key in (key for key in self.decoder.keys if key in log_probs):
-            constant = HALF_LOG_TWO_PI * batch[key][0, 0].numel()  # of the observation's density
+            constant = (
+                HALF_LOG_TWO_PI * batch[key][0, 0].numel()
+            )  # the part of -ln q that no prediction can change
             metrics[f"model/{key}_error"] = metrics[f"model/{key}_loss"] - constant
         return losses, posterior, metrics
 
@@ -127,7 +129,7 @@ class WorldModel(nn.Module):
         """Return KL(posterior || prior) of states `(B, T, .)` at each step, `(B, T)`, and its loss, a scalar.
 
         By default the loss is max(mean KL, free nats), so below the free nats the KL has no gradient (as in TF2).
-        `--rep-scale`, `--no-free-avg` and a data-parallel run change that.
+        `--rep-scale` and `--no-free-avg` change that. In a data-parallel run, the mean is that of all processes.
         """
         kl = gaussian.kl_divergence(posterior.mean, posterior.std, prior.mean, prior.std)
         if self.batch_mean or self.options.rep_scale or not self.options.free_avg:
@@ -135,12 +137,13 @@ class WorldModel(nn.Module):
         return kl, kl.mean().clamp(min=self.options.free_nats)
 
     def _kl_loss_with_options(self, kl: Tensor, posterior: State, prior: State) -> Tensor:
-        """Return the loss under the options that change it.
+        """Return the loss with these options, or in a data-parallel run.
 
         - Without `free_avg`, each step is compared with the free nats by itself (paper, TF1).
         - With `rep_scale`, the loss below the free nats is the KL itself, with the whole gradient for the prior, and
-          `rep_scale` times the gradient for the posterior. DreamerV3 weights its dynamics and representation losses so.
-        - In a data-parallel run, the mean over all processes is compared.
+          `rep_scale` times the gradient for the posterior. DreamerV3 has
+          such weights above the free nats, and no gradient below them.
+        - With `free_avg` in a data-parallel run, the mean over all processes is compared.
         """
         compared = kl.detach()
         if self.options.free_avg:
