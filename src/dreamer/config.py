@@ -122,7 +122,7 @@ class ModelConfig:
     """Weight of the KL loss."""
     rep_scale: Annotated[float, Ge(0), Affects.LEARNING] = 0.0
     """Below the free nats: share of the KL's gradient for the posterior, while the prior gets all of it. With 0
-    neither gets any, as in the paper. (DreamerV3's weight of this name counts above the free nats.)"""
+    neither gets any, as in the paper. DreamerV3's weight of this name counts above the free nats."""
     pcont: Annotated[bool, Affects.EVERYTHING] = False
     """Learn a discount head, for tasks that end early: rewards after a predicted end do not count."""
     pcont_scale: Annotated[float, Ge(0), Affects.LEARNING] = 10.0
