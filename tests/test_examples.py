@@ -96,7 +96,7 @@ def test_module_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "own_module.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    options = ["--preset", "debug", "--obs", "state", "--env", "gym:own_module:Own-v0", "--steps", "100"]
+    options = ["--preset", "debug", "--obs", "state", "--env", "gym:own_module:Own-v0", "--steps", "300"]
     line = ["dreamer", "train", *options, "--time-limit", "40", "--device", "cpu", "--logdir", "run"]
     monkeypatch.setattr(sys, "argv", line)
     with pytest.raises(SystemExit) as exit_:

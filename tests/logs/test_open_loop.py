@@ -55,6 +55,7 @@ def test_window_is_no_longer_than_the_longest_episode(tmp_path: Path) -> None:
 def test_windows_reach_the_first_and_the_last_element(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     windows = _windows(_store(tmp_path, 8), rng, sequences=100, length=6)
+    assert windows is not None
     assert set(windows["image"][:, 0, 0, 0, 1]) == {0, 1, 2}
 
 
@@ -62,6 +63,7 @@ def test_windows_of_long_episodes_are_those_of_the_sampler(tmp_path: Path) -> No
     store = _store(tmp_path, 20, 30, 25)
     batch = SequenceSampler(store, 6, 15).sample(np.random.default_rng(3))
     windows = _windows(store, np.random.default_rng(3), 6, 15)
+    assert windows is not None
     assert all(np.array_equal(windows[key], batch[key]) for key in batch)
 
 

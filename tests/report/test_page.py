@@ -104,7 +104,7 @@ def test_several_methods_have_rows_of_their_own(make_run, curve, tmp_path):
     runs = [make_run(agent, "walker_stand", curve(400.0), agent=agent) for agent in ("dreamer", "planet")]
     _, text, data = read(write_report(runs, tmp_path / "out").page)
     assert [one["label"] for one in data["series"]][:2] == ["dreamer", "planet"]
-    assert "walker stand agent planet 400 1 seed" in text
+    assert "walker stand planet 400 1 seed" in text
 
 
 def test_same_input_gives_the_same_page(make_run, curve, tmp_path):

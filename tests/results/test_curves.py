@@ -39,7 +39,9 @@ def test_interval_of_a_mean_is_that_of_the_bootstrap(make_run):
         read_run(make_run(f"{n}", "dmc:walker_walk", {1000: 100.0 * (n % 2), 2000: 7.0}, n))
         for n in range(10)
     ]
-    low, high = over_seeds(runs).interval
+    interval = over_seeds(runs).interval
+    assert interval is not None
+    low, high = interval
     assert (low[0], high[0]) == (20, 80)
     np.testing.assert_allclose([low[1], high[1]], 7)
 

@@ -46,7 +46,7 @@ def test_method_says_how_the_runs_were_made(make_run, scores):
         (0, 10, 0.0556),
         (1, 10, 0.0556),
     ]
-    assert method.options == {"units": 200}
+    assert method.options == {"env_args": [], "units": 200}  # a run of before this option, in today's form
 
 
 def test_run_of_the_same_seed_is_replaced(make_run, scores):

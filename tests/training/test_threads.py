@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from dreamer.training.threads import busy, idle_cores, set_threads
 
 
 @pytest.fixture(autouse=True)
-def taken(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of threads that PyTorch is told, on a machine where it may take eight."""
     numbers: list[int] = []
     monkeypatch.setattr(torch, "set_num_threads", numbers.append)
