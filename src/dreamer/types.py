@@ -11,7 +11,7 @@
 | F | feature that every head reads, F = S + D | 230 |
 
 A dot is the last axis, whose size depends on the field: a state `(B, T, .)` has `stoch` `(B, T, S)` and `deter`
-`(B, T, D)`. Three dots stand for any further axes.
+`(B, T, D)`. Three dots stand for any further axes. In the shape of an image, H, W and C are height, width and channels.
 
 Alignment: element t of a sequence holds the observation o_t, the `action` that LED to it, the `reward` that came
 with it, and `discount` (0 where the environment terminated, else 1). Element 0 of an episode is its reset: zero
@@ -69,7 +69,7 @@ class EnvSpec:
     vectors: dict[str, int]
     action: ActionSpec
     spaces: dict[str, Any] = field(default_factory=dict)
-    """The environment's own spaces of vectors and of `action`, in plain values; see `envs/native.py`."""
+    """The environment's own spaces, before the wrappers, in plain values; exported policies need them."""
 
     @staticmethod
     def from_dict(content: dict[str, Any]) -> "EnvSpec":
@@ -81,13 +81,13 @@ class EnvSpec:
 
 @dataclass(frozen=True)
 class Transitions:
-    """Which rows an algorithm learns from: transitions, drawn by priority; see `dreamer.replay.transitions`."""
+    """For D4PG, not for Dreamer: it learns from transitions drawn by priority; see `dreamer.replay.transitions`."""
 
     before: int
     """Elements of context before the transition begins."""
     after: int
     """Elements that follow it."""
     exponent: float
-    """How much priorities count, `a`: 0 draws uniformly."""
+    """Exponent of the priorities, `a`: 0 draws uniformly."""
     correction: float
-    """How much of that the weights make up for, `b`: 1 all of it."""
+    """Exponent of the importance weights, `b`: 1 undoes the whole bias of drawing by priority."""

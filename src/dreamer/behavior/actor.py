@@ -49,7 +49,7 @@ class Actor(nn.Module):
     def act(
         self, feat: Float[Tensor, "N F"], explore: bool, generator: torch.Generator
     ) -> Float[Tensor, "N A"]:
-        """Choose actions `(N, A)` at features `(N, F)`: a sample if they `explore`, else the mode."""
+        """Choose actions `(N, A)` at features `(N, F)`: a sample with `explore`, else the mode."""
         if explore:
             return self.sample(feat, self.draw_noise(len(feat), generator=generator))
         return self(feat).mode(self.draw_noise(MODE_SAMPLES, len(feat), generator=generator))

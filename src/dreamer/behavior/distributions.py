@@ -47,8 +47,8 @@ class TanhNormal:
         TF2 tools.py:239 takes for every row the sample that is best for row 0.
         """
         action = self.sample(noise)
-        # Like TF2, compare the densities of the actions as float32 rounds them. Where many samples are rounded to +-1,
-        # the density before rounding still grows outward, and the most extreme sample would always win.
+        # Like TF2, take the density of each action as float32 rounds it, not of the value before the tanh. There the
+        # density of a saturated actor grows without bound toward +-1, and the most extreme sample would always win.
         best = self.log_prob(torch.atanh(action.clamp(-LARGEST_ACTION, LARGEST_ACTION))).argmax(0)
         index = best.unsqueeze(-1).expand(self.mean.shape).unsqueeze(0)
         return action.gather(0, index).squeeze(0)

@@ -20,7 +20,8 @@ def explored(
 ) -> Float[Tensor, "N A"]:
     """Add Gaussian noise to actions `(N, A)`, or replace discrete ones by random ones with probability epsilon.
 
-    `steps`, the updates so far, is a tensor on the device, because reading its number would wait for the updates.
+    `steps`, the updates so far, is a tensor on the device: as a number, it would make the CPU wait until a GPU has
+    taken all updates before.
     """
     if not spec.discrete:
         noise = torch.randn(action.shape, generator=generator, device=action.device)

@@ -1,4 +1,7 @@
-"""Behavior learning in imagination: where trajectories start, their noise, and value estimates (paper, Section 3)."""
+"""Behavior learning in imagination: where trajectories start, their noise, and value estimates (paper, Section 3).
+
+The loop that follows the actor is `RSSM.imagine`.
+"""
 
 import torch
 from jaxtyping import Float
@@ -56,8 +59,8 @@ def lambda_return(
         R_i = (1 - lambda) sum_{k=1}^{H-i-1} lambda^{k-1} V_k(i) + lambda^{H-i-1} V_{H-i}(i)
 
     `reward`, `value` and `discount` are `(H - 1, ...)`: the first row belongs to state 1, the last to state H - 1.
-    `bootstrap` `(...)` is the value of state H. Returns `(H - 1, ...)`. With lambda = 1 and a bootstrap of zero it is
-    the discounted sum of rewards (Eq. 4 has no discount).
+    `bootstrap` `(...)` is the value of state H. Returns `(H - 1, ...)`. With lambda = 1, a bootstrap
+    of zero and discounts of 1 it is the sum of rewards of Eq. 4.
     """
     next_value = torch.cat([value[1:], bootstrap.unsqueeze(0)])
     returns = [bootstrap]

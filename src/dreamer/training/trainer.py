@@ -1,4 +1,4 @@
-"""The training loop (paper, Algorithm 1).
+"""The training loop (paper, Algorithm 1, with its letters).
 
      1  initialize the dataset with S random seed episodes
      2  initialize the parameters of all networks
@@ -308,10 +308,10 @@ class Trainer:
 
     @contextlib.contextmanager
     def _evaluation_envs(self) -> Iterator[VectorEnv]:
-        """Yield `eval_envs`, if those of the training can stay open beside it.
+        """Yield the environment for evaluation.
 
-        A simulator may let only one be open at a time, because it binds a port. Then those of the training are closed
-        meanwhile, and their episodes are brought back, as after an interruption.
+        A simulator may let only one be open at a time, because it binds a port. Then the training environments are
+        closed meanwhile, and their episodes in progress are restored by repeating their actions.
         """
         if not self._take_turns:
             try:

@@ -12,7 +12,6 @@ from jaxtyping import Float, Real
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamer.errors import UserError
 from dreamer.types import Batch, EnvSpec
 from dreamer.world_model.encoder import STRIDE, conv_sizes, preprocess_image
 from dreamer.world_model.gaussian import unit_log_prob
@@ -23,12 +22,13 @@ CANONICAL_KERNELS = (5, 5, 6, 6)
 
 
 def deconv_kernels(size: int) -> tuple[int, ...]:
-    """Return kernels that enlarge 1x1 to `size` in as many layers as the encoder has; 64 -> (5, 5, 6, 6)."""
+    """Return kernels that enlarge 1x1 to `size` in as many layers as the encoder has; 64 -> (5, 5, 6, 6).
+
+    Of all that fit, they are the nearest to those of 64. Kernels of 3 to 8 reach every size that the encoder takes.
+    """
     layers = len(conv_sizes(size)) - 1
     wish = (*CANONICAL_KERNELS[:2], *(6,) * (layers - 2))
     fitting = [k for k in itertools.product(range(3, 9), repeat=layers) if _final_size(k) == size]
-    if not fitting:
-        raise UserError(f"The decoder cannot reach images of {size}x{size}: use 32, 64, 84, 96 or 128.")
     return min(fitting, key=lambda k: sum((a - b) ** 2 for a, b in zip(k, wish, strict=True)))
 
 

@@ -4,8 +4,9 @@
     prior                 q(s_t | s_{t-1}, a_{t-1})       = N(mean, std),  [mean, raw] = W' ELU(W h_t)
     posterior             p(s_t | s_{t-1}, a_{t-1}, o_t)  = N(mean, std),  [mean, raw] = W' ELU(W [h_t, e_t])
 
-with std = softplus(raw) + 0.1, where every line has weights of its own. Noise is an argument: a sample is
-mean + std * noise, with independent noise for every sequence. Shapes are those of `dreamer.types`.
+with std = softplus(raw) + 0.1, and a W and W' of its own in every line. Noise is an argument: a sample is
+mean + std * noise, with noise drawn anew for every sequence and step. Here s_t is the stochastic part alone; elsewhere
+it is the whole state (s_t, h_t). Shapes are those of `dreamer.types`.
 """
 
 from collections.abc import Callable
