@@ -66,6 +66,13 @@ class DrawnDepth(Drawn):
         return np.full((64, 64), 3000, np.uint16)
 
 
+class DrawnSmall(Drawn):
+    """Draws a picture of very few pixels."""
+
+    def render(self) -> Any:
+        return np.full((8, 8, 3), 40 * self._frames, np.uint8)
+
+
 class DrawnUnbounded(Drawn):
     """Images of floats that are declared without bounds."""
 
@@ -202,6 +209,30 @@ class Unbounded(SampleEnv):
     action_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
 
+class Switches(SampleEnv):
+    action_space = spaces.MultiBinary([2, 2])
+
+
+class Grid(SampleEnv):
+    action_space = spaces.Box(np.float16(-2), np.float16(2), (1, 2), np.float16)
+
+
+class WholeAction(SampleEnv):
+    action_space = spaces.Box(0, 5, (2,), np.int32)
+
+
+class EndlessButtons(SampleEnv):
+    action_space = spaces.Discrete(10**9)
+
+
+class Endless(SampleEnv):
+    observation_space = spaces.Discrete(1_000_000)
+
+
+class Nothing(SampleEnv):
+    observation_space = spaces.Dict()
+
+
 class TupleAction(SampleEnv):
     action_space = spaces.Tuple([spaces.Discrete(2), spaces.Discrete(2)])
 
@@ -227,6 +258,16 @@ class Symbols(SampleEnv):
 
 class ChannelsFirst(SampleEnv):
     observation_space = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+
+
+class Masks(SampleEnv):
+    """Images of zeros and ones, declared so."""
+
+    observation_space = spaces.Box(0, 1, (64, 64, 3), np.uint8)
+
+
+class FrameStack(SampleEnv):
+    observation_space = spaces.Box(0, 255, (4, 64, 64, 3), np.uint8)
 
 
 class FloatImage(SampleEnv):

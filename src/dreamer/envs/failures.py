@@ -3,7 +3,9 @@
 import inspect
 import logging
 import os
+import signal
 import sysconfig
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +42,10 @@ _HINTS = {
 """What to do, by the call and a part of the exception's text."""
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Those by which a run is asked to stop."""
+
+
 class EnvError(UserError):
     """An environment failed in an episode: it raised, died, hung, or returned what cannot be used.
 
@@ -53,15 +59,32 @@ class EnvError(UserError):
 
 @contextmanager
 def calling(name: str, call: str, env: Any = None) -> Iterator[None]:
-    """Turn whatever the block raises into an `EnvError`; `env`, if it exists, is what was called."""
+    """Turn whatever the block raises into an `EnvError`; `env`, if it exists, is what was called.
+
+    Signals that the environment has begun to handle are handled as before again: Ctrl-C must save the run.
+    """
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         yield
     except UserError:
         raise
-    except (Exception, SystemExit) as error:
-        if call == "step" and "expected 5, got 4" in str(error) and _raised_in(error, _GYMNASIUM):
+    except BaseException as error:
+        if _is_by_the_user(error):
+            raise
+        if call == "step" and "expected 5, got 4" in _text(error) and _raised_in(error, _GYMNASIUM):
             raise old_step(name, env) from error
         raise EnvError(failure(name, call, error, env)) from error
+    finally:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) != handler and threading.current_thread() is threading.main_thread():
+                signal.signal(number, handler)
+
+
+def _is_by_the_user(error: BaseException) -> bool:
+    """Whether this is Ctrl-C; an environment may raise `KeyboardInterrupt`, too, because a window was closed."""
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    return bool(error.args) or signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
 def old_step(name: str, env: Any) -> EnvError:
@@ -77,7 +100,7 @@ def failure(name: str, call: str, error: BaseException, env: Any = None) -> str:
     """Return the sentence about `error`, which `call` (make, reset, step, render or close) has raised."""
     cause = _cause(error)
     place = _place(cause, call, env)
-    text = one_line(str(cause), _LONGEST_CAUSE).rstrip(".")
+    text = one_line(_text(cause), _LONGEST_CAUSE).rstrip(".")
     return f"{name} raised {type(cause).__name__} in {call}{text and f': {text}'}{place}{_hint(call, cause)}."
 
 
@@ -90,9 +113,25 @@ def close(env: gym.Env, name: str) -> None:
 
 
 def one_line(text: str, length: int) -> str:
-    """Return the text in one line of at most `length` characters."""
-    line = " ".join(text.split())
+    """Return the text in one line of at most `length` characters, without those that steer a terminal."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= length else line[: length - 4] + " ..."
+
+
+def brief(value: Any) -> str:
+    """Show a value in one short line."""
+    try:
+        return one_line(repr(value), 80)
+    except Exception:  # of a class of the user's own
+        return f"a {type(value).__name__}"
+
+
+def _text(error: BaseException) -> str:
+    """Return the text of an exception, or none if it cannot tell it."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def definition(env: Any, method: str) -> str:
@@ -111,7 +150,7 @@ def _cause(error: BaseException) -> BaseException:
 
 def _hint(call: str, error: BaseException) -> str:
     """Return what to do about it, after a semicolon, where that is known."""
-    hints = [hint for (of, part), hint in _HINTS.items() if of == call and part in str(error)]
+    hints = [hint for (of, part), hint in _HINTS.items() if of == call and part in _text(error)]
     chosen = os.environ.get("MUJOCO_GL")
     if chosen and cannot_draw(error):
         hints.append(f"MUJOCO_GL={chosen} may not work here: unset it to have a backend chosen")
