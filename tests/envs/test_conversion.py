@@ -256,7 +256,9 @@ def test_a_large_number_does_not_wrap_round_to_a_bit() -> None:
 
 def test_masked_values_are_refused() -> None:
     with pytest.raises(UserError, match="must be an array of numbers"):
-        vector_conversion(spaces.Box(-1, 1, (2,)), "The observation")(np.ma.array([0.5, 0], mask=[False, True]))
+        vector_conversion(spaces.Box(-1, 1, (2,)), "The observation")(
+            np.ma.array([0.5, 0], mask=[False, True])
+        )
 
 
 def test_a_value_that_cannot_be_shown_is_named_by_its_class() -> None:
@@ -310,6 +312,14 @@ def test_declared_images_of_floats_are_stored_as_uint8() -> None:
     assert image.dtype == np.uint8
     assert image.max() > 250
     assert 120 < image.mean() < 135  # uniform samples of [0, 1]
+
+
+def test_a_black_picture_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    episode("DrawnOnes", "image")
+    assert (
+        "DrawnOnes-v0 renders is black (its brightest pixel is 1 of 255): is it meant to be floats?"
+        in caplog.text
+    )
 
 
 def test_rendered_depth_of_16_bits_is_refused() -> None:

@@ -3,9 +3,7 @@
 import inspect
 import logging
 import os
-import signal
 import sysconfig
-import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from dreamer.envs.surroundings import is_ctrl_c, kept
 from dreamer.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -42,10 +41,6 @@ _HINTS = {
 """What to do, by the call and a part of the exception's text."""
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Those by which a run is asked to stop."""
-
-
 class EnvError(UserError):
     """An environment failed in an episode: it raised, died, hung, or returned what cannot be used.
 
@@ -61,30 +56,19 @@ class EnvError(UserError):
 def calling(name: str, call: str, env: Any = None) -> Iterator[None]:
     """Turn whatever the block raises into an `EnvError`; `env`, if it exists, is what was called.
 
-    Signals that the environment has begun to handle are handled as before again: Ctrl-C must save the run.
+    What it has changed in this process is as before then (`surroundings`).
     """
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
-        yield
+        with kept():
+            yield
     except UserError:
         raise
     except BaseException as error:
-        if _is_by_the_user(error):
+        if is_ctrl_c(error):
             raise
         if call == "step" and "expected 5, got 4" in _text(error) and _raised_in(error, _GYMNASIUM):
             raise old_step(name, env) from error
         raise EnvError(failure(name, call, error, env)) from error
-    finally:
-        for number, handler in handlers.items():
-            if signal.getsignal(number) != handler and threading.current_thread() is threading.main_thread():
-                signal.signal(number, handler)
-
-
-def _is_by_the_user(error: BaseException) -> bool:
-    """Whether this is Ctrl-C; an environment may raise `KeyboardInterrupt`, too, because a window was closed."""
-    if not isinstance(error, KeyboardInterrupt):
-        return False
-    return bool(error.args) or signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
 def old_step(name: str, env: Any) -> EnvError:
@@ -107,8 +91,11 @@ def failure(name: str, call: str, error: BaseException, env: Any = None) -> str:
 def close(env: gym.Env, name: str) -> None:
     """Close an environment; if that fails, say so and go on: nothing depends on it any more."""
     try:
-        env.close()
-    except Exception as error:
+        with kept():
+            env.close()
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
         _logger.warning("%s", failure(name, "close", error, env))
 
 

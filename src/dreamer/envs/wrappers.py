@@ -48,7 +48,7 @@ class CheckedEnv(gym.Wrapper):
 
     def __init__(self, env: gym.Env, name: str) -> None:
         super().__init__(env)
-        self._name = name
+        self._name, self._closed = name, False
         for space in ("observation_space", "action_space"):
             with calling(name, "make", env):
                 given = inspect.getattr_static(env.unwrapped, space, None)
@@ -82,7 +82,9 @@ class CheckedEnv(gym.Wrapper):
             return self.env.render()
 
     def close(self) -> None:
-        close(self.env, self._name)
+        if not self._closed:  # many simulators cannot be closed twice
+            self._closed = True
+            close(self.env, self._name)
 
     def _five(self, returned: Any) -> Step:
         """Unpack what `step` returned."""
