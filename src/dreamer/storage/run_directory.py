@@ -23,6 +23,14 @@ NONE_YET = "none-yet"
 _logger = logging.getLogger(__name__)
 
 
+def open_lock(file: Path) -> IO[str]:
+    """Open a file to lock, which is made if it is missing. Raises `OSError` if that is not possible.
+
+    Not through a link, and nothing is cut: somebody else may have put it there.
+    """
+    return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
+
+
 class RunDirectory:
     """The files of one run under `path`."""
 
@@ -108,9 +116,7 @@ class RunDirectory:
         self._new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # Not through a link, and nothing is cut: somebody else may have put it there.
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-            self._lock = os.fdopen(os.open(self.path / LOCK, flags, 0o666), "r+")
+            self._lock = open_lock(self.path / LOCK)
         except OSError as error:
             raise UserError(
                 f"Cannot write in {self.path} ({error.strerror}): choose a --logdir you can write to."
