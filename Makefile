@@ -17,8 +17,9 @@ view: $(VENV)/.installed-onnx gl ## Write a page to steer the dream of runs in A
 	$(BIN)/python -m dreamer.view.runtime
 	$(if $(ARGS),$(BIN)/dreamer view $(ARGS))
 
-test: $(VENV)/.installed-dev gl ## Run the fast test suite; pytest's options in ARGS
-	$(BIN)/python -m pytest $(ARGS)
+# A process that has run out of tests takes some of another's. Eight already take 8 GB of memory.
+test: $(VENV)/.installed-dev gl ## Run the fast test suite on all cores; pytest's options in ARGS="-n 0 -m gpu"
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style and format
 	$(BIN)/ruff check
