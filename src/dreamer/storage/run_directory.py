@@ -12,11 +12,11 @@ from dreamer.config import Affects, Config, options_affecting, to_flat
 from dreamer.errors import UserError, writing
 from dreamer.storage import checkpoint, config_file
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file, remove_leftovers
+from dreamer.storage.config_file import LOCK
 
 WARNED = options_affecting(Affects.UPDATES)
 """Options that a resumed run may change with a warning: another machine or non-finite updates may need it."""
 
-LOCK = ".lock"
 NONE_YET = "none-yet"
 """File that is in `checkpoint/` until the first checkpoint is saved. A run with neither has lost its checkpoints."""
 
