@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 GL := scripts/install-gl.sh $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help train view test lint types format lock clean
+.PHONY: help train view test lint types format tables lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ types: $(VENV)/.installed-dev ## Check the types
 format: $(VENV)/.installed-dev ## Put imports in order and format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+tables: $(VENV)/.installed ## Write the tables of results into README.md and docs/results
+	$(BIN)/python scripts/tables.py
 
 lock: ## Write the newest versions of all dependencies to constraints.txt
 	scripts/lock.sh $(PYTHON) constraints.txt

@@ -2,12 +2,15 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 from beartype import beartype
 from jaxtyping import install_import_hook, jaxtyped
+
+from sweep.two_nodes import TwoNodes
 
 # The shapes in the signatures of the mathematics are checked at every call. A module is changed when it is imported,
 # so this comes before the first import of the package.
@@ -47,3 +50,11 @@ def _kernels(request: pytest.FixtureRequest) -> None:
 def _seeds() -> None:
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 (libraries of others still draw from it)
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    nodes = TwoNodes()
+    yield nodes
+    nodes.cluster.shutdown()

@@ -432,8 +432,18 @@ def test_help_of_a_baseline_has_its_own_options_and_none_that_it_does_not_read(
     assert re.findall(r"^  --([\w-]+)", group, re.M)[: len(own)] == own
     listed = {name.replace("-", "_") for name in re.findall(r"^  --([\w-]+)", before, re.M)}
     assert not listed & WITHOUT_EFFECT[agent]
+    assert ("ray" in listed) == (agent == "d4pg")
     assert in_process(monkeypatch, "train", "--help") == 0
     assert heading not in capsys.readouterr().out
+
+
+def test_ray_is_refused_for_an_agent_without_actors(
+    monkeypatch: pytest.MonkeyPatch, capsys, tmp_path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert in_process(monkeypatch, "train", "--agent", "a3c", "--ray", "--preset", "debug") == 2
+    assert "--ray is for --agent d4pg" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
 
 
 def test_version(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
