@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "env_args": {"errors"},
     "config": {"errors", "affects", "options", "env_args"},
     "presets": _BASE,
+    "ray_cluster": _BASE | {"machine"},
     "envs": _BASE | {"own_code", "parent"},
     "arguments": set(),
     "world_model": _BASE,
@@ -39,16 +40,17 @@ MAY_IMPORT = {
     "replay": _BASE | {"storage"},
     "logs": _DREAMER | {"replay", "storage", "machine"},
     "results": _BASE | {"storage"},
-    "training": _RUN | {"baselines", "options", "parent", "machine"},
+    "training": _RUN | {"baselines", "options", "parent", "machine", "own_code", "ray_cluster"},
     "export": _DREAMER | {"make", "envs", "storage"},
-    "api": _RUN | {"training", "presets", "export", "results"},
+    "api": _RUN | {"training", "presets", "export", "results", "ray_cluster"},
     "__init__": {"api", "export"},
     "bench": _RUN | {"training", "results", "machine"},
     "view": _DREAMER | {"envs", "storage", "replay", "logs", "export"},
     "report": _BASE | {"results", "storage"},
     "verify": _BASE | {"export", "logs", "replay", "results", "storage"},
     "sweep": _BASE
-    | {"parent", "machine", "arguments", "presets", "envs", "storage", "logs", "training", "results"},
+    | {"parent", "machine", "arguments", "presets", "envs", "storage", "logs", "training", "results"}
+    | {"ray_cluster"},
     "cli": _RUN
     | {
         "__init__",
@@ -57,6 +59,7 @@ MAY_IMPORT = {
         "arguments",
         "training",
         "presets",
+        "ray_cluster",
         "distributed",
         "export",
         "results",

@@ -1,4 +1,4 @@
-"""Read the `config.json` of a run; this loads no PyTorch."""
+"""Read the `config.json` of a run, and name its lock; this loads no PyTorch."""
 
 import json
 from pathlib import Path
@@ -10,6 +10,8 @@ from dreamer.errors import UserError
 from dreamer.storage.regular_file import MOST_TEXT, read_regular
 
 FILE = "config.json"
+LOCK = ".lock"
+"""File in the directory of a run that is locked by the process which trains there."""
 
 
 def read_config(file: Path, **changes: Any) -> Config:

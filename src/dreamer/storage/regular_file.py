@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from dreamer.machine import memory_bytes
 
@@ -36,3 +36,11 @@ def read_regular(path: Path, most: int | None = None) -> bytes:
     """Read the whole of a file. Raises as `open_regular` does."""
     with open_regular(path, most) as file:
         return file.read()
+
+
+def open_lock(file: Path) -> IO[str]:
+    """Open a file to lock, which is made if it is missing. Raises `OSError` if that is not possible.
+
+    Not through a link, and nothing is cut: somebody else may have put it there.
+    """
+    return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import logging
-import os
 from pathlib import Path
 from shlex import quote
 from typing import IO, Any
@@ -12,23 +11,16 @@ from dreamer.config import Affects, Config, options_affecting, to_flat
 from dreamer.errors import UserError, writing
 from dreamer.storage import checkpoint, config_file
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file, remove_leftovers
+from dreamer.storage.config_file import LOCK
+from dreamer.storage.regular_file import open_lock
 
 WARNED = options_affecting(Affects.UPDATES)
 """Options that a resumed run may change with a warning: another machine or non-finite updates may need it."""
 
-LOCK = ".lock"
 NONE_YET = "none-yet"
 """File that is in `checkpoint/` until the first checkpoint is saved. A run with neither has lost its checkpoints."""
 
 _logger = logging.getLogger(__name__)
-
-
-def open_lock(file: Path) -> IO[str]:
-    """Open a file to lock, which is made if it is missing. Raises `OSError` if that is not possible.
-
-    Not through a link, and nothing is cut: somebody else may have put it there.
-    """
-    return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
 
 
 class RunDirectory:

@@ -33,8 +33,8 @@ from dreamer.config import Affects, Config, check, flag, options_affecting, to_f
 from dreamer.errors import UserError, did_you_mean, writing
 from dreamer.presets import preset
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file
-from dreamer.storage.regular_file import MOST_TEXT, read_regular
-from dreamer.storage.run_directory import LOCK, open_lock
+from dreamer.storage.config_file import LOCK
+from dreamer.storage.regular_file import MOST_TEXT, open_lock, read_regular
 from dreamer.sweep.tasks import short_name
 
 VERSION = 1
