@@ -13,6 +13,7 @@ from dreamer.logs import open_loop
 from dreamer.logs.open_loop import Prediction
 from dreamer.logs.video import check_format
 from dreamer.presets import preset as preset_named
+from dreamer.ray_cluster import with_actors
 from dreamer.replay.store import EpisodeStore
 from dreamer.results import curves
 from dreamer.storage.config_file import FILE, read_config
@@ -24,13 +25,13 @@ from dreamer.training.make import make_trainer
 Device = Literal["auto", "cpu", "cuda"]
 
 
-def train(logdir: str | Path, preset: str | None = None, **options: Any) -> bool:
+def train(logdir: str | Path, preset: str | None = None, ray: str | None = None, **options: Any) -> bool:
     """Train in `logdir`, or go on there, as `dreamer train` does: `train("runs/dot", env="toy:dot", seed=1)`.
 
     `options` are those of `dreamer train --help`, with underscores (`batch_size=16`; `lambda_`). All others are those
     of the `preset` or, without one, of the run that is there; a new run takes `auto`. Returns whether the run is
     complete: Ctrl-C saves a checkpoint and stops, if this is the main thread. Raises `UserError` wherever the command
-    would end with a sentence.
+    would end with a sentence. `ray` is the address of a cluster for the actors of D4PG.
     """
     saved = Path(logdir) / FILE
     if preset is None and saved.is_file():
@@ -42,8 +43,9 @@ def train(logdir: str | Path, preset: str | None = None, **options: Any) -> bool
         hint = f"it is now {RENAMED[name]!r}" if name in RENAMED else "`dreamer train --help` lists them"
         raise UserError(f"There is no option {name!r}: {hint}.")
     config = with_options(config, options)
+    config = config if ray is None else with_actors(config)
     check(config)
-    with closing(make_trainer(resolve(config), Path(logdir))) as trainer:
+    with closing(make_trainer(resolve(config), Path(logdir), ray=ray)) as trainer:
         return trainer.run()
 
 

@@ -30,8 +30,19 @@ def test_row_for_each_task_and_number_of_frames(make_scores):
     assert head.startswith("| task | seeds | frames | ours |")
     assert rows == [
         "| gym:Mine-v0 | 1 | 1,000 | 7 | - | - | 0.03 |",
-        "| walker stand | 1 | 50,000 | 123 | 301 ± 75 | 978 | 1.39 |",
-        "| walker stand | 2 | 100,000 | 450 ± 50 | 478 ± 77 | 978 | 2.78 |",
+        "| walker stand | 1 | 50,000 | 123 | 301 (250 to 383) | 978 | 1.39 |",
+        "| walker stand | 2 | 100,000 | 450 ± 50 | 478 (410 to 610) | 978 | 2.78 |",
+        "| **mean of 2 tasks** |  |  | **287** | **390**, reached on 0 | **978** |  |",
+    ]
+
+
+def test_last_row_has_means_over_tasks_and_tuned_tasks_are_marked(make_run, make_scores, tmp_path):
+    make_scores("a", ("dmc:walker_stand", 0, {100_000: 500.0}), ("dmc:cartpole_swingup", 0, {100_000: 220.0}))
+    append_run(tmp_path / "a-0", tmp_path / "a.csv", tuned_on=("walker_stand",))
+    assert [row.split(" | ") for row in results_table([tmp_path / "a.csv"]).splitlines()[2:]] == [
+        ["| cartpole swingup", "1", "100,000", "220", "221 (74 to 428)", "834", "2.78 |"],
+        ["| walker stand \\*", "1", "100,000", "500", "478 (410 to 610)", "978", "2.78 |"],
+        ["| **mean of 2 tasks**", "", "", "**360**", "**349**, reached on 1", "**906**", " |"],
     ]
 
 

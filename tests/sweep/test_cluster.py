@@ -2,30 +2,30 @@
 
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dreamer.errors import UserError
+from dreamer.ray_cluster import with_address
 from dreamer.sweep import cluster
 from dreamer.sweep.process import Command
 from sweep.commands import Commands, alive, ended, wait_until
+from sweep.two_nodes import TwoNodes
 
 RUNS = ("toy-dot-random-0", "toy-dot-random-1")
 
 
 def test_address_may_be_left_out() -> None:
-    assert cluster.with_address(["--ray"]) == ["--ray", "local"]
-    assert cluster.with_address(["--ray", "--jobs", "2"]) == ["--ray", "local", "--jobs", "2"]
-    assert cluster.with_address(["--ray", "10.0.0.1:6379"]) == ["--ray", "10.0.0.1:6379"]
-    assert cluster.with_address(["--jobs", "2", "--ray=auto"]) == ["--jobs", "2", "--ray=auto"]
+    assert with_address(["--ray"]) == ["--ray", "local"]
+    assert with_address(["--ray", "--jobs", "2"]) == ["--ray", "local", "--jobs", "2"]
+    assert with_address(["--ray", "10.0.0.1:6379"]) == ["--ray", "10.0.0.1:6379"]
+    assert with_address(["--jobs", "2", "--ray=auto"]) == ["--jobs", "2", "--ray=auto"]
 
 
 def test_missing_ray_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"pip install 'dream-to-control\[sweep\]'"):
+    with pytest.raises(UserError, match=r"pip install 'dream-to-control\[ray\]'"):
         cluster.connect("local")
 
 
@@ -33,34 +33,6 @@ def test_node_that_does_not_see_the_sweep_directory_says_so(tmp_path: Path) -> N
     end = cluster.supervise(Command((), tmp_path / "elsewhere" / "run", 1, tmp_path))
     assert end.kind == "failed"
     assert f"does not see {tmp_path / 'elsewhere'}: put --out on a path that all nodes share" in end.reason
-
-
-class TwoNodes:
-    """A Ray cluster with a head, on which nothing runs, and two nodes of two cores each."""
-
-    def __init__(self) -> None:
-        cluster_utils = pytest.importorskip("ray.cluster_utils")
-        head = {"num_cpus": 0, "include_dashboard": False}
-        self.cluster = cluster_utils.Cluster(initialize_head=True, head_node_args=head)
-        self.nodes: list[Any] = [self.cluster.add_node(num_cpus=2) for _ in range(2)]
-        self.address: str = self.cluster.address
-
-    def kill_node_of(self, process_id: int) -> None:
-        """Kill the node on which a process runs, as a power cut would."""
-        ancestors = {process_id}
-        while process_id > 1:
-            process_id = int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[1])
-            ancestors.add(process_id)
-        (node,) = (node for node in self.nodes if node.all_processes["raylet"][0].process.pid in ancestors)
-        self.cluster.remove_node(node, allow_graceful=False)
-
-
-@pytest.fixture
-def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    nodes = TwoNodes()
-    yield nodes
-    nodes.cluster.shutdown()
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from dreamer.cli.training import bench, doctor, sweep, train
 from dreamer.errors import UserError, did_you_mean
 from dreamer.logs.stdout import Stdout, open_closed_streams, write_any_character
 from dreamer.own_code import search_current_folder
+from dreamer.ray_cluster import with_address
 
 Command = Callable[..., int | None]
 
@@ -121,6 +122,7 @@ def _command(name: str, words: Sequence[str]) -> tuple[Any, Command]:
         from dreamer.sweep.sweep import Sweep, main
 
         return Sweep, partial(main, words)
+    words = with_address(words)
     command: Any = with_start(COMMANDS[name], words) if name in OF_A_RUN else COMMANDS[name]
     return command, partial(read, command, words, f"dreamer {name}")
 

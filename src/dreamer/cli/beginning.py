@@ -37,6 +37,7 @@ def _machine(trainer: "Trainer | A3CTrainer") -> dict[str, str]:
     import torch
 
     from dreamer.agents.precision import pick_dtype
+    from dreamer.training.ray_actors import RayActors
     from dreamer.training.threads import busy
 
     device = trainer.agent.device
@@ -44,7 +45,11 @@ def _machine(trainer: "Trainer | A3CTrainer") -> dict[str, str]:
     precision = str(pick_dtype(trainer.config.training.precision, device)).removeprefix("torch.")
     threads = torch.get_num_threads()
     where = f"{name}, {precision}, {threads} thread{'s' * (threads > 1)}"
-    return {"device": where} | ({"busy": warning} if (warning := busy()) else {})
+    found = {"device": where} | ({"busy": warning} if (warning := busy()) else {})
+    if isinstance(trainer.envs, RayActors):
+        number, nodes = trainer.config.environment.num_envs, trainer.envs.nodes
+        found["actors"] = f"{number} on Ray, on {nodes} node{'s' * (nodes > 1)}"
+    return found
 
 
 def _networks(trainer: "Trainer | A3CTrainer") -> dict[str, str]:

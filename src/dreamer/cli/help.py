@@ -67,6 +67,8 @@ def of_command(name: str, command: Callable[..., Any]) -> str:
     text += [
         _examples(text) if text.startswith("Example") else _wrapped(text) for text in _paragraphs(documented)
     ]
+    if start and start.behavior.agent != "d4pg":
+        own = [option for option in own if option.name != "ray"]
     parts = _of_run(start) if start else {}
     every = {option.name: option for options in parts.values() for option in options}
     text.append(_group("options", [*own, *(every[name] for name in FIRST if name in every)]))

@@ -32,7 +32,14 @@ def plot(paths: Paths, out: Path = Path("curve.png"), labels: tuple[str, ...] = 
     print(f"Wrote {out}")
 
 
-def scores(runs: Paths, out: Path, command: str = "", commit: str = "", hardware: str = "") -> None:
+def scores(
+    runs: Paths,
+    out: Path,
+    command: str = "",
+    commit: str = "",
+    hardware: str = "",
+    tuned_on: tuple[str, ...] = (),
+) -> None:
     """Add finished runs of one method to a scores file, with how they were made in a JSON file beside it.
 
     A run of the same task and seed is replaced. What cannot be added is named and left out.
@@ -45,13 +52,14 @@ def scores(runs: Paths, out: Path, command: str = "", commit: str = "", hardware
         command: Command of every run, with TASK and SEED in place of the run's own.
         commit: Commit of the code.
         hardware: Machine that the runs were made on.
+        tuned_on: Tasks on which the options were chosen; tables mark them.
     """
     from dreamer.results.scores import append_run
 
     refusals = []
     for run in runs:
         try:
-            append_run(run, out, command, commit, hardware)
+            append_run(run, out, command, commit, hardware, tuned_on)
             print(f"Added {run} to {out}")
         except UserError as refusal:
             refusals.append(str(refusal))

@@ -17,6 +17,7 @@ from dreamer.cli.options import (
     starting_point,
 )
 from dreamer.config import Config
+from dreamer.ray_cluster import with_actors
 
 Precision = Literal["float32", "bfloat16"]
 Subject = Literal["update", "training", "parts", "acting", "environment", "replay"]
@@ -26,6 +27,7 @@ def train(
     preset: PresetName | None = None,
     config: Path | None = None,
     logdir: Path | None = None,
+    ray: str | None = None,
     options: RunOptions = DEFAULTS,
 ) -> int:
     """Learn a task, from the first random episode to the last evaluation.
@@ -42,8 +44,11 @@ def train(
         config: Start from a copy of these options instead: a run directory, or a `config.json`.
         logdir: Directory of the run. If a run is there, it goes on, by default with its own options. Without, a name
             under `runs/` is made of the environment, the preset and what differs from it.
+        ray: Have the --num-envs actors of `d4pg` on the Ray cluster at this address; without an address, on this
+            machine. They collect with --async-collect.
         options: All options of the run.
     """
+    options = options if ray is None else with_actors(options)
     start = _start(preset, config, logdir, options)
     logdir = logdir or default_logdir(start, options)
     options = checked(options)
@@ -55,7 +60,7 @@ def train(
             run_other_rank(options, ranks)
             return 0
         parallel = functools.partial(make_parallel_agent, ranks=ranks)
-        with closing(make_trainer(options, logdir, parallel)) as trainer:
+        with closing(make_trainer(options, logdir, parallel, ray)) as trainer:
             for line in beginning.lines(trainer, start, logdir):
                 print(line, flush=True)
             complete = trainer.run()

@@ -98,6 +98,10 @@ class Worker:
             return self.hung(self._timeout)
         except (EOFError, ConnectionError):
             return self._died()
+        return self.interpreted(answer)
+
+    def interpreted(self, answer: Any) -> Any:
+        """Return the answer of an environment, with an `EnvError` in place of a `Failure`."""
         if isinstance(answer, Failure):
             text = f"Environment {self._name} failed in {self._doing}: {answer.text}"
             return EnvError(text, answer.passing)
@@ -117,7 +121,7 @@ class Worker:
 
     def hung(self, seconds: float) -> EnvError:
         """Kill the process, and return the error that says how long it was silent."""
-        self._process.kill()
+        self.kill()
         return EnvError(
             f"Environment {self._name} was silent for {seconds:g} s in {self._doing} and was stopped; "
             "give it longer with --worker-timeout, or run it alone with --num-envs 1 --no-async-collect to"
@@ -172,19 +176,23 @@ def serve(descriptor: int) -> None:
     with Connection(descriptor) as connection:
         try:
             config, seed, registration = connection.recv()
-            _register(config.env, registration)
+            register(config.env, registration)
             with closing(make_env(config, seed)) as env:
                 connection.send(spec_of(env))
                 while True:
                     connection.send(answer(env, *connection.recv()))
         except (EOFError, ConnectionError):
             return  # The parent closed its end or has died.
-        except UserError as error:
-            _report(connection, Failure(str(error), getattr(error, "passing", False)))
         except Exception as error:
-            traceback.print_exc()
-            text = f"{type(error).__name__}: {error} (its traceback is printed above)"
-            _report(connection, Failure(text, passing=False))
+            _report(connection, failure(error, "printed above"))
+
+
+def failure(error: Exception, where: str) -> Failure:
+    """Return what to tell of an exception. Print its traceback, to `where`, unless it is a `UserError`."""
+    if isinstance(error, UserError):
+        return Failure(str(error), getattr(error, "passing", False))
+    traceback.print_exc()
+    return Failure(f"{type(error).__name__}: {error} (its traceback is {where})", passing=False)
 
 
 def registration_of(env: str) -> bytes | None:
@@ -210,7 +218,7 @@ def registration_of(env: str) -> bytes | None:
     return registration
 
 
-def _register(env: str, registration: bytes | None) -> None:
+def register(env: str, registration: bytes | None) -> None:
     """Register in this process what the parent has registered."""
     if registration is not None:
         with calling(env, "make"):

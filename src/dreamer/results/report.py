@@ -8,7 +8,13 @@ import numpy as np
 
 from dreamer.errors import UserError
 from dreamer.results.curves import Run
-from dreamer.results.published import OFFICIAL, published_curve, published_curves, published_score
+from dreamer.results.published import (
+    OFFICIAL,
+    official_curve_at,
+    published_curve,
+    published_curves,
+    published_score,
+)
 from dreamer.results.scores import Method, read_method, read_scores
 
 COLUMNS = (
@@ -17,7 +23,7 @@ COLUMNS = (
     "seeds",
     "frames",
     "ours",
-    "official TF2 code, same frames",
+    "official TF2 code, same frames (range)",
     "paper, 5e6 frames",
     "hours per run",
 )
@@ -29,9 +35,10 @@ PUBLISHED = {"obs": "image", "agent": "dreamer", "objective": "reconstruction"}
 def results_table(scores: Sequence[Path]) -> str:
     """Return a Markdown table of scores files: one row for each method, task and number of frames.
 
-    The score of a run is its last evaluation. The table has the mean and standard deviation over seeds, also for the
-    official code (five seeds). A dash means that nothing comparable was published. With a single file there is no
-    column for the method.
+    The score of a run is its last evaluation. The table has the mean and standard deviation over seeds, for the
+    official code the mean and range of its five seeds, and a star at tasks on which the options were chosen. A dash
+    means that nothing comparable was published. Methods with several comparable tasks get a row of means. With a
+    single file there is no column for the method.
 
     Raises:
         UserError: No file was given, or one is not a scores file.
@@ -50,10 +57,10 @@ def _rows(name: str, method: Method, runs: list[Run]) -> list[tuple[str, ...]]:
     for run in runs:
         groups[run.task, int(run.env_step[-1])].append(run)
     comparable = all(method.options.get(option, value) == value for option, value in PUBLISHED.items())
-    return [
+    rows = [
         (
             name,
-            task.replace("_", " "),
+            task.replace("_", " ") + (" \\*" if task in method.tuned_on else ""),
             str(len(group)),
             f"{frames:,}",
             _ours(group),
@@ -62,6 +69,30 @@ def _rows(name: str, method: Method, runs: list[Run]) -> list[tuple[str, ...]]:
             _hours(group),
         )
         for (task, frames), group in sorted(groups.items())
+    ]
+    return rows + (_mean_over_tasks(name, groups) if comparable else [])
+
+
+def _mean_over_tasks(name: str, groups: dict[tuple[str, int], list[Run]]) -> list[tuple[str, ...]]:
+    """Return a row of means over the tasks with an official score at the same frames, or no row for a single task."""
+    official = {key: official_curve_at(*key) for key in groups if published_curves(key[0])}
+    official = {key: score for key, score in official.items() if not np.isnan(score)}
+    if len(official) < 2:
+        return []
+    ours = {key: np.mean([run.mean[-1] for run in groups[key]]) for key in official}
+    reached = sum(ours[key] >= official[key] for key in official)
+    paper = [score for task, _ in official if (score := published_score(task)) is not None]
+    return [
+        (
+            name,
+            f"**mean of {len(official)} tasks**",
+            "",
+            "",
+            f"**{np.mean(list(ours.values())):.0f}**",
+            f"**{np.mean(list(official.values())):.0f}**, reached on {reached}",
+            f"**{np.mean(paper):.0f}**",
+            "",
+        )
     ]
 
 
@@ -74,8 +105,8 @@ def _official(task: str, frames: int) -> str:
     if not published_curves(task):
         return "-"
     curve = published_curve(task, source=OFFICIAL)
-    mean, std = curve.at(frames), curve.std_at(frames)
-    return "-" if np.isnan(mean) else f"{mean:.0f} ± {std:.0f}"
+    mean, seeds = curve.at(frames), curve.seeds_at(frames)
+    return "-" if np.isnan(mean) else f"{mean:.0f} ({seeds.min():.0f} to {seeds.max():.0f})"
 
 
 def _paper(task: str) -> str:

@@ -8,6 +8,7 @@ import csv
 import io
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy as np
 from dreamer.errors import UserError, writing
 from dreamer.results.curves import Run, read_config, read_run
 from dreamer.storage.atomic_file import atomic_file
+from dreamer.storage.regular_file import MOST_TEXT, read_regular
 
 COLUMNS = ("task", "seed", "env_step", "return")
 BY_TASK = ("env", "action_repeat")
@@ -36,13 +38,22 @@ class Method:
     """A dictionary for each run: `task`, `seed`, `episodes` of the last evaluation, the `std` over them, `hours`."""
     options: dict[str, Any] = field(default_factory=dict)
     """All options of the runs, except those that differ by task or do not affect results."""
+    tuned_on: list[str] = field(default_factory=list)
+    """The tasks on which these options were chosen."""
 
 
-def append_run(run: Path, scores: Path, command: str = "", commit: str = "", hardware: str = "") -> None:
+def append_run(
+    run: Path,
+    scores: Path,
+    command: str = "",
+    commit: str = "",
+    hardware: str = "",
+    tuned_on: Sequence[str] = (),
+) -> None:
     """Add the evaluations of a finished run to the CSV `scores`, and how it was made to the JSON beside it.
 
-    Both files are made if they are missing. A run of the same task and seed is replaced. The three texts describe
-    the method (see `Method`). An empty text keeps what the JSON has.
+    Both files are made if they are missing. A run of the same task and seed is replaced. The last four arguments
+    describe the method (see `Method`). An empty one keeps what the JSON has.
 
     Raises:
         UserError: `run` is not a run directory, the run is not finished, its options differ from those of the runs
@@ -56,7 +67,7 @@ def append_run(run: Path, scores: Path, command: str = "", commit: str = "", har
         raise UserError(f"{run} is another method than {scores}, {_difference(options, method.options)}.")
     runs = [old for old in (read_scores(scores) if scores.exists() else []) if _key(old) != _key(new)]
     records = [old for old in method.runs if (old["task"], old["seed"]) != _key(new)]
-    texts = {"command": command, "commit": commit, "hardware": hardware}
+    texts = {"command": command, "commit": commit, "hardware": hardware, "tuned_on": sorted(tuned_on)}
     method = replace(
         method,
         runs=sorted([*records, _record(new)], key=lambda record: (record["task"], record["seed"])),
@@ -109,7 +120,7 @@ def read_method(scores: Path) -> Method:
     if not path.exists():
         return Method()
     try:
-        method = Method(**json.loads(path.read_text(encoding="utf-8")))
+        method = Method(**json.loads(read_regular(path, MOST_TEXT)))
         _check_method(method)
         return method
     except (OSError, ValueError, TypeError, RecursionError):
@@ -119,6 +130,7 @@ def read_method(scores: Path) -> Method:
 def _check_method(method: Method) -> None:
     """Raise `TypeError` unless every field is of its type."""
     texts = (method.command, method.commit, method.hardware)
+    texts += tuple(method.tuned_on)
     if not all(isinstance(text, str) for text in texts) or not isinstance(method.options, dict):
         raise TypeError
     numbers = ("episodes", "std", "hours")
@@ -135,7 +147,7 @@ def _rows(scores: Path) -> list[tuple[str, int, float, float]]:
         f"{scores} is not a scores file (columns {', '.join(COLUMNS)}): give one, or a run directory."
     )
     try:
-        head, *rows = csv.reader(scores.read_text(encoding="utf-8").splitlines())
+        head, *rows = csv.reader(read_regular(scores, MOST_TEXT).decode().splitlines())
         if tuple(head) != COLUMNS:
             raise wrong
         found = [(task, int(seed), float(env_step), float(value)) for task, seed, env_step, value in rows]

@@ -4,41 +4,14 @@ Each task starts the same process as `LocalPool` does, and waits for it. All nod
 directory under the same path: a run whose node fails goes on elsewhere from its checkpoint.
 """
 
-import itertools
-import os
 import socket
 import subprocess
-from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
-from dreamer.errors import UserError
+from dreamer.ray_cluster import join, load_ray
 from dreamer.sweep import plan
 from dreamer.sweep.process import Command, Exit, exit_of, start
 from dreamer.sweep.share import Machine, Share
-
-LOCAL = "local"
-"""Address that means Ray on this machine alone."""
-
-
-def _ray() -> Any:
-    """Import Ray, which is an extra. Raises `UserError` if it is not installed."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # No usage statistics are sent.
-    try:
-        return import_module("ray")
-    except ImportError as error:
-        raise UserError(
-            "--ray needs Ray: pip install 'dream-to-control[sweep]', or leave --ray out to use this machine"
-            " alone."
-        ) from error
-
-
-def with_address(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of a command with `--ray local` in place of `--ray` alone."""
-    found = []
-    for word, following in itertools.zip_longest(arguments, arguments[1:], fillvalue="--"):
-        found += [word, LOCAL] if word == "--ray" and following.startswith("-") else [word]
-    return found
 
 
 def connect(address: str) -> list[Machine]:
@@ -47,15 +20,7 @@ def connect(address: str) -> list[Machine]:
     Raises:
         UserError: Ray is not installed, or nothing answers at the address.
     """
-    ray = _ray()
-    settings: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
-    try:
-        ray.init(address, logging_level="ERROR", log_to_driver=False, **settings)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
-            f"No Ray cluster answers at {address} ({words[0]}): give the address of its head."
-        ) from error
+    ray = join(address)
     resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [Machine(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in resources]
 
@@ -64,7 +29,7 @@ class RayPool:
     """Run tasks of Ray, which queues those that do not fit at once. Call `connect` first."""
 
     def __init__(self, share: Share, jobs: int = 0) -> None:
-        ray = _ray()
+        ray = load_ray()
         self.jobs = jobs or 10**6  # Ray decides what fits, also when nodes come and go.
         # The sweep itself starts failed runs again, and counts how often.
         task = ray.remote(max_retries=0, num_cpus=share.cpus, num_gpus=share.gpus)(supervise)
@@ -87,7 +52,7 @@ class RayPool:
 
     def exits(self) -> dict[str, Exit]:
         """Return the runs that have ended since the last call, and how."""
-        ray = _ray()
+        ray = load_ray()
         references = {task: name for name, (task, _, _) in self._tasks.items()}
         ended, _ = (
             ray.wait(list(references), num_returns=len(references), timeout=0) if references else ([], [])
@@ -103,12 +68,12 @@ class RayPool:
 
     def close(self) -> None:
         """Kill the runs that are left, and leave the cluster."""
-        ray = _ray()
+        ray = load_ray()
         self._cancel(force=True)
         ray.shutdown()
 
     def _cancel(self, force: bool) -> None:
-        ray = _ray()
+        ray = load_ray()
         for task, _, _ in self._tasks.values():
             ray.cancel(task, force=force)
 
@@ -141,7 +106,7 @@ def _size(command: Command) -> int:
 
 
 def _exit(task: Any) -> Exit:
-    ray = _ray()
+    ray = load_ray()
     try:
         return ray.get(task)
     except ray.exceptions.TaskCancelledError:

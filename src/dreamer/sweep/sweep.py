@@ -12,7 +12,8 @@ import tyro
 
 from dreamer.arguments import read
 from dreamer.errors import UserError
-from dreamer.sweep.cluster import RayPool, connect, with_address
+from dreamer.ray_cluster import with_address
+from dreamer.sweep.cluster import RayPool, connect
 from dreamer.sweep.display import Display
 from dreamer.sweep.local import LocalPool
 from dreamer.sweep.plan import Plan, PlannedRun, make_plan, sweep_directory

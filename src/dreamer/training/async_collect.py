@@ -27,6 +27,7 @@ from dreamer.config import Config
 from dreamer.envs.vector import VectorEnv
 from dreamer.training.collect import Collector, Step
 from dreamer.training.episode_builder import EpisodeBuilder
+from dreamer.training.ray_actors import RayActors, RayCollector
 
 CLOSE_TIMEOUT = 5.0
 """Seconds that `close` waits for the agent step in progress."""
@@ -38,7 +39,8 @@ def make_collector(envs: VectorEnv, agent: Agent, config: Config) -> "Collector 
     if not schedule.async_collect:
         return Collector(envs, agent, n, schedule.seed)
     actor = make_agent(envs.spec, config)
-    return AsyncCollector(Collector(envs, actor, n, schedule.seed), agent, schedule.steps)
+    kind = RayCollector if isinstance(envs, RayActors) else Collector
+    return AsyncCollector(kind(envs, actor, n, schedule.seed), agent, schedule.steps)
 
 
 class AsyncCollector:
@@ -74,7 +76,7 @@ class AsyncCollector:
             over = self.env_step >= self.round_end and not self._ahead
         if over:
             self._halt()
-            self.collector.agent.load_acting_state(self.agent.acting_state())
+            self.collector.load_acting_state(self.agent.acting_state())
             self.round_end = end
         self._go_on()
 
@@ -168,7 +170,7 @@ class AsyncCollector:
         self.env_step, self.round_end = state["env_step"], state["round_end"]
         self._ahead = deque(map(_from_state, state["ahead"]))
         if state["weights"] is not None:
-            self.collector.agent.load_acting_state(state["weights"])
+            self.collector.load_acting_state(state["weights"])
 
 
 def _to_state(step: Step) -> list[Any]:

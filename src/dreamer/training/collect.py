@@ -21,6 +21,7 @@ from dreamer.agents.agent import Agent
 from dreamer.behavior.exploration import random_action
 from dreamer.envs.failures import EnvError
 from dreamer.envs.vector import VectorEnv
+from dreamer.envs.worker import StepResult
 from dreamer.replay.episode_file import Episode
 from dreamer.training.episode_builder import EpisodeBuilder
 from dreamer.training.failures import survive
@@ -74,8 +75,8 @@ class Collector:
                     self._break_off(index, failure)
 
     def _act(self, random: bool) -> None:
-        actions = self._random_actions() if random else self._policy_actions()  # lines 15 to 17
-        for index, result in enumerate(self.envs.step(actions)):  # line 18
+        actions, results = self._take_steps(random)
+        for index, result in enumerate(results):
             if isinstance(result, EnvError):
                 self._break_off(index, result)
                 continue
@@ -86,6 +87,11 @@ class Collector:
                 self._step.finished.append(builder)
                 self.failures_in_a_row[index] = 0
                 self._next_episode(index)
+
+    def _take_steps(self, random: bool) -> tuple[Any, list[StepResult | EnvError]]:
+        """Take an agent step in every environment; return the actions, and what each led to."""
+        actions = self._random_actions() if random else self._policy_actions()  # lines 15 to 17
+        return actions, self.envs.step(actions)  # line 18
 
     def _break_off(self, index: int, failure: EnvError) -> None:
         """Count the failure, and let a new episode replace the one that failed."""
@@ -126,7 +132,11 @@ class Collector:
         seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         return EpisodeBuilder(self.envs.reset(index, seed), self.envs.spec.action.size)
 
-    # -- what `AsyncCollector` needs in addition: here nothing runs in the background --------------------
+    # -- for `AsyncCollector`, and what it has besides: here nothing runs in the background --------------
+
+    def load_acting_state(self, weights: dict[str, Any]) -> None:
+        """Act with these weights from now on."""
+        self.agent.load_acting_state(weights)
 
     def begin_round(self, end: int) -> None:
         """Do nothing here: no agent step is taken ahead, with older weights."""

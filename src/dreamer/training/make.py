@@ -12,11 +12,16 @@ from dreamer.types import EnvSpec
 
 
 def make_trainer(
-    config: Config, logdir: Path, make_agent: Callable[[EnvSpec, Config], Agent] = make_agent
+    config: Config,
+    logdir: Path,
+    make_agent: Callable[[EnvSpec, Config], Agent] = make_agent,
+    ray: str | None = None,
 ) -> Trainer | A3CTrainer:
     """Make the run that `config` asks for, in `logdir`, or go on with the one that is there.
 
-    Raises `UserError` if it is refused; then nothing has been written.
+    `ray` is the address of a cluster for its actors (`with_actors`). Raises `UserError` if it is refused; then nothing
+    has been written.
     """
-    kind = A3CTrainer if config.behavior.agent == "a3c" else Trainer
-    return kind(config, logdir, make_agent)
+    if config.behavior.agent == "a3c":
+        return A3CTrainer(config, logdir, make_agent)
+    return Trainer(config, logdir, make_agent, ray)

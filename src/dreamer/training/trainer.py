@@ -56,6 +56,7 @@ from dreamer.training.async_collect import make_collector
 from dreamer.training.clock import Counters, Every, Rounds
 from dreamer.training.collect import Step
 from dreamer.training.evaluate import StoppedError, evaluate
+from dreamer.training.ray_actors import RayActors
 from dreamer.training.signals import Interrupt
 from dreamer.training.skipped import SkippedUpdates
 from dreamer.training.threads import set_threads
@@ -71,11 +72,16 @@ class NothingLearnedError(UserError):
 class Trainer:
     """Make the parts of a run, go on from the checkpoint if the directory has one, and train.
 
-    Nothing is written before environments and networks are made, so that a run that is refused leaves nothing.
+    Nothing is written before environments and networks are made, so that a run that is refused leaves nothing. `ray` is
+    the address of a cluster for the actors of a run that collects asynchronously.
     """
 
     def __init__(
-        self, config: Config, logdir: Path, make_agent: Callable[[EnvSpec, Config], Agent] = make_agent
+        self,
+        config: Config,
+        logdir: Path,
+        make_agent: Callable[[EnvSpec, Config], Agent] = make_agent,
+        ray: str | None = None,
     ):
         self.config, self.schedule = config, config.training
         self.run_directory = RunDirectory(logdir.absolute())  # an environment may leave the current folder
@@ -93,7 +99,7 @@ class Trainer:
         self.replay_rng = np.random.default_rng([self.schedule.seed, 2])
         self._take_turns = False  # whether the simulator lets only one environment be open at a time
         with contextlib.ExitStack() as opened:  # closes what is open if a later part is refused
-            self.envs = self._make_envs(config.environment, config.environment.num_envs)
+            self.envs = self._make_training_envs(ray)
             opened.callback(self.envs.close)
             self.agent = make_agent(self.envs.spec, config)
             if self.agent.trainable:
@@ -103,6 +109,14 @@ class Trainer:
             opened.callback(self.run_directory.unlock)
             self._open_directory()
             self._opened = opened.pop_all()
+
+    def _make_training_envs(self, ray: str | None) -> VectorEnv:
+        """Make the environments of the training: here, or on the Ray cluster at an address."""
+        if ray is None:
+            return self._make_envs(self.config.environment, self.config.environment.num_envs)
+        actors = RayActors(self.config, ray)
+        self._all_envs.append(actors)
+        return actors
 
     def _make_envs(self, settings: EnvConfig, number: int) -> VectorEnv:
         """Make environments: in worker processes if there are several, or if they must not wait for the learner."""
