@@ -128,18 +128,17 @@ def test_checkpoints_are_taken_while_nobody_learns(tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with closing(A3CTrainer(config(workers=2, steps=3000), tmp_path)) as trainer:
-        call_after(trainer, "_receive", 4, lambda: _kill_one_that_has_learned(trainer))
+        call_after(trainer, "_receive", 4, lambda: os.kill(_one_that_has_learned(trainer), signal.SIGKILL))
         assert trainer.run()
         assert trainer.starts == 3
         assert 3000 <= trainer.counters.env_step < 3100
     assert "another takes its place" in caplog.text
 
 
-def _kill_one_that_has_learned(trainer: A3CTrainer) -> None:
-    number = int(trainer.board.counts[2].argmax())
-    pid = trainer.processes[number].pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+def _one_that_has_learned(trainer: A3CTrainer) -> int:
+    process_id = trainer.processes[int(trainer.board.counts[2].argmax())].pid
+    assert process_id is not None
+    return process_id
 
 
 def test_a_worker_that_fails_ends_the_run_with_its_cause(tmp_path: Path, monkeypatch) -> None:
@@ -168,6 +167,19 @@ def test_a_worker_whose_environment_fails_is_replaced(tmp_path: Path, monkeypatc
     assert trainer.counters.episodes > 3
 
 
+def test_a_worker_whose_environment_hangs_is_replaced(tmp_path: Path, monkeypatch, caplog) -> None:
+    """A worker that is stopped stands for one whose simulator does not return; it has said nothing by then."""
+    with closing(
+        A3CTrainer(config(workers=2, steps=3000, eval_every=0, worker_timeout=5.0), tmp_path)
+    ) as trainer:
+        call_after(trainer, "_receive", 4, lambda: os.kill(_one_that_has_learned(trainer), signal.SIGSTOP))
+        assert trainer.run()
+        assert trainer.starts >= 3
+        assert trainer.counters.env_failures == trainer.starts - 2
+        assert trainer.counters.env_step >= 3000
+    assert "has taken no update for 5 s and was stopped: its environment hangs" in caplog.text
+
+
 def test_no_process_is_left_behind(tmp_path: Path) -> None:
     trainer = run(config(workers=2), tmp_path)
     assert len(trainer.processes) == 2
@@ -175,21 +187,19 @@ def test_no_process_is_left_behind(tmp_path: Path) -> None:
     assert threading.active_count() < 20
 
 
-def test_the_exported_policy_acts_as_in_evaluation(tmp_path: Path) -> None:
-    run(config(), tmp_path / "run")
+@pytest.mark.parametrize("env", ["toy:dot", "gym:CartPole-v1"])
+def test_the_exported_policy_acts_as_in_evaluation(env: str, tmp_path: Path) -> None:
+    """Of continuous and of discrete actions; the environment takes what the policy returns."""
+    run(config(env=env), tmp_path / "run")
     loaded = load_run(tmp_path / "run")
     envs = loaded.make_envs()
     expected = evaluate(loaded.agent, envs, 1, seed=3).returns
     export_run(tmp_path / "run", tmp_path / "policy.pt")
     policy = load_policy(tmp_path / "policy.pt")
     assert evaluate(policy.agent, envs, 1, seed=3).returns == expected
+    assert loaded.agent.spec.action.discrete == (env == "gym:CartPole-v1")
     assert np.abs(policy.act(envs.reset(0, 5))).max() <= 1
     envs.close()
-
-
-def test_discrete_actions(tmp_path: Path) -> None:
-    trainer = run(config(env="gym:CartPole-v1", time_limit=200), tmp_path)
-    assert trainer.envs.spec.action.discrete
 
 
 def test_images_are_refused_before_anything_is_written(tmp_path: Path) -> None:

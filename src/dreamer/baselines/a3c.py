@@ -237,10 +237,8 @@ class Worker:
         rollout = Rollout(
             torch.stack(seen), torch.stack(actions), torch.tensor(rewards), self.obs, bool(terminated)
         )
-        self.total_return, self.length = (
-            self.total_return + float(np.sum(rewards)),
-            self.length + len(rewards),
-        )
+        self.total_return += float(np.sum(rewards))
+        self.length += len(rewards)
         if not (terminated or truncated):
             return rollout, frames, None
         finished = self.total_return, self.length
