@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dreamer.config import Config, with_options
+from dreamer.envs.failures import EnvError
 from dreamer.errors import UserError
 from dreamer.export.export import export_run
 from dreamer.export.policy import load_policy
@@ -178,6 +179,26 @@ def test_a_worker_whose_environment_hangs_is_replaced(tmp_path: Path, monkeypatc
         assert trainer.counters.env_failures == trainer.starts - 2
         assert trainer.counters.env_step >= 3000
     assert "has taken no update for 5 s and was stopped: its environment hangs" in caplog.text
+
+
+def test_too_many_failures_end_the_run_saved_and_it_goes_on(tmp_path: Path, monkeypatch) -> None:
+    samples = Path(__file__).parents[1] / "envs"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(samples), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(str(samples))
+    fragile = config(
+        env="gym:sample_environments:Fragile-raise-v0", workers=2, eval_every=0, checkpoint_every=10**6
+    )
+    with (
+        closing(A3CTrainer(with_options(fragile, {"env_failures": 0}), tmp_path)) as trainer,
+        pytest.raises(EnvError, match="the simulator crashed"),
+    ):
+        trainer.run()
+    saved = checkpoint.load(trainer.run_directory.checkpoints)
+    assert saved is not None
+    assert saved["env_step"] == trainer.counters.env_step == int(trainer.board.total()[0]) > 0
+    again = run(with_options(fragile, {"steps": saved["env_step"] + 20}), tmp_path)
+    assert again.resumed
+    assert again.counters.env_step >= saved["env_step"] + 20
 
 
 def test_no_process_is_left_behind(tmp_path: Path) -> None:

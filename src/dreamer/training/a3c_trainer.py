@@ -185,16 +185,28 @@ class A3CTrainer:
     # -- training ----------------------------------------------------------------------------------------
 
     def run(self, final_evaluation: bool = True) -> bool:
-        """Train to the end, and save. Return False if the run was asked to stop before."""
+        """Train to the end, and save. Return False if the run was asked to stop before.
+
+        Raises `EnvError`, when all is saved, if an environment failed too often in a row.
+        """
         self.counters.start()
         with self.interrupt, self.logger:
-            if self.counters.env_step < self.schedule.steps:
-                self._train()
-            self._save()
-            last = final_evaluation and not self._stop and self.counters.finished_at != self.counters.env_step
-            if last and self._evaluate(self.schedule.final_episodes):
-                self.counters.finished_at = self.counters.env_step
+            try:
+                if self.counters.env_step < self.schedule.steps:
+                    self._train()
                 self._save()
+                last = (
+                    final_evaluation
+                    and not self._stop
+                    and self.counters.finished_at != self.counters.env_step
+                )
+                if last and self._evaluate(self.schedule.final_episodes):
+                    self.counters.finished_at = self.counters.env_step
+                    self._save()
+            except EnvError:
+                self._halt()
+                self._save()
+                raise
         return self.counters.finished_at == self.counters.env_step
 
     def _train(self) -> None:
@@ -239,6 +251,15 @@ class A3CTrainer:
                 self._receive(number)
         self._count(self.board.total().tolist())
         self.evaluated.algorithm.load_state_dict(self.shared.state_dict())
+
+    def _halt(self) -> None:
+        """Let the workers that live finish their rollouts, so that nothing changes any more."""
+        self.board.set_limit(0)
+        end = time.monotonic() + self.config.environment.worker_timeout
+        living = [number for number, process in enumerate(self.processes) if process.is_alive()]
+        while time.monotonic() < end and (self.board.waiting[living] != self.board.limit[1]).any():
+            time.sleep(PAUSE)
+        self._count(self.board.total().tolist())
 
     def _receive(self, number: int) -> None:
         try:
