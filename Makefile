@@ -3,22 +3,27 @@ VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
 BIN := $(VENV)/bin
+GL := scripts/install-gl.sh $(BIN)/python
 
 .DEFAULT_GOAL := help
-.PHONY: help train view test lint types format tables lock gl clean
+.PHONY: help train view test lint types format tables lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
-train: $(VENV)/.installed gl ## Train an agent; options in ARGS="--env dmc:cartpole_swingup --seed 1"
+train: $(VENV)/.installed ## Train an agent; options in ARGS="--env dmc:cartpole_swingup --seed 1"
+	@$(GL)
 	$(BIN)/dreamer train $(ARGS)
 
-view: $(VENV)/.installed-onnx gl ## Write a page to steer the dream of runs in ARGS="runs/swingup-1"
+view: $(VENV)/.installed-onnx ## Write a page to steer the dream of runs in ARGS="runs/swingup-1"
+	@$(GL)
 	$(BIN)/python -m dreamer.view.runtime
 	$(if $(ARGS),$(BIN)/dreamer view $(ARGS))
 
-test: $(VENV)/.installed-dev gl ## Run the fast test suite; pytest's options in ARGS
-	$(BIN)/python -m pytest $(ARGS)
+# A process that has run out of tests takes some of another's. Eight already take 8 GB of memory.
+test: $(VENV)/.installed-dev ## Run the fast test suite on all cores; pytest's options in ARGS="-n 0 -m gpu"
+	@$(GL)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style and format
 	$(BIN)/ruff check
@@ -40,9 +45,6 @@ lock: ## Write the newest versions of all dependencies to constraints.txt
 clean: ## Remove the virtual environment and all caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
-
-gl:
-	@scripts/install-gl.sh $(PYTHON)
 
 # The stamps make the second call quick: pip runs again only when the project's needs have changed.
 $(VENV)/.installed: pyproject.toml constraints.txt scripts/install-venv.sh

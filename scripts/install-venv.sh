@@ -8,10 +8,11 @@ python=$1 venv=$2 target=$3 constraints=${4:-}
 here=$(dirname "${BASH_SOURCE[0]}")
 cpu_index=https://download.pytorch.org/whl/cpu
 
-# Debian keeps ensurepip, without which a virtual environment has no pip, in a package of its own.
+# Debian keeps ensurepip, without which a virtual environment has no pip, in a package of its own for each Python.
 if [ ! -x "$venv/bin/pip" ]; then
     python=$("$here/find-python.sh" "$python")
-    "$python" -c 'import ensurepip' 2>/dev/null || "$here/apt-install.sh" python3-venv
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    "$python" -c 'import ensurepip' 2>/dev/null || "$here/apt-install.sh" "python$version-venv"
     "$python" -m venv "$venv"
 fi
 

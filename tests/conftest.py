@@ -18,9 +18,10 @@ install_import_hook(["dreamer.world_model", "dreamer.behavior"], "beartype.beart
 
 
 def pytest_configure() -> None:
-    # The suite must not depend on the machine's cores in its last bits; and on a busy machine, threads that
-    # wait for each other take many times as long as one.
+    # The suite must not depend on the machine's cores in its last bits; and where tests run side by side, threads
+    # that wait for each other take many times as long as one.
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests start
     torch.use_deterministic_algorithms(True)
     # Without it, cuBLAS refuses to work among deterministic kernels; it is read when CUDA begins.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,25 +13,24 @@ import dreamer
 from dreamer import cli
 from dreamer.errors import UserError
 
-
-def test_train_export_and_act(tmp_path: Path) -> None:
-    run, options = tmp_path / "run", {"preset": "debug", "steps": 300, "prefill": 100}
-    assert dreamer.train(run, **options)
-    assert dreamer.train(str(run), **options)  # complete: nothing is left to do
-    dreamer.export_policy(run, tmp_path / "policy.pt")
-    policy = dreamer.load_policy(tmp_path / "policy.pt")
-    action = policy.act({"image": np.zeros((64, 64, 3), np.uint8)})
-    assert np.abs(action).max() <= 1
+OPTIONS: dict[str, Any] = {"preset": "debug", "steps": 300, "prefill": 100, "eval_every": 100}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete run of the preset `debug`, trained in a thread of its own."""
     path = tmp_path_factory.mktemp("api") / "run"
-    options = {"preset": "debug", "steps": 300, "prefill": 100, "eval_every": 100}
     with ThreadPoolExecutor(1) as thread:
-        assert thread.submit(dreamer.train, path, **options).result()
+        assert thread.submit(dreamer.train, path, **OPTIONS).result()
     return path
+
+
+def test_train_export_and_act(run: Path, tmp_path: Path) -> None:
+    assert dreamer.train(str(run), **OPTIONS)  # complete: nothing is left to do
+    dreamer.export_policy(run, tmp_path / "policy.pt")
+    policy = dreamer.load_policy(tmp_path / "policy.pt")
+    action = policy.act({"image": np.zeros((64, 64, 3), np.uint8)})
+    assert np.abs(action).max() <= 1
 
 
 def test_run_without_a_preset_goes_on_with_its_own_options(run: Path) -> None:

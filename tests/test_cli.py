@@ -1,4 +1,4 @@
-"""The commands as a user types them, in processes of their own."""
+"""The commands as a user types them, in a process of their own where that matters."""
 
 import errno
 import json
@@ -26,7 +26,6 @@ from dreamer.storage import checkpoint
 
 SMALL = ["--preset", "debug", "--image-size", "32", "--time-limit", "50", "--device", "cpu", "--threads", "1"]
 SHORT = [*SMALL, "--steps", "300", "--checkpoint-every", "100", "--eval-every", "0", "--video-every", "300"]
-Result = subprocess.CompletedProcess[str]
 
 
 def _environment() -> dict[str, str]:
@@ -34,10 +33,10 @@ def _environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": source, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
-def command(*arguments: object, cwd: Path | None = None) -> Result:
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run `dreamer` with these arguments to its end."""
     line = [sys.executable, "-m", "dreamer", *map(str, arguments)]
-    settings = {"env": _environment(), "cwd": cwd, "capture_output": True, "text": True}
+    settings = {"env": _environment(), "capture_output": True, "text": True}
     return subprocess.run(line, check=False, timeout=120, **settings)
 
 
@@ -49,9 +48,8 @@ def in_process(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(exit_.value.code or 0)
 
 
-def _last_json(result: Result) -> dict:
-    assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
+def _last_json(shown: str) -> dict:
+    return json.loads(shown.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -190,32 +188,37 @@ def test_errors_of_a_prediction_that_cannot_be_written_are_a_sentence(
     assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_eval_prints_one_json_object_last(trained: Path, tmp_path: Path) -> None:
+def test_eval_prints_one_json_object_last(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     video = tmp_path / "play.mp4"
-    result = command("eval", trained, "--episodes", 3, "--video", video)
-    record = _last_json(result)
+    assert in_process(monkeypatch, "eval", trained, "--episodes", 3, "--video", video) == 0
+    shown = capsys.readouterr().out
+    record = _last_json(shown)
     words = (
         r"Mean return \d+\.\d, standard deviation \d+\.\d, \d+\.\d to \d+\.\d in 3 episodes, after 300 frames"
     )
-    assert re.match(words, result.stdout)
+    assert re.match(words, shown)
     assert record.keys() == {"mean", "std", "returns", "env_step"}
     assert len(record["returns"]) == 3
     assert record["env_step"] == 300
     assert video.stat().st_size > 0
 
 
-def test_dream_writes_video_image_and_errors(trained: Path, tmp_path: Path) -> None:
+def test_dream_writes_video_image_and_errors(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     out = tmp_path / "dream.mp4"
-    errors = _last_json(command("dream", trained, "--out", out, "--sequences", 2, "--length", 12))
+    assert in_process(monkeypatch, "dream", trained, "--out", out, "--sequences", 2, "--length", 12) == 0
+    errors = _last_json(capsys.readouterr().out)
     assert {path.name for path in tmp_path.iterdir()} == {"dream.mp4", "dream.png", "dream.json"}
     assert json.loads(out.with_suffix(".json").read_text()) == errors
     assert errors["env_step"] == 300
 
 
-def test_plot_writes_an_image(trained: Path, tmp_path: Path) -> None:
+def test_plot_writes_an_image(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "curve.png"
-    result = command("plot", trained, "--out", out)
-    assert result.returncode == 0, result.stderr
+    assert in_process(monkeypatch, "plot", trained, "--out", out) == 0
     assert out.read_bytes().startswith(b"\x89PNG")
 
 
@@ -260,8 +263,11 @@ def test_bench_compares_with_a_baseline(tmp_path: Path, monkeypatch: pytest.Monk
     assert in_process(monkeypatch, *options, second, "--baseline", first, "--tolerance", "1e9") == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_saves_and_the_same_command_goes_on(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """SIGTERM is what a sweep sends to its runs: see `tests/sweep/test_sweep.py`."""
     options = ["train", *SHORT, "--video-every", "0", "--logdir", "run", "--steps"]
     code, out, err = _signalled(number, *options, "100000000", cwd=tmp_path)
     assert code == 128 + number, err
@@ -272,14 +278,12 @@ def test_a_signal_saves_and_the_same_command_goes_on(number: signal.Signals, tmp
     env_step = int(stopped[1].replace(",", ""))
     newest = sorted((tmp_path / "run" / "checkpoint").iterdir())[-1]
     assert newest.name.startswith(f"step-{env_step:09d}-")
-    again = command(*options, 300 + env_step, cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.startswith("Resuming toy:dot in run\n")
+    monkeypatch.chdir(tmp_path)
+    assert in_process(monkeypatch, *options, 300 + env_step) == 0
+    assert capsys.readouterr().out.startswith("Resuming toy:dot in run\n")
 
 
 OUTPUTS = {
-    "closed": ">&-",
-    "full": "> /dev/full",
     "all closed": "<&- >&- 2>&-",
     "all full": "> /dev/full 2> /dev/full",
     "a reader that leaves": "2> errors | head -1",
@@ -367,11 +371,12 @@ def test_bad_input_gets_a_sentence_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_of_another_configuration_is_left_alone(trained: Path) -> None:
+def test_a_run_of_another_configuration_is_left_alone(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
-    result = command("train", *SHORT, "--horizon", "7", "--logdir", trained)
-    assert result.returncode == 2
-    assert result.stderr == (
+    assert in_process(monkeypatch, "train", *SHORT, "--horizon", "7", "--logdir", trained) == 2
+    assert capsys.readouterr().err == (
         f"dreamer: {trained} holds a run with other options (horizon was 5, now 7): choose another --logdir,"
         f" or go on with the run's own options by `dreamer train --logdir {trained}`.\n"
     )

@@ -29,6 +29,12 @@ def fake_python(path: Path, version: str) -> None:
             "python3.12\n",
             "taking python3.12",
         ),
+        ({"python3.12": "3.12.4"}, "python3.12\n", "python3 is not there: taking python3.12.\n"),
+        (
+            {},
+            "",
+            "Please install what Debian calls: python3\npython3 is not there, and this needs 3.11 or 3.12",
+        ),
         ({"python3": "3.13.0"}, "", "Please install Python 3.12"),
         ({"python3": "3.9.2", "python3.12": "3.13.0"}, "", "Please install Python 3.12"),
     ],

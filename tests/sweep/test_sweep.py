@@ -2,12 +2,14 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+import dreamer
 from dreamer.errors import UserError
 from dreamer.sweep import sweep
 from dreamer.sweep.display import Display
@@ -123,6 +125,22 @@ def test_request_to_stop_reaches_every_run_once(tmp_path: Path) -> None:
     states = work(tmp_path, pool, interrupt=interrupt)
     assert states == {"a": ("stopped", ""), "b": ("stopped", ""), "c": ("waiting", "")}
     assert pool.asked == 1
+
+
+def test_sweep_itself_does_without_pytorch() -> None:
+    """A sweep lasts for days, and PyTorch would have 200 MB of memory for all of them."""
+    code = """if True:
+        import sys
+        sys.modules["torch"] = None
+        from dreamer import presets
+        presets.GPU_DEVICES = ()
+        from dreamer.sweep import share, sweep
+        print(share.this_machine().gpus)
+    """
+    environment = os.environ | {"PYTHONPATH": str(Path(dreamer.__file__).parents[1])}
+    line = [sys.executable, "-c", code]
+    result = subprocess.run(line, env=environment, check=False, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "0\n"), result.stderr
 
 
 def test_sweep_ends_with_its_failures_and_repeats_nothing_that_is_done(commands: Commands) -> None:

@@ -44,17 +44,34 @@ def learned(trainer: A3CTrainer) -> dict[str, Any]:
     return {key: state[key] for key in ("agent", "env_step", "starts")}
 
 
-def test_a_run_with_one_worker_repeats_itself(tmp_path: Path) -> None:
-    one, other = (run(config(), tmp_path / name) for name in ("one", "other"))
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> A3CTrainer:
+    """A whole run with one worker: each worker takes seconds to load PyTorch."""
+    return run(config(), tmp_path_factory.mktemp("one") / "run")
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> A3CTrainer:
+    """A whole run with three workers."""
+    return run(config(workers=3, steps=1500), tmp_path_factory.mktemp("three") / "run")
+
+
+@pytest.fixture(scope="module")
+def discrete(tmp_path_factory: pytest.TempPathFactory) -> A3CTrainer:
+    """A whole run with discrete actions."""
+    return run(config(env="gym:CartPole-v1"), tmp_path_factory.mktemp("discrete") / "run")
+
+
+def test_a_run_with_one_worker_repeats_itself(one: A3CTrainer, tmp_path: Path) -> None:
+    other = run(config(), tmp_path / "other")
     assert same(learned(one), learned(other))
-    assert metrics(tmp_path / "one") == metrics(tmp_path / "other")
+    assert metrics(one.run_directory.path) == metrics(tmp_path / "other")
     third = run(config(seed=1), tmp_path / "third")
     assert not same(learned(one)["agent"], learned(third)["agent"])
 
 
-def test_everything_due_takes_place_where_it_is_due(tmp_path: Path) -> None:
-    run(config(), tmp_path)
-    lines = metrics(tmp_path)
+def test_everything_due_takes_place_where_it_is_due(one: A3CTrainer) -> None:
+    lines = metrics(one.run_directory.path)
     # Rollouts of 20 steps, cut at the end of each episode of 50: 20, 20, 10.
     assert [line["env_step"] for line in lines if "eval/return" in line] == [300, 600]
     assert [line["env_step"] for line in lines if "train/return" in line] == list(range(50, 601, 50))
@@ -83,13 +100,12 @@ def test_the_weights_evaluated_are_those_of_the_limit(tmp_path: Path) -> None:
     assert distances == [0.0, 0.0]
 
 
-def test_workers_share_what_they_learn(tmp_path: Path) -> None:
-    trainer = run(config(workers=3, steps=1500), tmp_path)
-    assert (trainer.board.counts[2] > 0).all()
-    assert trainer.counters.grad_step == int(trainer.board.counts[2].sum())
+def test_workers_share_what_they_learn(three: A3CTrainer) -> None:
+    assert (three.board.counts[2] > 0).all()
+    assert three.counters.grad_step == int(three.board.counts[2].sum())
     # Each worker may be in the middle of a rollout when the limit is reached.
-    assert 1500 <= trainer.counters.env_step < 1500 + 3 * 20
-    assert trainer.shared.optimizers.squares[0].any()
+    assert 1500 <= three.counters.env_step < 1500 + 3 * 20
+    assert three.shared.optimizers.squares[0].any()
 
 
 def test_a_stopped_run_goes_on_from_a_consistent_state(tmp_path: Path) -> None:
@@ -185,9 +201,8 @@ def test_too_many_failures_end_the_run_saved_and_it_goes_on(tmp_path: Path, monk
     samples = Path(__file__).parents[1] / "envs"
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(samples), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.syspath_prepend(str(samples))
-    fragile = config(
-        env="gym:sample_environments:Fragile-raise-v0", workers=2, eval_every=0, checkpoint_every=10**6
-    )
+    rare = {"workers": 2, "rollout": 5, "eval_every": 0, "checkpoint_every": 10**6}  # it fails in frame 15
+    fragile = config(env="gym:sample_environments:Fragile-raise-v0", **rare)
     with (
         closing(A3CTrainer(with_options(fragile, {"env_failures": 0}), tmp_path)) as trainer,
         pytest.raises(EnvError, match="the simulator crashed"),
@@ -201,24 +216,24 @@ def test_too_many_failures_end_the_run_saved_and_it_goes_on(tmp_path: Path, monk
     assert again.counters.env_step >= saved["env_step"] + 20
 
 
-def test_no_process_is_left_behind(tmp_path: Path) -> None:
-    trainer = run(config(workers=2), tmp_path)
-    assert len(trainer.processes) == 2
-    assert not any(process.is_alive() for process in trainer.processes)
+def test_no_process_is_left_behind(three: A3CTrainer) -> None:
+    assert len(three.processes) == 3
+    assert not any(process.is_alive() for process in three.processes)
     assert threading.active_count() < 20
 
 
-@pytest.mark.parametrize("env", ["toy:dot", "gym:CartPole-v1"])
-def test_the_exported_policy_acts_as_in_evaluation(env: str, tmp_path: Path) -> None:
-    """Of continuous and of discrete actions; the environment takes what the policy returns."""
-    run(config(env=env), tmp_path / "run")
-    loaded = load_run(tmp_path / "run")
+@pytest.mark.parametrize("kind", ["one", "discrete"])
+def test_the_exported_policy_acts_as_in_evaluation(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run_directory = request.getfixturevalue(kind).run_directory.path
+    loaded = load_run(run_directory)
     envs = loaded.make_envs()
     expected = evaluate(loaded.agent, envs, 1, seed=3).returns
-    export_run(tmp_path / "run", tmp_path / "policy.pt")
+    export_run(run_directory, tmp_path / "policy.pt")
     policy = load_policy(tmp_path / "policy.pt")
     assert evaluate(policy.agent, envs, 1, seed=3).returns == expected
-    assert loaded.agent.spec.action.discrete == (env == "gym:CartPole-v1")
+    assert loaded.agent.spec.action.discrete == (kind == "discrete")
     assert np.abs(policy.act(envs.reset(0, 5))).max() <= 1
     envs.close()
 

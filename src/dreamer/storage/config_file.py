@@ -1,4 +1,4 @@
-"""Read the `config.json` of a run; this loads no PyTorch."""
+"""Read the `config.json` of a run, and name its lock; this loads no PyTorch."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,11 @@ from typing import Any
 from dreamer.config import METADATA, Config, from_file, what_became_of, with_options
 from dreamer.env_args import of_today
 from dreamer.errors import UserError
+from dreamer.storage.regular_file import MOST_TEXT, read_regular
 
 FILE = "config.json"
+LOCK = ".lock"
+"""File in the directory of a run that is locked by the process which trains there."""
 
 
 def read_config(file: Path, **changes: Any) -> Config:
@@ -21,7 +24,7 @@ def read_config(file: Path, **changes: Any) -> Config:
             f"There is no {file}: give a directory that `dreamer train` wrote, or its config.json."
         )
     try:
-        saved = json.loads(file.read_text())
+        saved = json.loads(read_regular(file, MOST_TEXT))
         unknown = (
             [name for name in of_today(saved) if name not in METADATA] if isinstance(saved, dict) else []
         )

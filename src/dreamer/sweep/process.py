@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from dreamer.errors import writing
-from dreamer.storage.run_directory import LOCK
+from dreamer.storage.config_file import LOCK
 from dreamer.sweep import child
 from dreamer.training.signals import SIGNALS
 

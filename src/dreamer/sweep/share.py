@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dreamer.errors import UserError
 from dreamer.machine import cores
+from dreamer.presets import has_gpu
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ def _equal_part(machines: Sequence[Machine], jobs: int, gpus: float) -> int:
 
 def this_machine() -> Machine:
     """Return the cores that this process may use, and the GPUs that PyTorch sees."""
+    if not has_gpu():
+        return Machine(cores(), 0)
     import torch
 
     return Machine(cores(), torch.cuda.device_count())
