@@ -139,7 +139,7 @@ class A3CTrainer:
     ):
         assert isinstance(config.baseline, A3CConfig)
         self.config, self.schedule, self.workers = config, config.training, config.baseline.workers
-        self.run_directory = RunDirectory(logdir)
+        self.run_directory = RunDirectory(logdir.absolute())  # an environment may leave the current folder
         self.run_directory.check(config)
         check_installed(self.schedule.logger)
         torch.set_num_threads(1)

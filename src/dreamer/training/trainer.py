@@ -83,7 +83,7 @@ class Trainer:
         ray: str | None = None,
     ):
         self.config, self.schedule = config, config.training
-        self.run_directory = RunDirectory(logdir)
+        self.run_directory = RunDirectory(logdir.absolute())  # an environment may leave the current folder
         self.run_directory.check(config)
         check_installed(self.schedule.logger)
         set_threads(self.schedule.threads, logdir)
@@ -122,6 +122,7 @@ class Trainer:
         workers = self.schedule.async_collect or self.config.environment.num_envs > 1
         envs = VectorEnv(settings, number, self.schedule.seed, workers)
         self._all_envs.append(envs)
+        envs.require_same(self._all_envs[0].spec)
         return envs
 
     def _check_schedule(self) -> None:
@@ -326,6 +327,8 @@ class Trainer:
             try:
                 self.eval_envs  # noqa: B018 (makes it)
             except EnvError as failure:
+                if not failure.passing:
+                    raise
                 self._take_turns = True
                 _logger.warning("%s From here on training and evaluation take turns.", failure)
         if not self._take_turns:
