@@ -14,7 +14,7 @@ help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 train: $(VENV)/.installed ## Train an agent; options in ARGS="--env dmc:cartpole_swingup --seed 1"
-	$(if $(MUJOCO),$(BIN)/pip install -qq --upgrade mujoco==$(MUJOCO) dm-control)
+	$(if $(MUJOCO),$(BIN)/pip install -qq -U mujoco==$(MUJOCO) dm-control)
 	@$(GL)
 	$(BIN)/dreamer train $(ARGS)
 

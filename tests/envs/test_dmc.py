@@ -111,6 +111,6 @@ def test_a_mujoco_that_does_not_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(import_suite(), "load", load)
     with pytest.raises(
-        UserError, match=r"MuJoCo \S+ and dm-control \S+ do not fit each other .*pip install --upg"
+        UserError, match=r"MuJoCo \S+ and dm-control \S+ do not fit each other .*pip install -U"
     ):
         make_env(EnvConfig(env="dmc:walker_walk"))

@@ -99,7 +99,7 @@ def _mismatch(error: AttributeError) -> UserError | None:
     versions = [f"{package} {version(package)}" for package in ("MuJoCo", "dm-control")]
     return UserError(
         f"{' and '.join(versions)} do not fit each other ({error}): take the dm-control made for this MuJoCo by `pip "
-        f"install --upgrade mujoco=={version('mujoco')} dm-control`, or those of the published results in "
+        f"install -U mujoco=={version('mujoco')} dm-control`, or those of the published results in "
         "constraints.txt."
     )
 
