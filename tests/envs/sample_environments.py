@@ -578,7 +578,21 @@ class OnlyOne(Drawn):
         self._socket.close()
 
 
-for sample in [*SampleEnv.__subclasses__(), *Drawn.__subclasses__(), ForgetsPart, NoSpaces, NoEnv]:
+class DrawnInside(gym.wrappers.AddRenderObservation):
+    """Shows its picture beside its state, as a wrapper that cannot be made without a render mode."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(Drawn(render_mode), render_only=False)
+
+
+for sample in [
+    *SampleEnv.__subclasses__(),
+    *Drawn.__subclasses__(),
+    ForgetsPart,
+    NoSpaces,
+    NoEnv,
+    DrawnInside,
+]:
     gym.register(f"{sample.__name__}-v0", f"{__name__}:{sample.__name__}")
 gym.register("Sample-v0", f"{__name__}:SampleEnv")
 gym.register("OldStepLimited-v0", f"{__name__}:OldStep", max_episode_steps=3)
