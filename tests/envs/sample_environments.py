@@ -562,6 +562,15 @@ class Fragile(SampleEnv):
             time.sleep(600)
 
 
+class DislikesASeed(SampleEnv):
+    """Fails when it is reset with seed 7."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        if seed == 7:
+            raise OSError("the objects collide")
+        return super().reset(seed=seed)
+
+
 class OnlyOne(Drawn):
     """A simulator that binds an address, so that only one may be open."""
 
