@@ -30,10 +30,9 @@ from dreamer.ray_cluster import join, load_ray
 from dreamer.training.collect import Collector
 from dreamer.types import EnvSpec
 
-
 CORE, LITTLE = 0.9, 0.01
-"""Cores that an actor takes of a cluster that has one for each; and those that it takes of a smaller one, or in place of
-another, whose node may be gone. Any node with cores has so little left."""
+"""Cores that an actor takes if the cluster has one for each, and if not. The successor of an actor, whose node may be
+gone, takes as little too: every node with cores has that left."""
 
 
 class Actor:
