@@ -235,18 +235,17 @@ def learning(logdir: Path, *arguments: object) -> Iterator[subprocess.Popen[str]
     line = [sys.executable, "-m", "dreamer", "train", "--agent", "d4pg", "--preset", "debug", "--num-envs", 2]
     line += ["--time-limit", 50, "--checkpoint-every", 200, "--eval-every", 0, "--threads", 1]
     path = str(Path(dreamer.__file__).parents[1])
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*map(str, line), "--logdir", str(logdir), *map(str, arguments)],
         env=os.environ | {"PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.slow
