@@ -216,6 +216,11 @@ class TrainConfig:
     """CPU threads of the learner; 0 takes as many as cores are idle when the run begins."""
 
     @property
+    def evaluations(self) -> int:
+        """Evaluations before the one at the end of the run."""
+        return (self.steps - 1) // self.eval_every if self.eval_every else 0
+
+    @property
     def final_episodes(self) -> int:
         """Episodes of the evaluation at the end of the run."""
         return max(FINAL_EPISODES, self.eval_episodes)

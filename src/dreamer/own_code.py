@@ -72,7 +72,7 @@ class _Finder:
 def _is_run_directory(folder: Path) -> bool:
     """Whether the folder would be taken for a run; one that has saved nothing is known by its `config.json`."""
     config = folder / "config.json"
-    if not config.exists():
+    if not config.is_file():
         return False
     return any((folder / name).exists() for name in ("checkpoint", "metrics.jsonl")) or _names_environment(
         config
@@ -82,7 +82,8 @@ def _is_run_directory(folder: Path) -> bool:
 def _names_environment(config: Path) -> bool:
     """Whether this is the configuration of a run, and not that of another program."""
     try:
-        options = json.loads(config.read_bytes())
+        with config.open("rb") as file:
+            options = json.loads(file.read(2**26))  # more is no configuration of a run
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(options, dict) and ":" in str(options.get("env"))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dreamer.config import Config
 from dreamer.errors import UserError
 from dreamer.export.policy_file import read_policy_file
 from dreamer.logs.metrics import record_in
@@ -17,6 +18,7 @@ from dreamer.results.curves import read_metrics
 from dreamer.results.inputs import find_runs
 from dreamer.results.scores import read_scores
 from dreamer.storage import checkpoint, config_file, machine
+from dreamer.storage.regular_file import read_regular
 from dreamer.storage.run_directory import RunDirectory
 
 
@@ -91,13 +93,23 @@ class _Made(NamedTuple):
 
 
 def _read_checkpoint(path: Path) -> _Made:
-    """Raise `UserError` if it is unsound. Whether it fits the options and the environment, a start finds out."""
+    """Raise `UserError` if it is unsound, or does not fit the `config.json` of its run."""
     state = checkpoint.read(path)
+    if (config := _config_of(path)) is not None:
+        with checkpoint.restoring(path, state, config):
+            checkpoint.check_networks(state, config)
     try:
         ranges = state["replay"]["episodes"] if "replay" in state else []
         return _Made(record_in(state["logger"]), {i for first, end in ranges for i in range(first, end)})
     except Exception as error:  # the checksum may be right, and the content anything
         raise UserError(f"{path} does not hold what a checkpoint of this program holds.") from error
+
+
+def _config_of(path: Path) -> Config | None:
+    """Return the options of the run that a checkpoint is of, or None if they cannot be read, which is said of them."""
+    with suppress(UserError):
+        return RunDirectory(path.absolute().parents[1]).config()
+    return None
 
 
 def _newest(run: RunDirectory) -> _Made:
@@ -114,7 +126,7 @@ def _check_record(path: Path) -> None:
     read_metrics(path.parent, damage)
     if damage:
         raise UserError(damage[0])
-    if not path.read_bytes().startswith(_newest(RunDirectory(path.parent)).record):
+    if not read_regular(path).startswith(_newest(RunDirectory(path.parent)).record):
         raise UserError(f"{path} is not what the checkpoint holds of it: going on with the run restores it.")
 
 

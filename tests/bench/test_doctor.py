@@ -12,7 +12,8 @@ from dreamer.bench.forecast import AgentCost
 @pytest.fixture(autouse=True)
 def _quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "seconds_per_step", lambda _: 0.03)
-    monkeypatch.setattr(doctor, "time_agent", lambda *_: AgentCost(0.5, 0.01, 1000))
+    monkeypatch.setattr(doctor, "time_agent", lambda *_: AgentCost(0.5, 0.01))
+    monkeypatch.setattr(doctor, "rehearse", lambda _: ({"process memory": 2**30}, 2**20))
 
 
 def checks(config: Any, logdir: Path = Path("runs/a")) -> dict[str, Check]:
@@ -26,6 +27,8 @@ def test_fit_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert list(found) == ["machine", "rendering", "speed", "time", "memory", "disk"]
     assert "18 updates" in found["time"].detail
     assert "CPU, float32" in found["machine"].detail
+    assert found["memory"].detail == "1.0 GiB of process memory"
+    assert found["disk"].detail.startswith(f"1 MiB needed for {logdir}, ")
     assert not logdir.parent.exists()  # nothing is written
     lines = capsys.readouterr().out.splitlines()
     assert all(line.isascii() and len(line) <= 79 for line in lines if str(tmp_path) not in line)

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from bench.small import TIMER, small_run
-from dreamer.bench import end_to_end
 from dreamer.bench.end_to_end import frames_per_second, short_round, training
 from dreamer.config import TrainConfig
+from dreamer.training import rehearsal
 from dreamer.training.trainer import Trainer
 
 
@@ -63,7 +63,7 @@ def test_pretraining_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
         trained.append(config.training)
         raise InterruptedError
 
-    monkeypatch.setattr(end_to_end, "make_trainer", stop)
+    monkeypatch.setattr(rehearsal, "make_trainer", stop)
     with pytest.raises(InterruptedError):
         next(training(TIMER, small_run(pretrain_model=1000, pretrain_value=300, prefill=5000), rounds=2))
     (schedule,) = trained

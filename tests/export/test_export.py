@@ -1,7 +1,12 @@
 """Exported policies act exactly as the trainer's agent, without simulators."""
 
+import io
+import lzma
+import os
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ from dreamer.config import with_options
 from dreamer.errors import UserError
 from dreamer.export.export import export_run
 from dreamer.export.policy import Policy, load_policy, pack
+from dreamer.machine import peak_memory, reset_peak_memory
 from dreamer.presets import debug
 from dreamer.training.trainer import Trainer
 from dreamer.types import ActionSpec, EnvSpec
@@ -149,6 +155,55 @@ def test_policies_of_another_version_are_refused(change: dict[str, Any], tmp_pat
     with pytest.raises(
         UserError, match=r"policy.pt was written by another version of this program: use that"
     ):
+        load_policy(tmp_path / "policy.pt")
+
+
+def _bomb(file: Path, content: bytes) -> None:
+    """A file of a few KiB that says it is far more."""
+    file.write_bytes(lzma.compress(content) if file.suffix == ".xz" else content)
+
+
+def _deflated() -> bytes:
+    """A file of `torch.save`, compressed, in which one tensor is as large as a hundred such files."""
+    plain, packed = io.BytesIO(), io.BytesIO()
+    torch.save({"weights": torch.zeros(2**20)}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for info in source.infolist():
+            target.writestr(info.filename, source.read(info))
+    return packed.getvalue()
+
+
+def _expanded() -> bytes:
+    """A policy whose weights repeat a single number, as far as a tensor can reach."""
+    content, buffer = pack(small_agent(IMAGE)), io.BytesIO()
+    content["weights"] = {name: torch.zeros(1).expand(2**50) for name in content["weights"]}
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "zeros": ("a.pt.xz", lambda: bytes(2**28)),
+    "a compressed archive": ("a.pt", _deflated),
+    "repeated numbers": ("a.pt", _expanded),
+}
+
+
+@pytest.mark.parametrize(("name", "content"), BOMBS.values(), ids=BOMBS.keys())
+def test_file_that_would_fill_the_memory_is_refused(
+    name: str, content: Callable[[], bytes], tmp_path: Path
+) -> None:
+    _bomb(tmp_path / name, content())
+    reset_peak_memory(torch.device("cpu"))
+    before = peak_memory(torch.device("cpu"))["process memory"]
+    with pytest.raises(UserError, match=name):
+        load_policy(tmp_path / name)
+    assert peak_memory(torch.device("cpu"))["process memory"] < before + 2**27
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_refused(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "policy.pt")
+    with pytest.raises(UserError, match=r"policy.pt cannot be read as a policy"):
         load_policy(tmp_path / "policy.pt")
 
 

@@ -46,6 +46,15 @@ def test_plain_lines_when_a_return_comes_in(clock):
     assert "train 99.0" in shown(out).splitlines()[-1]  # the last word, on leaving
 
 
+def test_last_line_is_not_printed_twice(clock):
+    out = console()
+    with Progress(1000, console=out) as progress:
+        clock.now = 10.0
+        progress.update(1000, 20, train_return=12.34)
+        progress.update(1000, doing="writing videos")
+    assert len(shown(out).splitlines()) == 1
+
+
 def test_time_left_follows_the_forecast_until_updates_are_taken(clock):
     """Frames are quick and updates slow: 1000 frames of 10 ms each, then 100 updates of 1 s for every 1000 frames."""
 

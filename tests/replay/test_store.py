@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from dreamer.errors import UserError
+from dreamer.machine import memory_bytes
 from dreamer.replay import EpisodeStore, SequenceSampler
 from dreamer.replay.episode_file import DamagedEpisodeError
 
@@ -151,17 +152,76 @@ def test_rewind_to_what_contradicts_itself_changes_nothing(tmp_path, counting_ep
     assert len(store) == 4
 
 
-def test_rewind_names_missing_episodes_and_changes_nothing(tmp_path, counting_episode):
+def test_rewind_goes_on_without_a_missing_episode_and_refuses_if_most_are_missing(
+    tmp_path, counting_episode, caplog
+):
     store = EpisodeStore(tmp_path)
     _fill(store, counting_episode, [5] * 4)
     extent = store.extent()
     _fill(store, counting_episode, [5])
-    (tmp_path / "episode-00000001-5.npz").unlink()
-    (tmp_path / "episode-00000003-5.npz").unlink()
+    for number in (1, 3):
+        (tmp_path / f"episode-0000000{number}-5.npz").unlink()
+    store = EpisodeStore(tmp_path)
+    store.rewind(extent)
+    assert (
+        "of the 4 episodes of the checkpoint, 2 are missing (id 1, 3): going on without them" in caplog.text
+    )
+    assert store.ids.tolist() == [0, 2]
+    assert store.append(counting_episode(0, 5)) == 4
+    (tmp_path / "episode-00000002-5.npz").unlink()
     before = _files(tmp_path)
-    with pytest.raises(UserError, match=r"id 1, 3"):
+    with pytest.raises(UserError, match=r"id 1, 2, 3.*put them back"):
         EpisodeStore(tmp_path).rewind(extent)
     assert _files(tmp_path) == before
+
+
+def test_episode_that_is_deleted_while_the_store_is_open_is_done_without(tmp_path, counting_episode, caplog):
+    store = EpisodeStore(tmp_path)
+    _fill(store, counting_episode, [5] * 3)
+    (tmp_path / "episode-00000001-5.npz").unlink()
+    for _ in range(9):
+        SequenceSampler(store, 4, 5).sample(np.random.default_rng(0))
+    assert store.ids.tolist() == [0, 2]
+    assert caplog.text.count("is gone: going on without it") == 1
+    shutil.rmtree(tmp_path)
+    with pytest.raises(UserError, match="Cannot read the episode"):
+        store.episode(0)
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _endless(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(memory_bytes())
+
+
+IRREGULAR = {
+    "pipe": _pipe,
+    "folder": Path.mkdir,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "link to nothing": lambda path: path.symlink_to("nothing"),
+    "as large as the memory": _endless,
+}
+
+
+@pytest.mark.parametrize("make", IRREGULAR.values(), ids=IRREGULAR.keys())
+def test_what_is_no_file_is_set_aside_at_a_start_and_later(make, tmp_path, counting_episode, caplog):
+    store = EpisodeStore(tmp_path)
+    _fill(store, counting_episode, [5] * 3)
+    path = tmp_path / "episode-00000001-5.npz"
+    path.unlink()
+    make(path)
+    assert EpisodeStore(tmp_path, mode="r").ids.tolist() == [0, 2]
+    for _ in range(9):
+        SequenceSampler(store, 4, 5).sample(np.random.default_rng(0))
+    assert store.ids.tolist() == [0, 2]
+    if os.path.lexists(path):  # a link to nothing is as good as gone
+        assert make is IRREGULAR["link to nothing"]
+        assert EpisodeStore(tmp_path).ids.tolist() == [0, 2]
+    assert os.path.lexists(path.with_name(path.name + ".corrupt"))
+    assert "going on without it" in caplog.text
 
 
 def test_damaged_episode_is_named_set_aside_and_done_without(tmp_path, counting_episode, caplog):
@@ -326,14 +386,6 @@ def test_a_full_disk_leaves_the_store_as_it_was(tmp_path, counting_episode, monk
     assert store.ids.tolist() == [0]
     monkeypatch.undo()
     assert store.append(counting_episode(1, 5)) == 1  # there is room again
-
-
-def test_a_vanished_file_is_a_user_error(tmp_path, counting_episode):
-    store = EpisodeStore(tmp_path)
-    _fill(store, counting_episode, [5])
-    (tmp_path / "episode-00000000-5.npz").unlink()
-    with pytest.raises(UserError, match="episode-00000000-5"):
-        store.episode(0)
 
 
 _APPEND_FOREVER = """

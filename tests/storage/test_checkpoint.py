@@ -1,5 +1,6 @@
 """Checkpoints: everything comes back, damage is noticed, the last good one is never lost."""
 
+import errno
 import itertools
 import logging
 import os
@@ -124,12 +125,28 @@ def test_only_damaged_checkpoints_are_a_user_error(tmp_path):
         checkpoint.load(tmp_path)
 
 
-def test_an_unreadable_checkpoint_is_a_user_error_not_passed_over(tmp_path):
-    checkpoint.save(tmp_path, _state(100))
-    bad = tmp_path / "step-000000200-0123456789abcdef.pt"
-    bad.mkdir()  # no file mode keeps the superuser from reading
-    with pytest.raises(UserError, match=f"Cannot read {bad}"):
+def test_an_unreadable_checkpoint_is_a_user_error_not_passed_over(tmp_path, monkeypatch):
+    def refuse(path):  # no file mode keeps the superuser from reading
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    path = checkpoint.save(tmp_path, _state(100))
+    monkeypatch.setattr(checkpoint, "read_regular", refuse)
+    with pytest.raises(UserError, match=f"Cannot read {path}: Permission denied"):
         checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_passed_over_and_does_not_hinder_the_next(make, tmp_path, caplog):
+    checkpoint.save(tmp_path, _state(100))
+    make(tmp_path / "step-000000200-0123456789abcdef.pt")
+    state = checkpoint.load(tmp_path)
+    assert state is not None
+    assert state["env_step"] == 100
+    assert "is damaged (it is no ordinary file)" in caplog.text
+    checkpoint.save(tmp_path, _state(200))
+    state = checkpoint.load(tmp_path)
+    assert state is not None
+    assert state["env_step"] == 200
 
 
 def test_a_checkpoint_of_an_earlier_version_is_a_user_error(tmp_path, monkeypatch):

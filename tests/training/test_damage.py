@@ -351,6 +351,66 @@ def test_verify_refuses_a_checkpoint_with_a_right_checksum_and_wrong_content(
         assert str(wrong) in found
 
 
+@pytest.mark.parametrize(
+    "change",
+    [lambda options: options | {"units": 10**9}, lambda options: options | {"agent": "no-value"}],
+    ids=["larger networks", "another agent"],
+)
+def test_verify_refuses_checkpoints_that_do_not_fit_the_options(change, damaged: Path, lines) -> None:
+    file = damaged / "config.json"
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    newest, older = checkpoint.paths(damaged / "checkpoint")
+    status, printed = lines(damaged)
+    assert status == 1
+    refused = [line for line in printed if line.startswith("REFUSED")]
+    assert [str(path) in line for path, line in zip((newest, older), refused, strict=True)] == [True, True]
+    assert lines(newest)[0] == 1
+
+
+def test_verify_refuses_a_checkpoint_with_other_networks(damaged: Path, lines) -> None:
+    name = ""
+    for path in checkpoint.paths(damaged / "checkpoint"):
+        state = {"format": checkpoint.FORMAT, **checkpoint.read(path)}
+        name = next(name for name in state["agent"]["networks"] if name.startswith("value"))
+        content = checkpoint._serialize(_set(f"agent/networks/{name}", torch.zeros(1))(state))
+        path.unlink()
+        path.with_name(f"{path.name[:15]}{checkpoint._checksum(content)}.pt").write_bytes(content)
+    status, printed = lines(damaged)
+    assert status == 1
+    assert sum(f"networks.{name} is float32[1] instead of" in line for line in printed) == 2
+
+
+IRREGULAR: dict[str, Callable[[Path], object]] = {
+    "pipe": os.mkfifo,
+    "folder": Path.mkdir,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("pattern", KINDS.values(), ids=KINDS.keys())
+@pytest.mark.parametrize("make", IRREGULAR.values(), ids=IRREGULAR.keys())
+def test_what_is_no_file_is_refused_or_done_without(
+    make: Callable[[Path], object], pattern: str, damaged: Path, sound: dict[str, Any], lines, caplog
+) -> None:
+    """A pipe would wait forever for somebody to write into it, a device gives bytes without end."""
+    (file,) = damaged.glob(pattern)
+    file.unlink()
+    make(file)
+    status, printed = lines(damaged)
+    assert status == 1
+    assert [file.name in line for line in printed if line.startswith("REFUSED")] == [True]
+    if file.name == "config.json":
+        with pytest.raises(UserError, match=r"config.json"):
+            resumed(damaged)
+        return
+    trainer = Trainer(config(), damaged)
+    trainer.close()
+    assert file.name in caplog.text
+    assert trainer.counters.env_step == (300 if "checkpoint" in pattern else 340)
+    assert len(trainer.store) == (5 if "episode" in pattern else 6)
+    assert (damaged / "metrics.jsonl").read_bytes() == sound["record"] or "checkpoint" in pattern
+
+
 def test_verify_passes_over_a_checkpoint_that_the_training_process_removes_meanwhile(
     damaged: Path, lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -221,6 +221,16 @@ def test_truncated_episode_is_reported_and_left_out(stopped: Path, caplog) -> No
     assert resumed.counters.env_step == 600
 
 
-def test_run_with_a_missing_episode_is_refused(stopped: Path) -> None:
+def test_run_with_a_missing_episode_goes_on_without_it(stopped: Path, caplog) -> None:
     sorted((stopped / "replay").glob("*.npz"))[2].unlink()
-    _refused(stopped, r"episodes that are missing in .* \(id 2\)")
+    with caplog.at_level(logging.WARNING):
+        resumed = run(config(), stopped)
+    assert "1 are missing (id 2): going on without them" in caplog.text
+    assert 2 not in resumed.store.ids
+    assert resumed.counters.env_step == 600
+
+
+def test_run_without_its_episodes_is_refused(stopped: Path) -> None:
+    for episode in (stopped / "replay").glob("*.npz"):
+        episode.unlink()
+    _refused(stopped, r"episodes of the checkpoint, \d+ are missing")

@@ -16,7 +16,8 @@ from dreamer.config import Config
 from dreamer.envs.rendering import find_backend
 from dreamer.errors import UserError
 from dreamer.logs.progress import duration, working
-from dreamer.machine import cores, memory_bytes, peak_memory, size
+from dreamer.machine import cores, memory_bytes, size
+from dreamer.training.rehearsal import rehearse
 from dreamer.training.threads import set_threads
 
 
@@ -87,22 +88,22 @@ def _rendering(config: Config, _: Path) -> list[Check]:
 def _forecast(config: Config, logdir: Path) -> list[Check]:
     if config.behavior.agent == "a3c":
         return [Check("speed", "not predicted: --agent a3c learns in processes of its own")]
+    peak, needed = rehearse(config)
     spec, env_seconds = environment_spec(config.environment), seconds_per_step(config.environment)
     agent = time_agent(spec, config)
-    run = forecast(config, spec, agent, env_seconds, cores())
+    run = forecast(config, agent, env_seconds, cores())
     speed = f"{agent.update:.3g} s per update, {1e3 * (env_seconds + agent.action):.3g} ms per agent step"
     seconds, learning = run.seconds_left(0, 0), run.updates * run.update
     time = f"{duration(seconds)} for {run.frames:,} frames and {run.updates:,} updates"
-    peak = peak_memory(pick_device(config.training.device))
     memory = ", ".join(f"{size(count)} of {name}" for name, count in peak.items())
     fits = peak["process memory"] < 0.9 * memory_bytes()
     folder = next(path for path in (logdir.absolute(), *logdir.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
-    disk = f"{size(run.disk)} needed for {logdir}, {size(free)} free"
+    disk = f"{size(needed)} needed for {logdir}, {size(free)} free"
     space = "Free some space, choose another --logdir, or set --replay-size."
     return [
         Check("speed", speed),
         Check("time", f"{time} ({learning / seconds:.0%} of it learning)"),
         Check("memory", memory, "" if fits else "Take a smaller --batch-size.", fits),
-        Check("disk", disk, "" if run.disk < free else space, run.disk < free),
+        Check("disk", disk, "" if needed < free else space, needed < free),
     ]

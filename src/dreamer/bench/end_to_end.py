@@ -1,11 +1,8 @@
 """Train for a few rounds, and read the speed from the log of that run."""
 
-import io
 import itertools
 import math
-import tempfile
 from collections.abc import Iterator
-from contextlib import closing, redirect_stdout
 from pathlib import Path
 
 from dreamer.bench.collecting import seconds_per_step
@@ -13,7 +10,7 @@ from dreamer.bench.measurement import Measurement, Timer
 from dreamer.config import Config, TrainConfig, with_options
 from dreamer.machine import cores
 from dreamer.results.curves import read_metrics
-from dreamer.training.make import make_trainer
+from dreamer.training.rehearsal import short_run
 
 LEAST_UPDATES = 5
 """Fewest updates of a shortened round; with fewer, the work that is done once per round would count too much."""
@@ -40,13 +37,9 @@ def training(timer: Timer, config: Config, rounds: int) -> Iterator[Measurement]
         "checkpoint_every": 10**9,
         "video_every": 10**9 if config.training.video_every else 0,
     }
-    with tempfile.TemporaryDirectory(prefix="dreamer-bench-") as directory:
-        run, short = Path(directory) / "run", with_options(config, changes)
-        with redirect_stdout(io.StringIO()), closing(make_trainer(short, run)) as trainer:
-            trainer.run(final_evaluation=False)
-            if trainer.interrupt.requested:  # the signal was meant for the bench, too
-                raise KeyboardInterrupt
-        yield timer.summary("training", "frames per second", frames_per_second(run, workers or 1), "frames/s")
+    with short_run(with_options(config, changes), changes["steps"]) as trainer:
+        speeds = frames_per_second(trainer.run_directory.path, workers or 1)
+    yield timer.summary("training", "frames per second", speeds, "frames/s")
     most = min(at_once, cores()) * environment.repeat / seconds_per_step(environment)
     yield timer.summary("training", "environments alone", [most], "frames/s")
 

@@ -1,4 +1,4 @@
-"""How long a run will take and how much disk it will fill, from a few measured seconds."""
+"""How long a run will take, and what memory and disk it needs, from a few measured seconds."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,6 @@ from dreamer.bench.random_data import batch_for
 from dreamer.config import Config
 from dreamer.fast.cuda_graph import warm_up
 from dreamer.machine import cores
-from dreamer.replay.make import bytes_per_agent_step
 from dreamer.types import EnvSpec
 
 SHORT, LONG = 0.4, 2.0
@@ -18,22 +17,20 @@ SHORT, LONG = 0.4, 2.0
 
 @dataclass(frozen=True)
 class AgentCost:
-    """Seconds of one `update` and of one `action`, and the bytes of one `checkpoint`."""
+    """Seconds of one `update` and of one `action`."""
 
     update: float
     action: float
-    checkpoint: int
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a whole run takes: its `updates`, the seconds of one, of all else (`acting`), and the bytes on `disk`."""
+    """What a whole run takes: its `updates`, the seconds of one, and of all else (`acting`)."""
 
     frames: int
     updates: int
     update: float
     acting: float
-    disk: int
 
     def seconds_left(self, env_step: int, grad_step: int) -> float:
         """Return the seconds from these counters on; acting and evaluations are spread evenly over the frames."""
@@ -50,11 +47,10 @@ def time_agent(spec: EnvSpec, config: Config, budget: float = LONG) -> AgentCost
         warm_up(agent, batch)
         seconds = seconds_per_call(lambda: agent.update(batch), agent.device, budget)
     action = acting(Timer(agent.device), agent, 1).median
-    weights = sum(weight.nbytes for weight in agent.algorithm.parameters())
-    return AgentCost(seconds, action, 3 * weights)  # a checkpoint has both moments of Adam, too
+    return AgentCost(seconds, action)
 
 
-def forecast(config: Config, spec: EnvSpec, agent: AgentCost, env_seconds: float, cores: int) -> Forecast:
+def forecast(config: Config, agent: AgentCost, env_seconds: float, cores: int) -> Forecast:
     """Predict the run of `config` where the agent costs this much and an environment step `env_seconds`."""
     training, environment = config.training, config.environment
     rounds = 1 + max(0, training.steps - training.prefill) // training.train_every
@@ -62,12 +58,9 @@ def forecast(config: Config, spec: EnvSpec, agent: AgentCost, env_seconds: float
     steps = training.steps / environment.repeat
     collect = steps * (env_seconds / min(environment.num_envs, cores) + agent.action / environment.num_envs)
     # Every evaluation episode is taken to last to the time limit.
-    evaluations = (training.steps - 1) // training.eval_every if training.eval_every else 0
-    episodes = evaluations * training.eval_episodes + training.final_episodes
+    episodes = training.evaluations * training.eval_episodes + training.final_episodes
     evaluate = episodes * environment.time_limit / environment.repeat * (env_seconds + agent.action)
-    kept = min(steps, config.replay.replay_size or steps)
-    disk = int(kept * bytes_per_agent_step(spec)) + 2 * agent.checkpoint  # the newest and the one before
-    return Forecast(training.steps, updates, agent.update, collect + evaluate, disk)
+    return Forecast(training.steps, updates, agent.update, collect + evaluate)
 
 
 def predict(config: Config, spec: EnvSpec, budget: float = SHORT) -> Forecast:
@@ -77,4 +70,4 @@ def predict(config: Config, spec: EnvSpec, budget: float = SHORT) -> Forecast:
     """
     own = config.environment.env.startswith("gym:")
     env_seconds = 0.0 if own else seconds_per_step(config.environment, budget)
-    return forecast(config, spec, time_agent(spec, config, budget), env_seconds, cores())
+    return forecast(config, time_agent(spec, config, budget), env_seconds, cores())

@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import lzma
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +21,14 @@ from dreamer.agents.make import ALGORITHMS
 from dreamer.config import Config, from_file
 from dreamer.errors import UserError
 from dreamer.storage.atomic_file import atomic_file
+from dreamer.storage.regular_file import read_regular
 from dreamer.types import EnvSpec
 
 FORMAT = "dreamer-policy-2"
 """Stands in every file, and changes with what is in it."""
+
+MOST_PACKED = 20
+"""How many times its size a compressed file may unpack to; weights have hardly anything to compress."""
 
 _KEYS = {"format", "spec", "options", "weights"}
 _logger = logging.getLogger(__name__)
@@ -58,8 +63,7 @@ def write_policy_file(file: Path, content: Mapping[str, Any]) -> None:
 def read_policy_file(file: Path) -> Content:
     """Read and check a policy file. Raises `UserError` if it is none, damaged, or of another version."""
     try:
-        data = file.read_bytes()
-        data = lzma.decompress(data) if file.suffix == ".xz" else data
+        data = _bounded(read_regular(file), file.suffix == ".xz")
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling raises almost anything
         raise UserError(f"{file} cannot be read as a policy: write one with `dreamer export`.") from error
@@ -68,7 +72,7 @@ def read_policy_file(file: Path) -> Content:
     if content["format"] != FORMAT or "options" not in content:
         raise UserError(f"{file} was written by another version of this program: use that version for it.")
     try:
-        _check_content(file, content)
+        _check_content(file, content, len(data))
         spec, config = EnvSpec.from_dict(content["spec"]), from_file(content["options"])
         weights = {
             name: tensor.float() if tensor.dtype == torch.float16 else tensor
@@ -80,10 +84,26 @@ def read_policy_file(file: Path) -> Content:
     return Content(spec, config, weights)
 
 
-def _check_content(file: Path, content: dict[str, Any]) -> None:
+def _bounded(data: bytes, compressed: bool) -> bytes:
+    """Unpack what was read. Raises `ValueError` if far more is in it than in a policy: it would fill the memory."""
+    if compressed:
+        unpacker, most = lzma.LZMADecompressor(), MOST_PACKED * len(data)
+        data = unpacker.decompress(data, most)
+        if not unpacker.eof:
+            raise ValueError("it is cut short, or unpacks to far more than a policy")
+    if zipfile.is_zipfile(archive := io.BytesIO(data)):
+        sizes = [info.file_size for info in zipfile.ZipFile(archive).infolist()]
+        if sum(sizes) > len(data):
+            raise ValueError("its parts are larger than the file")
+    return data
+
+
+def _check_content(file: Path, content: dict[str, Any], size: int) -> None:
     """Raise `ValueError` unless the parts are those of a policy, and their checksum is right if there is one."""
     if content.keys() - {"checksum"} != _KEYS:
         raise ValueError(f"it holds {', '.join(sorted(map(str, content)))}")
+    if sum(tensor.nbytes for tensor in content["weights"].values()) > size:
+        raise ValueError("its weights are larger than the file")
     if "checksum" not in content:
         _logger.warning("%s is of a version without checksums: damage to it would go unnoticed.", file)
     elif content["checksum"] != _checksum(content):

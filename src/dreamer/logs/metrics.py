@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import math
+import os
 import resource
 import zlib
 from collections.abc import Mapping
@@ -20,7 +21,9 @@ import torch
 from torch import Tensor
 
 from dreamer.errors import writing
+from dreamer.machine import memory_bytes
 from dreamer.storage.atomic_file import atomic_file
+from dreamer.storage.regular_file import IrregularFileError, read_regular
 from dreamer.world_model.gaussian import HALF_LOG_TWO_PI
 
 _logger = logging.getLogger(__name__)
@@ -134,7 +137,7 @@ class MetricsWriter:
             "seconds": round(counters.seconds, 3),
         }
         line |= {name: _finite(value) for name, value in scalars.items()}
-        if _size(self.path) != len(self._record):
+        if _is_strange(self.path) or _size(self.path) != len(self._record):
             self._restore()
         data = (json.dumps(line) + "\n").encode()
         append(self.path, data)
@@ -160,7 +163,7 @@ class MetricsWriter:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from `state_dict`: what was written after it is dropped, and what was lost comes back."""
-        self._rewind(zlib.decompress(bytes(state["compressed"].numpy())))
+        self._rewind(_unpack(state))
 
     def start_anew(self) -> None:
         """Drop what a run has left behind that was killed before its first checkpoint."""
@@ -180,7 +183,7 @@ class MetricsWriter:
     def _rewind(self, record: bytes) -> None:
         self._record = bytearray(record)
         # A link is replaced: whoever made the directory may have pointed it at a file of somebody else.
-        if self.path.is_symlink() or not self._read().startswith(record):
+        if _is_strange(self.path) or not self._read().startswith(record):
             self._restore()
         elif record or self.path.exists():
             with writing(self.path), self.path.open("r+b") as file:
@@ -195,25 +198,39 @@ class MetricsWriter:
             kept.name,
         )
         with writing(self.path):
-            if self.path.exists():
+            if os.path.lexists(self.path):
                 self.path.replace(kept)
         with atomic_file(self.path) as file:
             file.write(self._record)
 
     def _read(self) -> bytes:
-        with writing(self.path), contextlib.suppress(FileNotFoundError):
-            return self.path.read_bytes()
+        with writing(self.path), contextlib.suppress(FileNotFoundError, IrregularFileError):
+            return read_regular(self.path)
         return b""
 
 
 def record_in(logger_state: Mapping[str, Any]) -> bytes:
     """Return what a checkpoint knows of `metrics.jsonl`; older ones know only its length."""
     state = logger_state.get("record")
-    return b"" if state is None else zlib.decompress(bytes(state["compressed"].numpy()))
+    return b"" if state is None else _unpack(state)
+
+
+def _unpack(state: Mapping[str, Tensor]) -> bytes:
+    """Raise `ValueError` or `zlib.error` unless it is a whole record, of at most half of the memory."""
+    unpacker = zlib.decompressobj()
+    record = unpacker.decompress(bytes(state["compressed"].numpy()), memory_bytes() // 2)
+    if not unpacker.eof:
+        raise ValueError("its record is cut short, or larger than the memory")
+    return record
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _is_strange(path: Path) -> bool:
+    """Whether it is a link, a folder, a pipe or anything else that this program does not make."""
+    return path.is_symlink() or (path.exists() and not path.is_file())
 
 
 def _finite(value: float) -> float | None:

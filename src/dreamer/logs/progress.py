@@ -55,6 +55,7 @@ class Progress:
         self._every, self._window = every, window
         self._marks: deque[tuple[float, int, int]] = deque([(time.monotonic(), start, grad_step)])
         self._last_line = time.monotonic() - every
+        self._printed: tuple[float | None, ...] = ()
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(None),
@@ -75,7 +76,8 @@ class Progress:
     ) -> None:
         if self._console.is_terminal:
             self._live.stop()
-        elif kind is None:
+        elif kind is None and self._printed != self._numbers():
+            self.doing = ""
             self._line()
 
     def update(
@@ -139,8 +141,11 @@ class Progress:
             ("frames/s", _number(self.speed or None)),
         ]
 
+    def _numbers(self) -> tuple[float | None, ...]:
+        return self.env_step, self.grad_step, self.train_return, self.eval_return
+
     def _line(self) -> None:
-        self._last_line = time.monotonic()
+        self._last_line, self._printed = time.monotonic(), self._numbers()
         doing = [("", self.doing)] if self.doing else []
         fields = [*doing, *self._fields(), ("left", self._left())]
         text = "  ".join(f"{name} {value}".strip() for name, value in fields)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from dreamer.storage.atomic_file import atomic_file
+from dreamer.storage.regular_file import IrregularFileError, open_regular, read_regular
 from dreamer.types import EnvSpec
 
 Episode = dict[str, np.ndarray]
@@ -66,7 +67,7 @@ def read_layout(path: Path) -> Layout:
 
     Raises `DamagedEpisodeError` if the file is truncated or has another format, `OSError` if the disk refuses.
     """
-    with path.open("rb") as file, _parsing(), zipfile.ZipFile(file) as archive:
+    with _parsing(), open_regular(path) as file, zipfile.ZipFile(file) as archive:
         return _layout(_locate_member(file, info) for info in archive.infolist())
 
 
@@ -76,9 +77,10 @@ def read_episode(path: Path, expected: Layout | None = None) -> Episode:
     Raises `DamagedEpisodeError` if the file is damaged in any way, has another layout than `expected`, or holds numbers
     that are not finite; `OSError` if the disk refuses.
     """
-    content = path.read_bytes()
-    file = io.BytesIO(content)
-    with _parsing(), zipfile.ZipFile(file) as archive:
+    with _parsing():
+        content = read_regular(path)
+    with _parsing(), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        file = io.BytesIO(content)
         layout = _layout(_locate_member(file, info) for info in archive.infolist())
         if expected not in (None, layout):
             raise DamagedEpisodeError("it holds another episode than before")
@@ -147,6 +149,8 @@ def _parsing() -> Iterator[None]:
     """Raise `DamagedEpisodeError` for whatever zipfile and NumPy raise for bytes that mean nothing to them."""
     try:
         yield
+    except IrregularFileError as error:
+        raise DamagedEpisodeError(error.strerror) from error
     except (DamagedEpisodeError, OSError):
         raise
     except Exception as error:

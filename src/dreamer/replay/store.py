@@ -99,7 +99,8 @@ class EpisodeStore:
     def episode(self, episode_id: int | np.integer) -> Episode:
         """Read a whole episode.
 
-        Raises `DamagedEpisodeError` if it is unsound: it has been set aside. Raises `UserError` if its file is gone.
+        Raises `DamagedEpisodeError` if it is unsound or gone: it has been left out. Raises `UserError` if it cannot be
+        read.
         """
         with self._reading(int(episode_id)) as layout:
             return read_episode(self._path(int(episode_id), length_of(layout)), layout)
@@ -110,7 +111,8 @@ class EpisodeStore:
         Raises as `episode` does.
         """
         with self._reading(episode_id) as layout:
-            file = os.open(f"{self.directory}/{_name(episode_id, length_of(layout))}", os.O_RDONLY)
+            path = f"{self.directory}/{_name(episode_id, length_of(layout))}"
+            file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # it may be a pipe by now
             try:
                 self._check(episode_id, layout, file)
                 read_window(file, layout, start, out, where)
@@ -131,18 +133,22 @@ class EpisodeStore:
     def rewind(self, extent: dict) -> None:
         """Go back to the state in which `extent` was taken. Later episodes are deleted.
 
-        Damaged episodes, which have been reported, may be missing. If others are, raises `UserError` and changes
-        nothing; so does `ValueError` if the extent contradicts itself.
+        Episodes that are missing are reported and left out; damaged ones have been. If most are missing, raises
+        `UserError` and changes nothing; so does `ValueError` if the extent contradicts itself.
         """
         recorded = {i for first, end in extent["episodes"] for i in range(first, end)}
         if extent["next_id"] <= max(recorded, default=-1):
             raise ValueError(f"its next episode is {extent['next_id']}, and it was made with later ones")
         if missing := sorted(recorded - self._layouts.keys() - self._corrupt):
             names = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
-            raise UserError(
-                f"The checkpoint was made with episodes that are missing in {self.directory} (id {names}):"
-                " put them back, or start in a new run directory."
+            what = (
+                f"of the {len(recorded)} episodes of the checkpoint, {len(missing)} are missing (id {names})"
             )
+            if len(missing) > len(recorded) / 2:  # they are probably somewhere else
+                raise UserError(
+                    f"In {self.directory}, {what}: put them back, or start in a new run directory."
+                )
+            _logger.warning("In %s, %s: going on without them.", self.directory, what)
         self.rewinds += 1
         self._delete([i for i in self._layouts if i >= extent["next_id"]])
         self._set_live(recorded & self._layouts.keys())
@@ -170,7 +176,10 @@ class EpisodeStore:
                     self._register(path, int(match[1]), int(match[2]), bool(match[3]))
             self._check_signatures()
         except OSError as error:
-            raise UserError(f"Cannot open the episodes in {self.directory}: {error.strerror}.") from error
+            raise UserError(
+                f"Cannot open the episodes in {self.directory} ({error.strerror}: {error.filename}): make them"
+                " readable."
+            ) from error
         self._set_live(self._layouts)
         self._evict()
 
@@ -188,9 +197,11 @@ class EpisodeStore:
         except DamagedEpisodeError as reason:
             self._set_aside(episode_id, path, reason)
         except FileNotFoundError:
-            if self._writable:
+            if path.is_symlink():
+                self._set_aside(episode_id, path, "it is a link to nothing")
+            elif self._writable:
                 raise
-            # The process that trains here has deleted it since the directory was listed.
+            # Else the process that trains here has deleted it since the directory was listed.
 
     def _check_signatures(self) -> None:
         """Set aside what is no episode of this run."""
@@ -246,13 +257,13 @@ class EpisodeStore:
             self._leave_out(episode_id)
             raise
         except OSError as error:
-            if (
-                isinstance(error, FileNotFoundError) and not self._writable
-            ):  # deleted by the process that trains here
-                self._leave_out(episode_id)
-                raise DamagedEpisodeError("it is gone") from error
             path = self._path(episode_id, length_of(layout))
-            raise UserError(f"Cannot read the episode {path}: {error.strerror}.") from error
+            if not isinstance(error, FileNotFoundError) or not self.directory.is_dir():
+                raise UserError(f"Cannot read the episode {path}: {error.strerror}.") from error
+            if self._writable:  # else the process that trains here has deleted it
+                _logger.warning("Episode %s is gone: going on without it.", path)
+            self._leave_out(episode_id)
+            raise DamagedEpisodeError("it is gone") from error
 
     def _check(self, episode_id: int, layout: Layout, file: int) -> None:
         """Compare a file with its checksums, unless it is as it was the last time."""

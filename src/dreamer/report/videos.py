@@ -11,6 +11,7 @@ from dreamer.errors import writing
 from dreamer.results.curves import Run
 from dreamer.results.inputs import Method
 from dreamer.storage.atomic_file import atomic_file
+from dreamer.storage.regular_file import read_regular
 
 FOLDER = "videos"
 KINDS = {"evaluation": "evaluation", "open_loop": "open-loop prediction"}
@@ -69,7 +70,8 @@ def median_run(runs: Sequence[Run]) -> Run:
 
 def newest(folder: Path, kind: str) -> Path | None:
     """Return the video of a kind with the highest frame in its name (`evaluation-000050000.mp4`)."""
-    films = [film for film in folder.glob(f"{kind}-*") if film.suffix in ENDINGS and _frames(film) >= 0]
+    files = [path for path in folder.glob(f"{kind}-*") if path.suffix in ENDINGS and path.is_file()]
+    films = [path for path in files if _frames(path) >= 0]
     return max(films, key=_frames, default=None)
 
 
@@ -86,4 +88,4 @@ def _copy(film: Path, to: Path) -> None:
     with writing(to, "choose another --out"):
         to.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(to) as file:
-        file.write(film.read_bytes())
+        file.write(read_regular(film))

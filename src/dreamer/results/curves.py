@@ -13,6 +13,7 @@ from dreamer.config import Affects, options_affecting
 from dreamer.env_args import of_today
 from dreamer.errors import UserError
 from dreamer.results.published import task_name
+from dreamer.storage.regular_file import MOST_TEXT, read_regular
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def read_metrics(run: Path, damage: list[str] | None = None) -> list[dict[str, A
             f"{run} is not a run directory (it has no metrics.jsonl): give one that `dreamer train` wrote."
         )
     metrics, broken = [], []
-    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    lines = _text(path).splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
         record = read_line(line)
         if record is not None:
@@ -88,6 +89,13 @@ def read_metrics(run: Path, damage: list[str] | None = None) -> list[dict[str, A
         which = f"Line {broken[0]}" if len(broken) == 1 else f"{len(broken)} lines (the first is {broken[0]})"
         damage.append(f"{which} of {path} cannot be read and is left out.")
     return metrics
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_regular(path).decode(errors="replace")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def read_line(line: str) -> dict[str, Any] | None:
@@ -108,7 +116,7 @@ def read_config(run: Path) -> dict[str, Any]:
         UserError: It is missing or broken.
     """
     try:
-        config = json.loads((run / "config.json").read_text())
+        config = json.loads(read_regular(run / "config.json", MOST_TEXT))
         if not isinstance(config["env"], str) or not isinstance(
             config.get("seed", 0) + config.get("steps", 0), int
         ):

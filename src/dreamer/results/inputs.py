@@ -10,6 +10,7 @@ from typing import Any
 from dreamer.errors import UserError
 from dreamer.results.curves import Run, read_run
 from dreamer.results.scores import BY_TASK, read_method, read_scores
+from dreamer.storage.regular_file import MOST_TEXT, read_regular
 
 OURS = "ours"
 MOST_NAMED = 3
@@ -94,7 +95,7 @@ def _read_runs(folders: Sequence[Path], notes: list[str]) -> list[tuple[Run, str
 def _sweep(folder: Path) -> dict[str, str]:
     """Return the planned runs of a sweep as run -> method, empty if `folder` is not a sweep or cannot be read."""
     try:
-        planned = json.loads((folder / SWEEP).read_text())["runs"]
+        planned = json.loads(read_regular(folder / SWEEP, MOST_TEXT))["runs"]
         return {str(run["name"]): str(run["variant"]) for run in planned}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}

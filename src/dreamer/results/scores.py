@@ -18,6 +18,7 @@ import numpy as np
 from dreamer.errors import UserError, writing
 from dreamer.results.curves import Run, read_config, read_run
 from dreamer.storage.atomic_file import atomic_file
+from dreamer.storage.regular_file import MOST_TEXT, read_regular
 
 COLUMNS = ("task", "seed", "env_step", "return")
 BY_TASK = ("env", "action_repeat")
@@ -119,7 +120,7 @@ def read_method(scores: Path) -> Method:
     if not path.exists():
         return Method()
     try:
-        method = Method(**json.loads(path.read_text(encoding="utf-8")))
+        method = Method(**json.loads(read_regular(path, MOST_TEXT)))
         _check_method(method)
         return method
     except (OSError, ValueError, TypeError, RecursionError):
@@ -146,7 +147,7 @@ def _rows(scores: Path) -> list[tuple[str, int, float, float]]:
         f"{scores} is not a scores file (columns {', '.join(COLUMNS)}): give one, or a run directory."
     )
     try:
-        head, *rows = csv.reader(scores.read_text(encoding="utf-8").splitlines())
+        head, *rows = csv.reader(read_regular(scores, MOST_TEXT).decode().splitlines())
         if tuple(head) != COLUMNS:
             raise wrong
         found = [(task, int(seed), float(env_step), float(value)) for task, seed, env_step, value in rows]

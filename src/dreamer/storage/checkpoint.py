@@ -19,9 +19,12 @@ import numpy as np
 import torch
 
 from dreamer.agents.agent import Agent
+from dreamer.agents.make import ALGORITHMS
 from dreamer.config import Affects, Config, options_affecting, to_flat
 from dreamer.errors import UserError, writing
 from dreamer.storage.atomic_file import atomic_file, remove_leftovers
+from dreamer.storage.regular_file import IrregularFileError, read_regular
+from dreamer.types import EnvSpec
 
 FORMAT = 2
 """Version of the content, stored in every checkpoint."""
@@ -84,7 +87,7 @@ def _load(directory: Path) -> dict[str, Any] | None:
 
 def read(path: Path) -> dict[str, Any]:
     """Read one checkpoint. Raises `UserError` if it is damaged, cannot be read, or was written by another version."""
-    content = path.read_bytes()
+    content = read_regular(path)
     if not path.stem.endswith(_checksum(content)):
         raise UserError(f"{path} is damaged: its content is not that of the checksum in its name.")
     return _state(path, content)
@@ -118,6 +121,18 @@ def restoring(directory: Path, state: Mapping[str, Any], config: Config) -> Iter
 def check_agent(state: Mapping[str, Any], agent: Agent) -> None:
     """Raise `ValueError` or `KeyError` unless the checkpoint holds networks and optimizers of this kind."""
     _compare(state["agent"], agent.state_dict(), "agent")
+
+
+def check_networks(state: Mapping[str, Any], config: Config) -> None:
+    """Do so for networks of these options, which take no memory here, however large the options say that they are."""
+    if "spec" not in state:
+        return  # the first checkpoints of this version do not say what the environment is
+    with torch.device("meta"):
+        ours = ALGORITHMS[config.behavior.agent](EnvSpec.from_dict(state["spec"]), config).state_dict()
+    saved = state["agent"].get("networks", {})
+    _compare(saved, ours, "networks")
+    if strange := sorted(saved.keys() - ours.keys()):
+        raise ValueError(f"{strange[0]} belongs to no network")
 
 
 def _compare(saved: Any, ours: Any, name: str) -> None:
@@ -194,9 +209,12 @@ def _checksum(content: bytes) -> str:
 def _sound_content(path: Path) -> bytes | None:
     """Return the content of `path`, or None with a warning if its checksum is wrong."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         raise
+    except IrregularFileError as error:
+        _logger.warning("Checkpoint %s is damaged (%s); looking for the one before it.", path, error.strerror)
+        return None
     except OSError as error:
         raise UserError(
             f"Cannot read {path}: {error.strerror}; make it readable, or remove it to go on from the one"
@@ -233,5 +251,5 @@ def _prune(newest: Path) -> None:
     earlier = (path for path in others if _env_step(path) <= _env_step(newest))
     previous = next((path for path in earlier if _sound_content(path) is not None), None)
     for path in others:
-        if path != previous:
+        if path != previous and not path.is_dir():
             path.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import Any
 from dreamer.config import METADATA, Config, from_file, what_became_of, with_options
 from dreamer.env_args import of_today
 from dreamer.errors import UserError
+from dreamer.storage.regular_file import MOST_TEXT, read_regular
 
 FILE = "config.json"
 LOCK = ".lock"
@@ -23,7 +24,7 @@ def read_config(file: Path, **changes: Any) -> Config:
             f"There is no {file}: give a directory that `dreamer train` wrote, or its config.json."
         )
     try:
-        saved = json.loads(file.read_text())
+        saved = json.loads(read_regular(file, MOST_TEXT))
         unknown = (
             [name for name in of_today(saved) if name not in METADATA] if isinstance(saved, dict) else []
         )

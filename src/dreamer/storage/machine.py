@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dreamer.errors import UserError, writing
 from dreamer.machine import cores, processor
 from dreamer.storage.atomic_file import atomic_file
+from dreamer.storage.regular_file import MOST_TEXT, read_regular
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,7 @@ def recorded_machines(run: Path) -> list[dict[str, Any]]:
 def read_machines(file: Path) -> list[dict[str, Any]]:
     """Return the content of a `machine.json`. Raises `UserError` if it is missing or damaged."""
     try:
-        machines = json.loads(file.read_text())
+        machines = json.loads(read_regular(file, MOST_TEXT))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read ({error}).") from error
     if not isinstance(machines, list) or not all(isinstance(one, dict) for one in machines):

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import logging
-import os
 from pathlib import Path
 from shlex import quote
 from typing import IO, Any
@@ -13,6 +12,7 @@ from dreamer.errors import UserError, writing
 from dreamer.storage import checkpoint, config_file
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file, remove_leftovers
 from dreamer.storage.config_file import LOCK
+from dreamer.storage.regular_file import open_lock
 
 WARNED = options_affecting(Affects.UPDATES)
 """Options that a resumed run may change with a warning: another machine or non-finite updates may need it."""
@@ -108,9 +108,7 @@ class RunDirectory:
         self._new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # Not through a link, and nothing is cut: somebody else may have put it there.
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-            self._lock = os.fdopen(os.open(self.path / LOCK, flags, 0o666), "r+")
+            self._lock = open_lock(self.path / LOCK)
         except OSError as error:
             raise UserError(
                 f"Cannot write in {self.path} ({error.strerror}): choose a --logdir you can write to."

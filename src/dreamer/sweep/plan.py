@@ -33,11 +33,12 @@ from dreamer.config import Affects, Config, check, flag, options_affecting, to_f
 from dreamer.errors import UserError, did_you_mean, writing
 from dreamer.presets import preset
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file
+from dreamer.storage.config_file import LOCK
+from dreamer.storage.regular_file import MOST_TEXT, open_lock, read_regular
 from dreamer.sweep.tasks import short_name
 
 VERSION = 1
 FILE = "sweep.json"
-LOCK = ".lock"
 
 FREE = options_affecting(Affects.SPEED, Affects.NOTHING)
 """Options that may change when a sweep goes on, as for a single run: length, schedule, machine."""
@@ -188,7 +189,7 @@ def sweep_directory(path: Path, plan: Plan) -> Iterator[None]:
         raise UserError(f"{path} exists and is not a sweep directory: choose another --out.")
     with writing(path, "choose an --out you can write to"):
         path.mkdir(parents=True, exist_ok=True)
-        lock = (path / LOCK).open("w")
+        lock = open_lock(path / LOCK)
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -217,7 +218,7 @@ def load_plan(path: Path) -> Plan:
     """
     file = path / FILE
     try:
-        saved = json.loads(file.read_text())
+        saved = json.loads(read_regular(file, MOST_TEXT))
         if (version := saved["version"]) != VERSION:
             raise UserError(
                 f"{file} has version {version}, and this program reads {VERSION}: use the version that wrote it."

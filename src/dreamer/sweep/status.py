@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dreamer.results.curves import read_line
+from dreamer.storage.regular_file import open_regular
 
 State = Literal["waiting", "running", "done", "failed", "stopped"]
 
@@ -86,7 +87,7 @@ class Status:
 
 def _last_lines(record: Path) -> Iterator[dict[str, Any]]:
     """Yield the complete lines at the end of `metrics.jsonl`."""
-    with record.open("rb") as file:
+    with open_regular(record) as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         text = file.read().decode(errors="replace")
     for line in text.splitlines():

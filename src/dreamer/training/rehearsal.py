@@ -1,0 +1,84 @@
+"""What memory and disk a run needs, found by a rehearsal: a short run with all parts of one."""
+
+import io
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, redirect_stdout
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dreamer.agents.precision import pick_device
+from dreamer.config import Config, with_options
+from dreamer.machine import peak_memory, peak_memory_of_children, reset_peak_memory
+from dreamer.replay.make import planned_elements
+from dreamer.training.a3c_trainer import A3CTrainer
+from dreamer.training.make import make_trainer
+from dreamer.training.trainer import Trainer
+
+LONGEST = 100
+"""Agent steps of the longest episode of a rehearsal; an open-loop prediction shows 50."""
+ENCODER = 60 * 2**20
+"""Bytes of memory of the program that writes .mp4 files."""
+MORE_MEMORY, MORE_VIDEO = 1.15, 1.6
+"""How much more memory, and bytes of a video, a whole run has than a rehearsal (docs/reliability.md)."""
+
+
+@contextmanager
+def short_run(config: Config, steps: int) -> Iterator[Trainer | A3CTrainer]:
+    """Train for so many frames in a temporary directory, without the last evaluation, and yield what has trained.
+
+    Raises `KeyboardInterrupt` if a signal has ended it, which was meant for the command, too.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="dreamer-") as directory,
+        closing(make_trainer(config, Path(directory) / "run")) as trainer,
+    ):
+        trainer.schedule = replace(trainer.schedule, steps=steps)
+        with redirect_stdout(io.StringIO()):
+            trainer.run(final_evaluation=False)
+        if trainer.interrupt.requested:
+            raise KeyboardInterrupt
+        yield trainer
+
+
+def rehearse(config: Config) -> tuple[dict[str, int], int]:
+    """Predict the bytes of each kind of memory, with those of all processes, and the bytes on disk at the end.
+
+    The run of `config` is shortened to an episode, two updates, an evaluation with its videos, and two checkpoints.
+    """
+    environment, training = config.environment, config.training
+    limit = min(environment.time_limit, LONGEST * environment.repeat)
+    due = limit * environment.num_envs
+    short: dict[str, Any] = dict.fromkeys(("prefill", "pretrain_model", "pretrain_value"), 0)
+    short |= dict.fromkeys(("train_every", "eval_every", "checkpoint_every"), due)
+    short |= {"time_limit": limit, "train_steps": 2, "video_every": due if training.video_every else 0}
+    short |= {"logger": "tensorboard" if training.logger in ("tensorboard", "both") else "none"}
+    reset_peak_memory(pick_device(training.device))
+    with short_run(with_options(config, short), due + 1) as trainer:
+        assert isinstance(trainer, Trainer)
+        memory, workers = peak_memory(trainer.agent.device), peak_memory_of_children()
+        run, lengths = trainer.run_directory, trainer.store.lengths
+        replay, checkpoints = _size(run.replay), _size(run.checkpoints)
+        videos = _size(run.videos) + _size(run.path / "tensorboard")
+    memory["process memory"] = int(MORE_MEMORY * memory["process memory"]) + workers + ENCODER * (videos > 0)
+    kept = _elements(config, lengths.mean() - 1, limit // environment.repeat) / lengths.sum()
+    filmed = min(training.evaluations + 1, training.steps // (training.video_every or training.steps + 1))
+    # The rehearsal has two checkpoints, and a run three while it writes one.
+    return memory, int(kept * replay + 1.5 * checkpoints + filmed * MORE_VIDEO * videos)
+
+
+def _elements(config: Config, steps: float, limit: int) -> float:
+    """Return how many elements of episodes will be on disk, if episodes of at most `limit` steps have had `steps`."""
+    changes: dict[str, Any] = {}
+    repeat, size = config.environment.repeat, config.replay.replay_size
+    if steps < limit:  # they end by themselves
+        changes["time_limit"] = math.ceil(steps * repeat)
+    if size:  # what is pushed out is deleted with the second checkpoint after it
+        changes["replay_size"] = size + 2 * config.training.checkpoint_every // repeat
+    return planned_elements(with_options(config, changes))
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
