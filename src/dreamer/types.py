@@ -71,6 +71,10 @@ class EnvSpec:
     spaces: dict[str, Any] = field(default_factory=dict)
     """The environment's own spaces, before the wrappers, in plain values; exported policies need them."""
 
+    def fits(self, other: "EnvSpec") -> bool:
+        """Whether networks made for the one fit the other; bounds of the environment's own spaces do not matter."""
+        return all(getattr(self, name) == getattr(other, name) for name in ("images", "vectors", "action"))
+
     @staticmethod
     def from_dict(content: dict[str, Any]) -> "EnvSpec":
         """Return the spec of which `content` is the `dataclasses.asdict`."""

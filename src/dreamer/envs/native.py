@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 
 from dreamer.envs.actions import unify_actions
-from dreamer.envs.conversion import image_of, vector_conversion
+from dreamer.envs.conversion import brightest, image_axes, image_of, vector_conversion
 from dreamer.envs.observations import DictObservation, resize
 from dreamer.envs.wrappers import CheckedEnv
 from dreamer.errors import UserError
@@ -22,7 +22,7 @@ ACTION = "action"
 
 
 def native_spaces(env: gym.Env) -> dict[str, Any]:
-    """Describe the spaces of the vectors and of the action of an environment, before our wrappers convert them."""
+    """Describe the spaces of the observations and of the action of an environment, before our wrappers convert them."""
     found: dict[str, Any] = {}
     while isinstance(env, gym.Wrapper):
         if isinstance(env, DictObservation):
@@ -131,15 +131,19 @@ class Native:
         """Return how many axes a single one has; gray images may come without their last one."""
         if key in self._vectors:
             return len(self._vectors[key].shape or ())
+        declared = tuple(self.spec.spaces.get(key, {}).get("shape", ()))
+        if image_axes(declared) not in (None, (0, 1)) or len(declared) > 3:
+            return len(declared)
         return 3 if shape[-1:] == self.spec.images[key][-1:] else 2
 
     def _converted(self, key: str, value: Any) -> np.ndarray:
         """Return one part of one observation as the agent takes it."""
         if key in self._vectors:
             return self._convert[key](value)
-        image = image_of(value, self._subject(key))
+        highest = brightest(self.spec.spaces.get(key, {}).get("high", 255))
+        image = image_of(value, self._subject(key), highest)
         *_, channels = shape = self.spec.images[key]
-        if (image.shape[2] if image.ndim == 3 else 1) != channels or 0 in image.shape:
+        if image.shape[2] != channels or 0 in image.shape:
             raise UserError(
                 f"{self._subject(key)} has shape {image.shape}: it must have {channels} channels."
             )
