@@ -3,8 +3,10 @@
 Videos and TensorBoard's files are only shown, so they are not checked. Nothing is changed on disk.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,14 +14,23 @@ from dreamer.config import Config
 from dreamer.errors import UserError
 from dreamer.export.policy_file import read_policy_file
 from dreamer.logs.metrics import record_in
-from dreamer.replay.episode_file import DamagedEpisodeError, length_of, read_episode, read_layout
-from dreamer.replay.store import FILE_NAME
+from dreamer.replay.episode_file import (
+    DamagedEpisodeError,
+    Signature,
+    length_of,
+    read_episode,
+    read_layout,
+    signature_of,
+    signature_of_spec,
+)
+from dreamer.replay.store import FILE_NAME, name_of
 from dreamer.results.curves import read_metrics
 from dreamer.results.inputs import find_runs
 from dreamer.results.scores import read_scores
 from dreamer.storage import checkpoint, config_file, machine
 from dreamer.storage.regular_file import read_regular
 from dreamer.storage.run_directory import RunDirectory
+from dreamer.types import EnvSpec
 
 
 class Finding(NamedTuple):
@@ -88,8 +99,9 @@ def _run(run: RunDirectory) -> Iterator[Finding]:
 class _Made(NamedTuple):
     """What a checkpoint says of the other files that it was made with."""
 
-    record: bytes
-    episodes: set[int]
+    record: bytes = b""
+    episodes: Set[int] = frozenset()
+    signature: Signature | None = None
 
 
 def _read_checkpoint(path: Path) -> _Made:
@@ -100,7 +112,9 @@ def _read_checkpoint(path: Path) -> _Made:
             checkpoint.check_networks(state, config)
     try:
         ranges = state["replay"]["episodes"] if "replay" in state else []
-        return _Made(record_in(state["logger"]), {i for first, end in ranges for i in range(first, end)})
+        episodes = {i for first, end in ranges for i in range(first, end)}
+        signature = signature_of_spec(EnvSpec.from_dict(state["spec"])) if "spec" in state else None
+        return _Made(record_in(state["logger"]), episodes, signature)
     except Exception as error:  # the checksum may be right, and the content anything
         raise UserError(f"{path} does not hold what a checkpoint of this program holds.") from error
 
@@ -117,7 +131,7 @@ def _newest(run: RunDirectory) -> _Made:
     for path in checkpoint.paths(run.checkpoints):
         with suppress(UserError, OSError):  # it is named already, or has been removed since
             return _read_checkpoint(path)
-    return _Made(b"", set())
+    return _Made()
 
 
 def _check_record(path: Path) -> None:
@@ -130,10 +144,13 @@ def _check_record(path: Path) -> None:
         raise UserError(f"{path} is not what the checkpoint holds of it: going on with the run restores it.")
 
 
-def _check_episode(path: Path) -> None:
-    match = FILE_NAME.fullmatch(path.name)
-    if match and length_of(read_layout(path)) != int(match[2]):
+def _check_episode(path: Path, signature: Signature | None = None) -> None:
+    """Check an episode, and that it is one of a run whose episodes have this signature."""
+    layout, match = read_layout(path), FILE_NAME.fullmatch(path.name)
+    if match and path.name != name_of(int(match[1]), length_of(layout)):
         raise DamagedEpisodeError("its length is not the one in its name")
+    if signature is not None and signature_of(layout) != signature:
+        raise DamagedEpisodeError(f"it holds {signature_of(layout)}, but episodes of this run {signature}")
     read_episode(path)
 
 
@@ -141,13 +158,18 @@ def _replay(run: RunDirectory) -> Iterator[Finding]:
     """Check every episode, and that those are there which the newest checkpoint needs."""
     directory, made = run.replay, _newest(run)
     files = {path: match for path in sorted(directory.iterdir()) if (match := FILE_NAME.fullmatch(path.name))}
-    sound = 0
+    check, sound = partial(_check_episode, signature=made.signature), 0
     for path, match in files.items():
-        found = Finding(False, f"{path} was set aside.") if match[3] else _checked(path, _check_episode)
+        found = Finding(False, f"{path} was set aside.") if match[3] else _checked(path, check)
         sound += found.sound
         if not found.sound and path.exists():  # else the process that trains here has removed it since
             yield found
     yield Finding(True, f"{directory}: {sound} of {len(files)} episodes")
+    ids = Counter(int(match[1]) for match in files.values() if not match[3])
+    if twice := sorted(number for number, count in ids.items() if count > 1):
+        yield Finding(
+            False, f"{directory} has two files of one episode (id {', '.join(map(str, twice[:10]))})."
+        )
     missing = made.episodes - {int(match[1]) for match in files.values()}
     if missing:
         some = ", ".join(map(str, sorted(missing)[:10])) + (", ..." if len(missing) > 10 else "")

@@ -17,7 +17,7 @@ import pytest
 from dreamer.errors import UserError
 from dreamer.machine import memory_bytes
 from dreamer.replay import EpisodeStore, SequenceSampler
-from dreamer.replay.episode_file import DamagedEpisodeError
+from dreamer.replay.episode_file import DamagedEpisodeError, write_episode
 
 
 def _files(directory: Path) -> dict[str, bytes]:
@@ -186,6 +186,16 @@ def test_episode_that_is_deleted_while_the_store_is_open_is_done_without(tmp_pat
     shutil.rmtree(tmp_path)
     with pytest.raises(UserError, match="Cannot read the episode"):
         store.episode(0)
+
+
+def test_two_files_of_one_episode_are_not_both_taken(tmp_path, counting_episode, caplog):
+    _fill(EpisodeStore(tmp_path), counting_episode, [5, 5])
+    write_episode(tmp_path / "episode-00000001-9.npz", counting_episode(1, 9))
+    write_episode(tmp_path / "episode-00000001-05.npz", counting_episode(1, 5))
+    store = EpisodeStore(tmp_path)
+    assert store.ids.tolist() == [0, 1]
+    assert len(store.episode(1)["reward"]) == 5
+    assert caplog.text.count("going on without it") == 2
 
 
 def _pipe(path: Path) -> None:
@@ -392,7 +402,7 @@ _APPEND_FOREVER = """
 import sys
 import numpy as np
 from dreamer.replay import EpisodeStore, SequenceSampler
-from dreamer.replay.episode_file import DamagedEpisodeError
+from dreamer.replay.episode_file import DamagedEpisodeError, write_episode
 store = EpisodeStore(sys.argv[1])
 while True:
     store.append({"action": np.full((100_000, 2), len(store), np.float32)})

@@ -18,7 +18,7 @@ from dreamer import cli
 from dreamer.errors import UserError
 from dreamer.export.export import export_run
 from dreamer.export.policy import load_policy
-from dreamer.replay.episode_file import DamagedEpisodeError
+from dreamer.replay.episode_file import DamagedEpisodeError, read_episode, write_episode
 from dreamer.results.curves import read_run
 from dreamer.storage import checkpoint
 from dreamer.storage.load import load_run
@@ -79,8 +79,9 @@ def flip(file: Path, rng: np.random.Generator) -> None:
     file.write_bytes(content)
 
 
+EPISODE = "replay/episode-00000003-26.npz"
 KINDS = {
-    "episode": "replay/episode-00000003-26.npz",
+    "episode": EPISODE,
     "newest checkpoint": "checkpoint/step-000000340-*.pt",
     "record": "metrics.jsonl",
     "options": "config.json",
@@ -236,6 +237,28 @@ def test_options_with_wrong_content_are_a_sentence(content: bytes, damaged: Path
             read()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"units": 10**9}, {"image_size": 10**9}, {"num_envs": 10**6}, {"env": None}, {"batch_size": 10**12}],
+    ids=lambda change: next(iter(change)),
+)
+def test_options_that_are_not_those_of_the_checkpoint_are_refused_before_anything_is_made_of_them(
+    change: dict[str, Any], damaged: Path
+) -> None:
+    options = json.loads((damaged / "config.json").read_text()) | change
+    kept = {name: value for name, value in options.items() if value is not None}
+    (damaged / "config.json").write_text(json.dumps(kept))
+    with pytest.raises(UserError, match=f"its {next(iter(change))} is "):
+        Trainer(RunDirectory(damaged).config(), damaged)
+
+
+def test_rate_that_is_not_that_of_the_checkpoint_is_said(damaged: Path, caplog) -> None:
+    options = json.loads((damaged / "config.json").read_text())
+    (damaged / "config.json").write_text(json.dumps(options | {"model_lr": 0.5}))
+    Trainer(RunDirectory(damaged).config(), damaged).close()
+    assert "goes on with other options: model_lr was 0.0006, now 0.5." in caplog.text
+
+
 LINES = [b"", b"[]", b"7", b"\xff", b"[" * 100_000, b'{"env_step": "9"}', b'{"env_step": NaN}', b"9" * 5000]
 LINES += [b'{"env_step": 9, "eval/return": "9"}', b'{"env_step": 9, "seconds": []}', b'{"env_step": 1e999}']
 
@@ -378,6 +401,17 @@ def test_verify_refuses_a_checkpoint_with_other_networks(damaged: Path, lines) -
     status, printed = lines(damaged)
     assert status == 1
     assert sum(f"networks.{name} is float32[1] instead of" in line for line in printed) == 2
+
+
+def test_verify_refuses_episodes_of_another_run_and_two_of_one_number(damaged: Path, lines) -> None:
+    episode = {key: array[:9].astype("f8") for key, array in read_episode(damaged / EPISODE).items()}
+    write_episode(damaged / "replay" / "episode-00000003-9.npz", episode)
+    status, printed = lines(damaged)
+    assert status == 1
+    refused = [line for line in printed if line.startswith("REFUSED")]
+    assert len(refused) == 2
+    assert "but episodes of this run {'image': 'uint8" in refused[0]
+    assert "two files of one episode (id 3)" in refused[1]
 
 
 IRREGULAR: dict[str, Callable[[Path], object]] = {

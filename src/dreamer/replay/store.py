@@ -111,7 +111,7 @@ class EpisodeStore:
         Raises as `episode` does.
         """
         with self._reading(episode_id) as layout:
-            path = f"{self.directory}/{_name(episode_id, length_of(layout))}"
+            path = f"{self.directory}/{name_of(episode_id, length_of(layout))}"
             file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # it may be a pipe by now
             try:
                 self._check(episode_id, layout, file)
@@ -173,7 +173,7 @@ class EpisodeStore:
                 remove_leftovers(self.directory)
             for path in sorted(self.directory.iterdir()):
                 if match := FILE_NAME.fullmatch(path.name):
-                    self._register(path, int(match[1]), int(match[2]), bool(match[3]))
+                    self._register(path, int(match[1]), bool(match[3]))
             self._check_signatures()
         except OSError as error:
             raise UserError(
@@ -183,7 +183,7 @@ class EpisodeStore:
         self._set_live(self._layouts)
         self._evict()
 
-    def _register(self, path: Path, episode_id: int, length: int, set_aside: bool) -> None:
+    def _register(self, path: Path, episode_id: int, set_aside: bool) -> None:
         """Add one file that was found on disk."""
         self._next_id = max(self._next_id, episode_id + 1)
         if set_aside:
@@ -191,8 +191,10 @@ class EpisodeStore:
             return
         try:
             layout = read_layout(path)
-            if length_of(layout) != length:
+            if path.name != name_of(episode_id, length_of(layout)):
                 raise DamagedEpisodeError("its length is not the one in its name")
+            if episode_id in self._layouts:
+                raise DamagedEpisodeError("there is another file of this episode")
             self._add(episode_id, layout)
         except DamagedEpisodeError as reason:
             self._set_aside(episode_id, path, reason)
@@ -290,7 +292,7 @@ class EpisodeStore:
         self.rewinds += 1
 
     def _path(self, episode_id: int, length: int) -> Path:
-        return self.directory / _name(episode_id, length)
+        return self.directory / name_of(episode_id, length)
 
     def _check_writable(self) -> None:
         if not self._writable:
@@ -318,7 +320,8 @@ class EpisodeStore:
         )
 
 
-def _name(episode_id: int, length: int) -> str:
+def name_of(episode_id: int, length: int) -> str:
+    """Return the name of the file of an episode."""
     return f"episode-{episode_id:08d}-{length}.npz"
 
 

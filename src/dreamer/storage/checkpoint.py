@@ -31,6 +31,8 @@ FORMAT = 2
 
 FIXED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
 """Options that a resumed run may not change."""
+WARNED = options_affecting(Affects.UPDATES)
+"""Options that it may change with a warning: another machine or non-finite updates may need it."""
 TRIES = 100
 """How often the files are listed anew, if one of them was removed before it was read."""
 
@@ -101,11 +103,10 @@ def restoring(directory: Path, state: Mapping[str, Any], config: Config) -> Iter
     program, or from an environment that has changed since.
     """
     try:
-        ours = fixed_options(config)
-        for name, value in state.get(
-            "options", ours
-        ).items():  # the first checkpoints of this version have no options
-            if ours.get(name, value) != value:
+        ours = kept_options(config)
+        saved = state.get("options", ours)  # the first checkpoints of this version have no options
+        for name, value in saved.items():
+            if name in FIXED and ours.get(name, value) != value:
                 raise ValueError(f"its {name} is {value!r}, and that of config.json {ours[name]!r}")
         yield
     except UserError:
@@ -157,9 +158,17 @@ def exists(directory: Path) -> bool:
     return bool(paths(directory))
 
 
-def fixed_options(config: Config) -> dict[str, Any]:
-    """Return the options that a run keeps from its beginning to its end."""
-    return {name: value for name, value in to_flat(config).items() if name in FIXED}
+def kept_options(config: Config) -> dict[str, Any]:
+    """Return the options that a checkpoint holds: those that a run keeps, and those that it changes with a warning."""
+    return {name: value for name, value in to_flat(config).items() if name in FIXED | WARNED}
+
+
+def options_in(directory: Path) -> dict[str, Any]:
+    """Return the options that the newest sound checkpoint was made with; none if it does not tell."""
+    for path in paths(directory):
+        with suppress(Exception):  # what is wrong with it, `load` says
+            return dict(read(path)["options"])
+    return {}
 
 
 def pack_rng(rng: np.random.Generator) -> str:
@@ -186,6 +195,10 @@ def _state(path: Path, content: bytes) -> dict[str, Any]:
         raise UserError(
             f"{path} was written by another version of this program: use that version for the run, or train"
             " anew in another --logdir."
+        )
+    if (match := FILE_NAME.fullmatch(path.name)) and state.get("env_step") != int(match[1]):
+        raise UserError(
+            f"{path} was made at another frame than its name says: give it its own name, or remove it."
         )
     return state
 
