@@ -3,11 +3,13 @@
 Videos and TensorBoard's files are only shown, so they are not checked. Nothing is changed on disk.
 """
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dreamer.config import Config
@@ -19,7 +21,7 @@ from dreamer.replay.episode_file import (
     Signature,
     length_of,
     read_episode,
-    read_layout,
+    read_head,
     signature_of,
     signature_of_spec,
 )
@@ -91,16 +93,18 @@ def _run(run: RunDirectory) -> Iterator[Finding]:
         found = _checked(path, _read_checkpoint)
         if found.sound or path.exists():  # else the process that trains here has removed it since
             yield found
+    if not (found := _checked(run.checkpoints, lambda _: run.check_checkpoints())).sound:
+        yield found
     yield _checked(run.path / "metrics.jsonl", _check_record)
-    if run.replay.is_dir():
-        yield from _replay(run)
+    yield from _replay(run)
 
 
 class _Made(NamedTuple):
     """What a checkpoint says of the other files that it was made with."""
 
     record: bytes = b""
-    episodes: Set[int] = frozenset()
+    episodes: Mapping[int, int | None] = MappingProxyType({})
+    """The checksum of each episode by its id; those of older checkpoints are not known."""
     signature: Signature | None = None
 
 
@@ -112,7 +116,9 @@ def _read_checkpoint(path: Path) -> _Made:
             checkpoint.check_networks(state, config)
     try:
         ranges = state["replay"]["episodes"] if "replay" in state else []
-        episodes = {i for first, end in ranges for i in range(first, end)}
+        ids = [i for first, end in ranges for i in range(first, end)]
+        checksums = state["replay"].get("checksums", []) if ids else []
+        episodes = dict(itertools.zip_longest(ids, checksums))
         signature = signature_of_spec(EnvSpec.from_dict(state["spec"])) if "spec" in state else None
         return _Made(record_in(state["logger"]), episodes, signature)
     except Exception as error:  # the checksum may be right, and the content anything
@@ -144,21 +150,26 @@ def _check_record(path: Path) -> None:
         raise UserError(f"{path} is not what the checkpoint holds of it: going on with the run restores it.")
 
 
-def _check_episode(path: Path, signature: Signature | None = None) -> None:
-    """Check an episode, and that it is one of a run whose episodes have this signature."""
-    layout, match = read_layout(path), FILE_NAME.fullmatch(path.name)
-    if match and path.name != name_of(int(match[1]), length_of(layout)):
+def _check_episode(path: Path, made: _Made = _Made()) -> None:  # noqa: B008 (it cannot be changed)
+    """Check an episode, and that it is the one that a checkpoint was made with."""
+    head, match = read_head(path), FILE_NAME.fullmatch(path.name)
+    if match and path.name != name_of(int(match[1]), length_of(head.layout)):
         raise DamagedEpisodeError("its length is not the one in its name")
-    if signature is not None and signature_of(layout) != signature:
-        raise DamagedEpisodeError(f"it holds {signature_of(layout)}, but episodes of this run {signature}")
+    if made.signature not in (None, found := signature_of(head.layout)):
+        raise DamagedEpisodeError(f"it holds {found}, but episodes of this run {made.signature}")
+    if match and made.episodes.get(int(match[1])) not in (None, head.checksum):
+        raise DamagedEpisodeError("the checkpoint was made with another one")
     read_episode(path)
 
 
 def _replay(run: RunDirectory) -> Iterator[Finding]:
     """Check every episode, and that those are there which the newest checkpoint needs."""
     directory, made = run.replay, _newest(run)
-    files = {path: match for path in sorted(directory.iterdir()) if (match := FILE_NAME.fullmatch(path.name))}
-    check, sound = partial(_check_episode, signature=made.signature), 0
+    if not directory.is_dir() and not made.episodes:
+        return
+    paths = sorted(directory.iterdir()) if directory.is_dir() else []
+    files = {path: match for path in paths if (match := FILE_NAME.fullmatch(path.name))}
+    check, sound = partial(_check_episode, made=made), 0
     for path, match in files.items():
         found = Finding(False, f"{path} was set aside.") if match[3] else _checked(path, check)
         sound += found.sound
@@ -170,7 +181,7 @@ def _replay(run: RunDirectory) -> Iterator[Finding]:
         yield Finding(
             False, f"{directory} has two files of one episode (id {', '.join(map(str, twice[:10]))})."
         )
-    missing = made.episodes - {int(match[1]) for match in files.values()}
+    missing = made.episodes.keys() - {int(match[1]) for match in files.values()}
     if missing:
         some = ", ".join(map(str, sorted(missing)[:10])) + (", ..." if len(missing) > 10 else "")
         yield Finding(False, f"{directory} lacks episodes that the checkpoint was made with (id {some}).")

@@ -414,6 +414,30 @@ def test_verify_refuses_episodes_of_another_run_and_two_of_one_number(damaged: P
     assert "two files of one episode (id 3)" in refused[1]
 
 
+def test_episodes_that_have_changed_their_names_are_noticed(damaged: Path, lines, caplog) -> None:
+    one, other = damaged / EPISODE, damaged / "replay" / "episode-00000004-26.npz"
+    content = one.read_bytes(), other.read_bytes()
+    other.write_bytes(content[0])
+    one.write_bytes(content[1])
+    status, printed = lines(damaged)
+    assert status == 1
+    assert sum("the checkpoint was made with another one" in line for line in printed) == 2
+    trainer = Trainer(config(), damaged)
+    trainer.close()
+    assert trainer.store.ids.tolist() == [0, 1, 2, 5]
+    assert caplog.text.count("going on without it") == 2
+
+
+@pytest.mark.parametrize("folder", ["replay", "checkpoint"])
+def test_verify_refuses_a_run_without_its_episodes_or_its_checkpoints(
+    folder: str, damaged: Path, lines
+) -> None:
+    shutil.rmtree(damaged / folder)
+    status, printed = lines(damaged)
+    assert status == 1
+    assert any(line.startswith(f"REFUSED  {damaged / folder} ") for line in printed)
+
+
 IRREGULAR: dict[str, Callable[[Path], object]] = {
     "pipe": os.mkfifo,
     "folder": Path.mkdir,

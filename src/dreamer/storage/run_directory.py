@@ -46,7 +46,7 @@ class RunDirectory:
                 raise UserError(f"{self.path} exists and is not a run directory: choose another --logdir.")
             return
         self._check_options(config)
-        self._check_checkpoints()
+        self.check_checkpoints()
 
     def _holds_something_else(self) -> bool:
         """Whether there are files that are not left over from a run killed before it wrote `config.json`."""
@@ -76,7 +76,7 @@ class RunDirectory:
         if warned:
             _logger.warning("%s goes on with other options: %s.", self.path, ", ".join(warned))
 
-    def _check_checkpoints(self) -> None:
+    def check_checkpoints(self) -> None:
         """Raise `UserError` if the checkpoints are gone, so that episodes and metrics are not overwritten."""
         if checkpoint.exists(self.checkpoints) or self._none_yet.exists():
             return
