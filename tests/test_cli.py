@@ -639,3 +639,23 @@ def test_a_refusal_leaves_no_simulator_behind(tmp_path: Path) -> None:
     result = command("train", *options, "--logdir", tmp_path / "file" / "run")
     assert result.returncode == 2
     assert re.fullmatch(r"dreamer: Cannot write in .*\n", result.stderr)
+
+
+def test_threads_and_processes_that_are_left_behind_do_not_keep_a_command_from_ending() -> None:
+    program = (
+        "import atexit, multiprocessing, threading, time\n"
+        "from dreamer.cli import _end_what_was_left\n"
+        "atexit.register(print, 'closed')\n"
+        "multiprocessing.get_context('fork').Process(target=time.sleep, args=(600,)).start()\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "_end_what_was_left(7)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(Path(dreamer.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (ended.returncode, ended.stdout) == (7, "closed\n")

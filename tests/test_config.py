@@ -114,6 +114,14 @@ def test_presets_are_fit_to_run(name: str) -> None:
     assert preset("auto") in (preset("paper"), preset("laptop"))
 
 
+@pytest.mark.parametrize("name", ["paper", "laptop", "debug"])
+@pytest.mark.parametrize("agent", BASELINES)
+def test_presets_of_agents_without_a_world_model_are_fit_to_run(agent: str, name: str) -> None:
+    config = preset(name, agent=agent)
+    check(config)
+    assert isinstance(config.baseline, BASELINES[agent])
+
+
 @pytest.mark.parametrize("name", ["auto", "paper", "laptop", "atari"])
 def test_an_atari_game_is_played_by_the_papers_settings_for_games(name: str) -> None:
     config = preset(name, "atari:boxing")
@@ -167,6 +175,52 @@ def test_the_preset_paper_is_the_published_one() -> None:
     assert {name: options[name] for name in published} == published
 
 
+@pytest.mark.parametrize(
+    ("agent", "published"),
+    [
+        (
+            "d4pg",
+            {
+                "n_step": 5,
+                "atoms": 101,
+                "v_max": 150.0,
+                "gamma": 0.99,
+                "batch_size": 256,
+                "target_every": 100,
+                "actor_lr": 1e-4,
+                "value_lr": 1e-4,
+                "replay_size": 1_000_000,
+                "priority": 0.6,
+                "num_envs": 32,
+                "expl_noise": 1.0,
+                "obs": "image",
+                "image_size": 84,
+                "frame_stack": 3,
+                "action_repeat": 1,
+            },
+        ),
+        (
+            "a3c",
+            {
+                "workers": 32,
+                "rollout": 20,
+                "lr": 5e-5,
+                "entropy": 3e-3,
+                "gamma": 0.99,
+                "obs": "state",
+                "steps": 100_000_000,
+                "anneal": 100_000_000,
+                "action_repeat": 1,
+            },
+        ),
+    ],
+)
+def test_the_preset_paper_of_the_comparisons_is_their_report(agent: str, published: dict[str, Any]) -> None:
+    """Tassa et al. 2018, Sections 5 and 6; docs/baselines.md says what the report leaves open."""
+    options = to_flat(preset("paper", agent=agent))
+    assert {name: options[name] for name in published} == published
+
+
 def test_debug_is_the_paper_made_small() -> None:
     """So that tuning `laptop` touches no test."""
     changed = {
@@ -205,6 +259,33 @@ def test_an_unknown_preset_names_the_others() -> None:
 def test_numbers_out_of_range_are_refused(name: str, value: float, message: str) -> None:
     with pytest.raises(UserError, match=message):
         check(with_options(Config(), {name: value}))
+
+
+@pytest.mark.parametrize(
+    ("agent", "options", "named"),
+    [
+        ("a3c", {"objective": "contrastive"}, "--objective"),
+        ("a3c", {"batch_size": 3, "num_envs": 2}, "--num-envs, --batch-size"),
+        ("a3c", {"device": "cuda"}, "--device"),
+        ("a3c", {"video_every": 1000}, "--video-every"),
+        ("d4pg", {"horizon": 20}, "--horizon"),
+        ("d4pg", {"prioritize_ends": True}, "--prioritize-ends"),
+    ],
+    ids=str,
+)
+def test_options_that_an_agent_does_not_read_are_refused_by_name(
+    agent: str, options: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(UserError, match=f"^{named}: without effect with --agent {agent}, so leave it out"):
+        check(with_options(preset("debug", agent=agent), options))
+
+
+@pytest.mark.parametrize("agent", BASELINES)
+def test_an_option_of_one_agent_is_unknown_to_the_others(agent: str) -> None:
+    own = next(field.name for field in dataclasses.fields(BASELINES[agent]))
+    for other in {"dreamer", *BASELINES} - {agent}:
+        with pytest.raises(KeyError, match=own):
+            with_options(preset("debug", agent=other), {own: 3})
 
 
 @pytest.mark.parametrize(

@@ -253,13 +253,16 @@ _OF_DREAMER = frozenset(f.name for f in fields(ModelConfig)) | {
     *("batch_length", "model_lr", "pretrain_model", "pretrain_value"),
 }
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {
-    "d4pg": _OF_DREAMER,
+    "d4pg": _OF_DREAMER | {"prioritize_ends", "pretrain_value"},
     "a3c": _OF_DREAMER
     | {f.name for f in fields(ReplayConfig)}
     | {f.name for f in fields(OptimizerConfig)}
-    | {"num_envs", "expl_noise", "prefill", "train_every", "train_steps", "async_collect", "fast", "threads"},
+    | {"num_envs", "expl_noise", "prefill", "train_every", "train_steps", "async_collect", "fast", "threads"}
+    | {"pretrain_value", "device", "precision", "video_every"},
 }
 """Options that an agent does not read: a run that sets one of them is refused."""
+ALWAYS = {"a3c": {"device": "cpu", "precision": "float32", "video_every": 0}}
+"""Values of such options that are not their defaults, and stand in the agent's presets."""
 
 HINTS: dict[str, Any] = {
     name: hint
@@ -402,7 +405,8 @@ def check(config: Config) -> None:
 
 def _check_effects(options: dict[str, Any]) -> None:
     """Raise `UserError` if an option is set that the agent does not read."""
-    agent, defaults = options["agent"], to_flat(Config())
+    agent = options["agent"]
+    defaults = to_flat(Config()) | ALWAYS.get(agent, {})
     ignored = WITHOUT_EFFECT.get(agent, frozenset())
     if idle := [flag(name) for name in defaults if name in ignored and options[name] != defaults[name]]:
         raise UserError(f"{', '.join(idle)}: without effect with --agent {agent}, so leave it out.")

@@ -25,7 +25,7 @@ from dreamer.replay.episode_file import (
     signature_of,
     signature_of_spec,
 )
-from dreamer.replay.store import FILE_NAME, name_of
+from dreamer.replay.store import FILE_NAME, ids_in, name_of
 from dreamer.results.curves import read_metrics
 from dreamer.results.inputs import find_runs
 from dreamer.results.scores import read_scores
@@ -115,8 +115,7 @@ def _read_checkpoint(path: Path) -> _Made:
         with checkpoint.restoring(path, state, config):
             checkpoint.check_networks(state, config)
     try:
-        ranges = state["replay"]["episodes"] if "replay" in state else []
-        ids = [i for first, end in ranges for i in range(first, end)]
+        ids = ids_in(state["replay"]) if "replay" in state else []
         checksums = state["replay"].get("checksums", []) if ids else []
         episodes = dict(itertools.zip_longest(ids, checksums))
         signature = signature_of_spec(EnvSpec.from_dict(state["spec"])) if "spec" in state else None

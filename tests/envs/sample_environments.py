@@ -1,9 +1,11 @@
 """Gymnasium environments as users write them, good and bad, made as `gym:sample_environments:<id>`."""
 
 import os
+import signal
 import socket
 import struct
 import sys
+import tempfile
 import time
 from typing import Any
 
@@ -64,6 +66,18 @@ class DrawnFloats(Drawn):
 class DrawnDepth(Drawn):
     def render(self) -> Any:
         return np.full((64, 64), 3000, np.uint16)
+
+
+class DrawnSmall(Drawn):
+    """Draws a picture of very few pixels."""
+
+    def render(self) -> Any:
+        return np.full((8, 8, 3), 40 * self._frames, np.uint8)
+
+
+class DrawnOnes(Drawn):
+    def render(self) -> Any:
+        return np.ones((64, 64, 3), np.uint8)
 
 
 class DrawnUnbounded(Drawn):
@@ -202,6 +216,30 @@ class Unbounded(SampleEnv):
     action_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
 
+class Switches(SampleEnv):
+    action_space = spaces.MultiBinary([2, 2])
+
+
+class Grid(SampleEnv):
+    action_space = spaces.Box(np.float16(-2), np.float16(2), (1, 2), np.float16)
+
+
+class WholeAction(SampleEnv):
+    action_space = spaces.Box(0, 5, (2,), np.int32)
+
+
+class EndlessButtons(SampleEnv):
+    action_space = spaces.Discrete(10**9)
+
+
+class Endless(SampleEnv):
+    observation_space = spaces.Discrete(1_000_000)
+
+
+class Nothing(SampleEnv):
+    observation_space = spaces.Dict()
+
+
 class TupleAction(SampleEnv):
     action_space = spaces.Tuple([spaces.Discrete(2), spaces.Discrete(2)])
 
@@ -227,6 +265,16 @@ class Symbols(SampleEnv):
 
 class ChannelsFirst(SampleEnv):
     observation_space = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+
+
+class Masks(SampleEnv):
+    """Images of zeros and ones, declared so."""
+
+    observation_space = spaces.Box(0, 1, (64, 64, 3), np.uint8)
+
+
+class FrameStack(SampleEnv):
+    observation_space = spaces.Box(0, 255, (4, 64, 64, 3), np.uint8)
 
 
 class FloatImage(SampleEnv):
@@ -304,6 +352,64 @@ class RaisesInInit(SampleEnv):
 class LeavesInInit(SampleEnv):
     def __init__(self, render_mode: str | None = None) -> None:
         sys.exit(3)
+
+
+class Ends(BaseException):
+    """An exception beside the usual ones, as some libraries have it."""
+
+
+class RaisesAnything(SampleEnv):
+    def __init__(self, how: str, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        self._how = how
+
+    def reward(self) -> float:
+        raise {"base": Ends, "window": KeyboardInterrupt, "unprintable": UnprintableError}[self._how]()
+
+
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class RaisesInCloseAgain(SampleEnv):
+    """Can be closed once."""
+
+    closed = False
+
+    def close(self) -> None:
+        if self.closed:
+            raise RuntimeError("already closed")
+        self.closed = True
+
+
+class LeavesInClose(SampleEnv):
+    def close(self) -> None:
+        sys.exit(3)
+
+
+class ChangesSurroundings(SampleEnv):
+    """Handles signals itself, computes as it likes, closes the output, and goes to the folder of its files."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        import torch
+
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        torch.set_grad_enabled(False)
+        torch.set_default_dtype(torch.float64)
+        os.chdir(tempfile.gettempdir())
+        return super().reset(seed=seed)
+
+
+class OtherEachTime(SampleEnv):
+    """Shows one number more each time it is made in a process."""
+
+    made = int(os.environ.get("MADE", os.getpid() % 1000))
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(render_mode)
+        OtherEachTime.made += 1
+        self.observation_space = spaces.Box(-1, 1, (OtherEachTime.made,), np.float32)
 
 
 class NeedsArgument(SampleEnv):

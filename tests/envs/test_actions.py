@@ -43,7 +43,22 @@ def test_concatenated_one_hot_vectors_become_a_multi_discrete_action() -> None:
     assert env.unwrapped.action_space.contains(env.get_wrapper_attr("last_action"))
 
 
-@pytest.mark.parametrize("name", ["Sample", "Buttons", "Panel"])
+def test_concatenated_one_hot_vectors_become_switches() -> None:
+    env = make("Switches")
+    assert spec_of(env).action == ActionSpec(8, (2, 2, 2, 2))
+    env.step(np.array([0, 1, 1, 0, 1, 0, 0, 1], np.float32))
+    assert env.get_wrapper_attr("last_action").tolist() == [[1, 0], [0, 1]]
+    assert env.unwrapped.action_space.contains(env.get_wrapper_attr("last_action"))
+
+
+def test_box_actions_have_the_shape_and_type_of_their_space() -> None:
+    env = make("Grid")
+    env.step(np.array([0.5, -1], np.float32))
+    assert env.get_wrapper_attr("last_action").tolist() == [[1, -2]]
+    assert env.unwrapped.action_space.contains(env.get_wrapper_attr("last_action"))
+
+
+@pytest.mark.parametrize("name", ["Sample", "Buttons", "Panel", "Switches", "Grid"])
 def test_the_action_space_is_always_one_vector(name: str) -> None:
     env = make(name)
     size = spec_of(env).action.size

@@ -1,6 +1,8 @@
 """What an environment returns is converted, or refused in one sentence."""
 
 import logging
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from gymnasium import spaces
 
 from dreamer.config import EnvConfig
 from dreamer.envs import make_env
-from dreamer.envs.conversion import end_of, image_of, reward_of, vector_conversion
+from dreamer.envs.conversion import brightest, end_of, image_of, reward_of, vector_conversion
 from dreamer.errors import UserError
 
 
@@ -31,6 +33,10 @@ from dreamer.errors import UserError
         [1.0],
         (1,),
         [np.float32(1)],
+        Decimal(1),
+        Fraction(1),
+        np.array(1, object),
+        torch.tensor(1.0),
     ],
     ids=repr,
 )
@@ -54,6 +60,8 @@ def test_reward_of_any_plain_form_is_one_number(reward: Any) -> None:
         [[1.0], [1.0, 2.0]],
         {"r": 1},
         np.eye(9),
+        10**400,
+        np.ma.masked,
         torch.ones(1, requires_grad=True),
     ],
     ids=lambda value: repr(value)[:20],
@@ -78,7 +86,7 @@ def test_end_of_any_plain_form_is_a_bool(value: Any) -> None:
     assert end_of(value, "gym:Mine-v0", "terminated") is True
 
 
-@pytest.mark.parametrize("value", [None, "no", {}, np.array([True, False]), []], ids=repr)
+@pytest.mark.parametrize("value", [None, "no", {}, np.array([True, False]), [], 0.5, np.nan, 2], ids=repr)
 def test_end_that_is_no_truth_value_is_refused(value: Any) -> None:
     with pytest.raises(UserError, match=r"gym:Mine-v0 returned truncated .* must be True or False"):
         end_of(value, "gym:Mine-v0", "truncated")
@@ -96,11 +104,60 @@ def test_image_of_any_plain_type_has_the_same_pixels(dtype: type) -> None:
         given = (LEVELS / 255).astype(dtype)
     image = image_of(given, "The image")
     assert image.dtype == np.uint8
-    np.testing.assert_array_equal(image, LEVELS)
+    np.testing.assert_array_equal(image, LEVELS[..., None])
 
 
 def test_image_of_bool_is_black_and_white() -> None:
-    assert image_of(np.eye(2, dtype=bool), "The image").tolist() == [[255, 0], [0, 255]]
+    assert image_of(np.eye(2, dtype=bool), "The image")[..., 0].tolist() == [[255, 0], [0, 255]]
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        PIXELS,
+        PIXELS.tolist(),
+        PIXELS[None],
+        [PIXELS],
+        PIXELS.transpose(2, 0, 1),
+        PIXELS[..., None],
+        torch.tensor(PIXELS),
+    ],
+    ids=[
+        "array",
+        "list",
+        "one of a batch",
+        "list of one",
+        "channels first",
+        "more axes",
+        "tensor",
+    ],
+)
+def test_image_of_any_plain_shape_has_channels_last(given: Any) -> None:
+    np.testing.assert_array_equal(image_of(given, "The image"), PIXELS)
+
+
+def test_a_stack_of_images_has_all_their_channels() -> None:
+    stack = np.stack([PIXELS, 255 - PIXELS])
+    np.testing.assert_array_equal(image_of(stack, "The image"), np.concatenate([*stack], axis=-1))
+    gray = stack[..., 0]
+    np.testing.assert_array_equal(image_of(gray, "The image"), gray.transpose(1, 2, 0))
+
+
+def test_masks_of_integers_are_scaled_by_their_declared_bound() -> None:
+    mask = np.eye(16, dtype=np.uint8)
+    assert image_of(mask, "The image", brightest(np.ones((16, 16)))).max() == 255
+    assert image_of(2 * mask, "The image", brightest(20)).max() == 26  # 2 / 20 of 255
+    with pytest.raises(
+        UserError, match="from 0 to 200, beyond the declared bound of 1: declare what is returned"
+    ):
+        image_of(200 * mask, "The image", brightest(1))
+
+
+def test_an_inexact_bound_of_usual_pixels_changes_nothing() -> None:
+    assert image_of(np.full((16, 16), 255, np.uint8), "The image", brightest(250)).max() == 255
 
 
 @pytest.mark.parametrize(
@@ -111,7 +168,7 @@ def test_image_of_bool_is_black_and_white() -> None:
         (LEVELS.astype(np.int64) - 1, "of type int64 from -1 to 254"),
         (np.linspace(-1, 1, 256).reshape(16, 16), "from -1 to 1"),
         (np.full((16, 16), np.nan), "from nan to nan"),
-        (np.zeros((2, 16, 16, 3), np.uint8), "an array of shape (2, 16, 16, 3)"),
+        (np.zeros((16, 2, 16, 3), np.uint8), "an array of shape (16, 2, 16, 3)"),
         (np.zeros((0, 16, 3), np.uint8), "an array of shape (0, 16, 3)"),
         (None, "is None"),
         ("a picture", "is 'a picture'"),
@@ -139,6 +196,14 @@ def test_image_without_a_plain_meaning_is_refused(pixels: Any, words: str) -> No
         (spaces.Box(0, 255, (2,), np.uint8), np.array([0, 51], np.uint8), [0, 0.2]),
         (spaces.Discrete(3), np.int64(1), [0, 1, 0]),
         (spaces.MultiBinary(3), np.array([1, 0, 1], np.int8), [1, 0, 1]),
+        # Types and axes of length 1 do not matter.
+        (spaces.Box(-1, 1, (2,), np.float32), np.array([[0.5], [1]]), [0.5, 1]),
+        (spaces.Box(-1, 1, (), np.float32), np.array([0.5]), [0.5]),
+        (spaces.Box(-1, 1, (1,), np.float32), 0.5, [0.5]),
+        (spaces.Box(-1, 1, (2,), np.float32), np.array([Fraction(1, 2), 1], object), [0.5, 1]),
+        (spaces.Discrete(3, start=-1), np.array([0.0]), [0, 1, 0]),
+        (spaces.MultiDiscrete([2, 3]), [1.0, 0], [0, 1, 1, 0, 0]),
+        (spaces.MultiBinary((1, 2)), [True, False], [1, 0]),
     ],
     ids=repr,
 )
@@ -176,6 +241,33 @@ def test_vector_that_does_not_fit_is_refused(value: Any, words: str) -> None:
     with pytest.raises(UserError) as caught:
         convert(value)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [3, -1, 0.5, np.nan, None, "1", [0, 1], np.int64(2**40)], ids=repr)
+def test_a_number_that_is_none_of_the_choices_is_refused(value: Any) -> None:
+    with pytest.raises(UserError, match=r"The observation is .*, which is not in Discrete\(3\)"):
+        vector_conversion(spaces.Discrete(3), "The observation")(value)
+
+
+def test_a_large_number_does_not_wrap_round_to_a_bit() -> None:
+    with pytest.raises(UserError, match="not in MultiBinary"):
+        vector_conversion(spaces.MultiBinary(2), "The observation")(np.array([257, 0]))
+
+
+def test_masked_values_are_refused() -> None:
+    with pytest.raises(UserError, match="must be an array of numbers"):
+        vector_conversion(spaces.Box(-1, 1, (2,)), "The observation")(
+            np.ma.array([0.5, 0], mask=[False, True])
+        )
+
+
+def test_a_value_that_cannot_be_shown_is_named_by_its_class() -> None:
+    class Unprintable:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    with pytest.raises(UserError, match="returned the reward a Unprintable"):
+        reward_of(Unprintable(), "gym:Mine-v0")
 
 
 def test_finite_values_beyond_the_bounds_are_taken_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -220,6 +312,14 @@ def test_declared_images_of_floats_are_stored_as_uint8() -> None:
     assert image.dtype == np.uint8
     assert image.max() > 250
     assert 120 < image.mean() < 135  # uniform samples of [0, 1]
+
+
+def test_a_black_picture_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    episode("DrawnOnes", "image")
+    assert (
+        "DrawnOnes-v0 renders is black (its brightest pixel is 1 of 255): is it meant to be floats?"
+        in caplog.text
+    )
 
 
 def test_rendered_depth_of_16_bits_is_refused() -> None:

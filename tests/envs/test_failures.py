@@ -9,6 +9,7 @@ import pytest
 from dreamer.config import EnvConfig
 from dreamer.envs import EnvError, VectorEnv, make_env
 from dreamer.errors import UserError
+from dreamer.training.signals import Interrupt
 
 
 def name_of(sample: str) -> str:
@@ -78,6 +79,28 @@ def test_what_another_episode_may_cure_is_told_from_a_mistake() -> None:
     assert [sample for sample, passing in failures.items() if not passing] == ["OldStep", "NoInfoLater"]
 
 
+@pytest.mark.parametrize(
+    ("how", "name"), [("base", "Ends"), ("window", "KeyboardInterrupt"), ("unprintable", "UnprintableError")]
+)
+def test_an_exception_of_any_class_is_a_failure(how: str, name: str) -> None:
+    """Also `KeyboardInterrupt`, where Ctrl-C does not raise it."""
+    config = EnvConfig(env=name_of("RaisesAnything"), obs="state", env_args=(f"how={how}",))
+    env = make_env(config)
+    env.reset(seed=0)
+    with (
+        Interrupt(),
+        pytest.raises(EnvError, match=rf"raised {name} in step \(.*sample_environments\.py, line"),
+    ):
+        env.step(np.zeros(2, np.float32))
+
+
+def test_ctrl_c_is_no_failure() -> None:
+    env = make_env(EnvConfig(env=name_of("RaisesAnything"), obs="state", env_args=("how=window",)))
+    env.reset(seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        env.step(np.zeros(2, np.float32))
+
+
 def test_missing_package_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [module for module in sys.modules if module.startswith(("Box2D", "gymnasium.envs.box2d"))]:
         monkeypatch.delitem(sys.modules, module)
@@ -94,6 +117,20 @@ def test_failing_close_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
         env.close()
     [record] = caplog.records
     assert "raised RuntimeError in close: already closed (" in record.getMessage()
+
+
+def test_leaving_in_close_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        make_env(EnvConfig(env=name_of("LeavesInClose"), obs="state")).close()
+    assert "raised SystemExit in close: 3 (" in caplog.text
+
+
+def test_an_environment_is_closed_once(caplog: pytest.LogCaptureFixture) -> None:
+    env = make_env(EnvConfig(env=name_of("RaisesInCloseAgain"), obs="state"))
+    with caplog.at_level(logging.WARNING):
+        env.close()
+        env.close()
+    assert not caplog.records
 
 
 def test_failure_in_a_worker_is_told_without_a_traceback(capfd: pytest.CaptureFixture) -> None:

@@ -55,6 +55,12 @@ def test_processes_give_what_this_process_gives() -> None:
         single.close()
 
 
+def test_environments_must_all_be_alike() -> None:
+    with pytest.raises(EnvError, match="shows or takes something else each time it is made") as caught:
+        VectorEnv(sample("OtherEachTime"), 2)
+    assert not caught.value.passing
+
+
 def test_one_environment_may_live_in_a_process_too() -> None:
     config = EnvConfig(env="toy:dot", time_limit=4)
     single, worker = VectorEnv(config, seed=3), VectorEnv(config, seed=3, workers=True)

@@ -21,6 +21,13 @@ from helpers import IMAGE, small_agent, small_config
 
 SAMPLES = {"Sample": "state", "Buttons": "state", "Panel": "state", "Image": "image", "Everything": "image"}
 SAMPLES |= {"Gray": "image", "FloatImage": "image", "Everything ": "state"}
+SAMPLES |= {
+    "Switches": "state",
+    "Grid": "state",
+    "ChannelsFirst": "image",
+    "FrameStack": "image",
+    "Masks": "image",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -32,6 +32,14 @@ def test_stdout_writes_through(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "text"
 
 
+def test_an_environment_cannot_close_the_output(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w") as file:
+        output = Stdout(file)
+        output.close()
+        output.write("text")
+    assert (tmp_path / "file").read_text() == "text"
+
+
 def test_reader_that_left_is_noticed_once(caplog: pytest.LogCaptureFixture) -> None:
     with _pipe_without_reader() as file:
         output = Stdout(file)

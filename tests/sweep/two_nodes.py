@@ -1,5 +1,6 @@
 """A real Ray cluster of several nodes on this machine."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ class TwoNodes:
             ancestors.add(process_id)
         (node,) = (node for node in self.nodes if node.all_processes["raylet"][0].process.pid in ancestors)
         return node
+
+    def processes(self, title: str) -> list[int]:
+        """Return the living processes on these nodes whose title contains this; Ray gives actors their names."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError, ValueError):  # it has just ended, or runs on another cluster
+                if title in path.read_text(errors="replace") and self.node_of(int(path.parent.name)):
+                    found.append(int(path.parent.name))
+        return found
 
     def kill_node_of(self, process_id: int) -> None:
         """Kill the node on which a process runs, as a power cut would."""

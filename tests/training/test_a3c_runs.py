@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dreamer.config import Config, with_options
+from dreamer.envs.failures import EnvError
 from dreamer.errors import UserError
 from dreamer.export.export import export_run
 from dreamer.export.policy import load_policy
@@ -53,6 +54,12 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> A3CTrainer:
 def three(tmp_path_factory: pytest.TempPathFactory) -> A3CTrainer:
     """A whole run with three workers."""
     return run(config(workers=3, steps=1500), tmp_path_factory.mktemp("three") / "run")
+
+
+@pytest.fixture(scope="module")
+def discrete(tmp_path_factory: pytest.TempPathFactory) -> A3CTrainer:
+    """A whole run with discrete actions."""
+    return run(config(env="gym:CartPole-v1"), tmp_path_factory.mktemp("discrete") / "run")
 
 
 def test_a_run_with_one_worker_repeats_itself(one: A3CTrainer, tmp_path: Path) -> None:
@@ -138,18 +145,17 @@ def test_checkpoints_are_taken_while_nobody_learns(tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with closing(A3CTrainer(config(workers=2, steps=3000), tmp_path)) as trainer:
-        call_after(trainer, "_receive", 4, lambda: _kill_one_that_has_learned(trainer))
+        call_after(trainer, "_receive", 4, lambda: os.kill(_one_that_has_learned(trainer), signal.SIGKILL))
         assert trainer.run()
         assert trainer.starts == 3
         assert 3000 <= trainer.counters.env_step < 3100
     assert "another takes its place" in caplog.text
 
 
-def _kill_one_that_has_learned(trainer: A3CTrainer) -> None:
-    number = int(trainer.board.counts[2].argmax())
-    pid = trainer.processes[number].pid
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+def _one_that_has_learned(trainer: A3CTrainer) -> int:
+    process_id = trainer.processes[int(trainer.board.counts[2].argmax())].pid
+    assert process_id is not None
+    return process_id
 
 
 def test_a_worker_that_fails_ends_the_run_with_its_cause(tmp_path: Path, monkeypatch) -> None:
@@ -178,26 +184,58 @@ def test_a_worker_whose_environment_fails_is_replaced(tmp_path: Path, monkeypatc
     assert trainer.counters.episodes > 3
 
 
+def test_a_worker_whose_environment_hangs_is_replaced(tmp_path: Path, monkeypatch, caplog) -> None:
+    """A worker that is stopped stands for one whose simulator does not return; it has said nothing by then."""
+    with closing(
+        A3CTrainer(config(workers=2, steps=3000, eval_every=0, worker_timeout=5.0), tmp_path)
+    ) as trainer:
+        call_after(trainer, "_receive", 4, lambda: os.kill(_one_that_has_learned(trainer), signal.SIGSTOP))
+        assert trainer.run()
+        assert trainer.starts >= 3
+        assert trainer.counters.env_failures == trainer.starts - 2
+        assert trainer.counters.env_step >= 3000
+    assert "has taken no update for 5 s and was stopped: its environment hangs" in caplog.text
+
+
+def test_too_many_failures_end_the_run_saved_and_it_goes_on(tmp_path: Path, monkeypatch) -> None:
+    samples = Path(__file__).parents[1] / "envs"
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(samples), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(str(samples))
+    rare = {"workers": 2, "rollout": 5, "eval_every": 0, "checkpoint_every": 10**6}  # it fails in frame 15
+    fragile = config(env="gym:sample_environments:Fragile-raise-v0", **rare)
+    with (
+        closing(A3CTrainer(with_options(fragile, {"env_failures": 0}), tmp_path)) as trainer,
+        pytest.raises(EnvError, match="the simulator crashed"),
+    ):
+        trainer.run()
+    saved = checkpoint.load(trainer.run_directory.checkpoints)
+    assert saved is not None
+    assert saved["env_step"] == trainer.counters.env_step == int(trainer.board.total()[0]) > 0
+    again = run(with_options(fragile, {"steps": saved["env_step"] + 20}), tmp_path)
+    assert again.resumed
+    assert again.counters.env_step >= saved["env_step"] + 20
+
+
 def test_no_process_is_left_behind(three: A3CTrainer) -> None:
     assert len(three.processes) == 3
     assert not any(process.is_alive() for process in three.processes)
     assert threading.active_count() < 20
 
 
-def test_the_exported_policy_acts_as_in_evaluation(one: A3CTrainer, tmp_path: Path) -> None:
-    loaded = load_run(one.run_directory.path)
+@pytest.mark.parametrize("kind", ["one", "discrete"])
+def test_the_exported_policy_acts_as_in_evaluation(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    run_directory = request.getfixturevalue(kind).run_directory.path
+    loaded = load_run(run_directory)
     envs = loaded.make_envs()
     expected = evaluate(loaded.agent, envs, 1, seed=3).returns
-    export_run(one.run_directory.path, tmp_path / "policy.pt")
+    export_run(run_directory, tmp_path / "policy.pt")
     policy = load_policy(tmp_path / "policy.pt")
     assert evaluate(policy.agent, envs, 1, seed=3).returns == expected
+    assert loaded.agent.spec.action.discrete == (kind == "discrete")
     assert np.abs(policy.act(envs.reset(0, 5))).max() <= 1
     envs.close()
-
-
-def test_discrete_actions(tmp_path: Path) -> None:
-    trainer = run(config(env="gym:CartPole-v1", time_limit=200), tmp_path)
-    assert trainer.envs.spec.action.discrete
 
 
 def test_images_are_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -152,6 +152,17 @@ def test_a_random_bit_of_a_policy_is_noticed_or_changes_nothing(
     assert named == number
 
 
+def _weights(of: float) -> Callable[[dict[str, Any]], Any]:
+    """Return what sets the weights of every network to one number."""
+
+    def change(state: dict[str, Any]) -> dict[str, Any]:
+        for weight in state["agent"]["networks"].values():
+            weight.fill_(of)
+        return state
+
+    return change
+
+
 def _set(path: str, value: Any) -> Callable[[dict[str, Any]], Any]:
     """Return what replaces one item of a nest of dicts."""
 
@@ -170,6 +181,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 WRONG: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "weights that are not numbers": _weights(float("nan")),
     "a list": lambda state: [1, 2],
     "nothing": lambda state: {},
     "no agent": _set("agent", None),
@@ -184,6 +196,15 @@ WRONG: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a clock that is text": _set("counters", "noon"),
     "a record that is no record": _set("logger/record", {"compressed": torch.zeros(9, dtype=torch.uint8)}),
     "no collector": _set("collector", {}),
+    "a clock of letters": _set("evaluation_clock/last", "x"),
+    "a clock that stands still": _set("checkpoint_clock/last", None),
+    "updates that are not a number": _set("counters/grad_step", float("nan")),
+    "fewer than no updates": _set("counters/agent_step", -5),
+    "episodes as text": _set("counters/episodes", "x"),
+    "more episodes than memory": _set("replay", {"episodes": [[0, 10**12]], "next_id": 10**12}),
+    "episodes backward": _set("replay/episodes", [[9, 3]]),
+    "episodes below 0": _set("replay/episodes", [[-5, 3]]),
+    "one checksum too few": _set("replay/checksums", [1]),
     "another horizon": _set("options/horizon", 7),
     "another version": _set("format", 99),
 }
@@ -355,7 +376,12 @@ def test_verify_changes_nothing_and_names_what_is_missing(damaged: Path, lines) 
     assert sorted(path.name for path in (damaged / "replay").iterdir()) == before
 
 
+WRONG_FOR_VERIFY = WRONG | {
+    "an environment of 10^18 pixels": _set("spec/images", {"image": [10**9, 10**9, 3]})
+}
 UNREADABLE = ("a list", "no record", "a record that is no record", "episodes by letters", "another version")
+UNREADABLE += ("a clock of letters", "updates that are not a number", "more episodes than memory")
+UNREADABLE += ("one checksum too few", "an environment of 10^18 pixels", "weights that are not numbers")
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)
@@ -363,7 +389,9 @@ def test_verify_refuses_a_checkpoint_with_a_right_checksum_and_wrong_content(
     kind: str, damaged: Path, lines
 ) -> None:
     newest, older = checkpoint.paths(damaged / "checkpoint")
-    content = checkpoint._serialize(WRONG[kind]({"format": checkpoint.FORMAT, **checkpoint.read(newest)}))
+    content = checkpoint._serialize(
+        WRONG_FOR_VERIFY[kind]({"format": checkpoint.FORMAT, **checkpoint.read(newest)})
+    )
     older.unlink()
     newest.unlink()
     wrong = newest.with_name(f"step-000000340-{checkpoint._checksum(content)}.pt")

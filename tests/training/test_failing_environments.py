@@ -1,9 +1,11 @@
 """Environments that raise, die, hang or return NaN in some episodes: the run goes on without those."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dreamer.config import Config
 from dreamer.envs.failures import EnvError
@@ -57,6 +59,29 @@ def again_and_again(settings: Config, logdir: Path) -> tuple[Trainer, list[str]]
         finally:
             trainer.close()
     raise AssertionError(f"The run does not end: {causes[-1]}")
+
+
+def test_what_an_environment_changes_around_it_does_not_matter(tmp_path: Path, monkeypatch) -> None:
+    """Signals, settings of PyTorch, and the current folder, from which the run has its path."""
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+    trainer = run(
+        config(env="gym:sample_environments:ChangesSurroundings-v0", obs="state", action_repeat=1),
+        Path("here"),
+    )
+    assert trainer.counters.grad_step > 0
+    assert metrics(tmp_path / "here")
+    assert load(tmp_path / "here" / "checkpoint")
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert torch.is_grad_enabled()
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_an_environment_that_is_another_each_time_ends_the_run(tmp_path: Path) -> None:
+    """With one sentence and saved, as the first evaluation makes another."""
+    with pytest.raises(EnvError, match="shows or takes something else each time it is made"):
+        run(config(env="gym:sample_environments:OtherEachTime-v0", obs="state", action_repeat=1), tmp_path)
+    assert load(tmp_path / "checkpoint")
 
 
 def check(trainer: Trainer) -> None:

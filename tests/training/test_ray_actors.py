@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from dreamer.ray_cluster import with_actors
 from dreamer.replay.store import EpisodeStore
 from dreamer.training.ray_actors import RayActors
 from dreamer.training.trainer import Trainer
-from sweep.commands import alive, wait_until
+from sweep.commands import wait_until
 from sweep.two_nodes import TwoNodes
 from training.ray_here import RayHere
 from training.runs import call_after, everything, metrics, same, tree
@@ -243,20 +243,14 @@ def start(logdir: Path, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def actors() -> list[int]:
-    """Processes of all actors that live: Ray names them."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # it has just ended
-            found += [int(path.parent.name)] if b"ray::Actor" in path.read_bytes() else []
-    return [process for process in found if alive(process)]
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes of actors in /proc")
 def test_killed_actors_nodes_and_learners_end_no_run(two_nodes: TwoNodes, tmp_path: Path) -> None:
     def saved() -> int:
         return max((int(x.name.split("-")[1]) for x in tmp_path.glob("run/checkpoint/step-*.pt")), default=0)
+
+    def actors() -> list[int]:
+        return two_nodes.processes("ray::Actor")
 
     def gets_on() -> None:
         at = saved()

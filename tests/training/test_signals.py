@@ -1,6 +1,8 @@
 """Ctrl-C and SIGTERM ask at first and stop at once the second time. A closed terminal only ever asks."""
 
+import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -20,6 +22,19 @@ def test_the_first_signal_only_asks_and_is_confirmed(number: signal.Signals, cap
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
         assert interrupt.at_once
+
+
+def test_a_process_that_an_environment_forks_ends_when_it_is_told_to() -> None:
+    reading, writing = os.pipe()
+    with Interrupt():
+        child = os.fork()
+        if not child:
+            os.write(writing, b"!")  # what comes before that, Python forgets
+            time.sleep(600)
+            os._exit(0)
+        os.read(reading, 1)
+        os.kill(child, signal.SIGTERM)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 
 
 def test_earlier_signal_handlers_are_restored() -> None:

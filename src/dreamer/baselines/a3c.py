@@ -2,14 +2,15 @@
 
 Workers, each a process with an environment and a copy of the weights of its own, go round in
 
-    copy the shared weights theta
-    act for n steps, or to the end of the episode
-    R_t = r_{t+1} + gamma R_{t+1}, from V(o_n) on, or from 0 where the episode terminated
-    loss = sum_t  -log pi(a_t | o_t) (R_t - V(o_t))  +  1/2 (R_t - V(o_t))^2  -  beta H(pi(. | o_t))
-    g <- alpha g + (1 - alpha) (d loss)^2,   theta <- theta - rate d loss / sqrt(g + epsilon)      shared RMSProp
+    copy the shared weights theta                                                                   Worker.round
+    act for n steps, or to the end of the episode                                                   Worker._act
+    R_t = r_{t+1} + gamma R_{t+1},  with R_n = V(o_n), or 0 if the episode terminated               returns
+    A_t = R_t - V(o_t)                                                                              A3C.loss
+    loss = sum_t  -log pi(a_t | o_t) A_t  +  1/2 A_t^2  -  beta H(pi(. | o_t))
+    g <- alpha g + (1 - alpha) (d loss)^2,   theta <- theta - rate d loss / sqrt(g + epsilon)       SharedRMSProp
 
-without locks: theta and the statistics g lie in shared memory, and what one worker changes the others see. In the
-policy term the advantage R_t - V(o_t) is a constant. The rate falls linearly to 0.
+without locks: theta and the statistics g lie in shared memory, and what one worker changes the others see. In the first
+term the advantage A_t is a constant. The rate falls linearly to 0.
 
 Networks and settings are those of the Control Suite's report (Tassa et al. 2018: T18): two dense layers that actor and
 critic share; a diagonal Gaussian whose mean passes tanh, with std = 0.01 + 2 sigmoid(.). Actions are clipped for the
@@ -71,11 +72,11 @@ class A3C(ModelFree):
         policy, value = self(rollout.obs)  # (n,)
         with torch.no_grad():
             estimate = self(rollout.last)[1]
-        bootstrap = torch.zeros(()) if rollout.terminated else estimate
-        advantage = returns(rollout.reward, bootstrap, self.config.behavior.gamma) - value  # (n,)
-        entropy = policy.entropy()
+        bootstrap = torch.zeros(()) if rollout.terminated else estimate  # R_n
+        advantage = returns(rollout.reward, bootstrap, self.config.behavior.gamma) - value  # A_t, (n,)
         policy_loss = -(policy.log_prob(rollout.action) * advantage.detach()).sum()
         value_loss = 0.5 * advantage.square().sum()
+        entropy = policy.entropy()  # (n,)
         loss = policy_loss + value_loss - self.options.entropy * entropy.sum()
         steps = len(value)
         metrics = {
@@ -203,7 +204,7 @@ class SharedRMSProp:
 
 
 class Worker:
-    """One worker: `round` is one pass of the algorithm, with `env` from `make_env` and the `shared` algorithm."""
+    """One worker: it acts in `env`, from `make_env`, and changes the weights of the `shared` algorithm."""
 
     def __init__(self, shared: A3C, env: Any, seed: int):
         self.shared, self.env = shared, env
@@ -213,7 +214,7 @@ class Worker:
         self.total_return, self.length = 0.0, 0
 
     def round(self, env_step: int) -> "Round":
-        """Copy the weights, act, and apply the gradient to the shared weights."""
+        """Copy the weights, act, and apply the gradient to the shared weights: one pass of the algorithm."""
         self.local.load_state_dict(self.shared.state_dict())
         rollout, frames, finished = self._act()
         loss, metrics = self.local.loss(rollout)
@@ -237,10 +238,8 @@ class Worker:
         rollout = Rollout(
             torch.stack(seen), torch.stack(actions), torch.tensor(rewards), self.obs, bool(terminated)
         )
-        self.total_return, self.length = (
-            self.total_return + float(np.sum(rewards)),
-            self.length + len(rewards),
-        )
+        self.total_return += float(np.sum(rewards))
+        self.length += len(rewards)
         if not (terminated or truncated):
             return rollout, frames, None
         finished = self.total_return, self.length

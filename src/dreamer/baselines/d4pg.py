@@ -1,18 +1,20 @@
 """D4PG, distributed distributional deterministic policy gradients (Barth-Maron et al. 2018, Algorithm 1).
 
-An actor and a critic learn from past transitions, without a world model. The critic Z_w(o, a) is a
-distribution over returns: the probabilities of fixed atoms z_1 ... z_n. From transitions out of the replay,
+An actor pi_theta and a critic Z_w learn from past transitions, without a world model. The critic predicts the
+distribution of the return: a probability for each of n fixed returns, the atoms z_1 ... z_n.
 
-    target   Y_t      = sum_{k<N} gamma^k r_{t+k+1} + gamma^N Z_w'(o_{t+N}, pi_theta'(o_{t+N}))
-    critic   L(w)     = E[ weight H(project(Y_t), Z_w(o_t, a_t)) ]           H: cross-entropy
-    actor    J(theta) = E[ mean of Z_w(o_t, pi_theta(o_t)) ]
+    target    Y_t = sum_{k<N} gamma^k r_{t+k+1} + gamma^N Z_w'(o_{t+N}, pi_theta'(o_{t+N}))       n_step_return
+              brought back onto the atoms                                                        project
+    critic    minimizes  E[ weight_t H(Y_t, Z_w(o_t, a_t)) ],  H: cross-entropy                   D4PG.update
+    actor     maximizes  E[ Q(o_t, pi_theta(o_t)) ],  Q: the mean of Z_w                          D4PG.update
+    replay    draws t in proportion to KL(Y_t || Z_w)^a, weight_t = (N P(t))^-b         replay/transitions.py
+    acting    a_t = pi_theta(o_t) + sigma_i noise, in environment i                               D4PG.act
 
-w' and theta' are copies of the weights, renewed every `target_every` updates. Where an episode ends within N
-steps the sum ends there: with Z_w' of the last observation at a time limit, without it at a termination.
+w' and theta' are copies of the weights, renewed every `target_every` updates. If an episode ends within N steps, the
+sum ends there: at a time limit with Z_w' of the last observation, at a termination without.
 
-Networks are those of the Control Suite's report (Tassa et al. 2018: T18) and of Acme (Hoffman et al. 2020).
-Alignment: element t of a sequence holds o_t and the action that LED to it (`dreamer.types`), so a_t is in
-element t + 1, together with r_{t+1}.
+Networks are those of the Control Suite's report (Tassa et al. 2018: T18) and of Acme (Hoffman et al. 2020). Element t
+of a sequence holds o_t and the action that LED to it (`dreamer.types`), so a_t is in element t + 1, as is r_{t+1}.
 """
 
 import copy
@@ -76,7 +78,7 @@ class D4PG(ModelFree):
         returns, discount, steps = n_step_return(batch, begin, self.config.behavior.gamma)  # (B,) each
         t = torch.full_like(steps, begin)
 
-        # The target: the distribution of the return, on the atoms
+        # Target Y_t
         with torch.no_grad():
             features = self.target.encoder(self._observation(batch, t + steps))
             action = self.target.act(features)
@@ -84,21 +86,23 @@ class D4PG(ModelFree):
             values = returns.unsqueeze(-1) + discount.unsqueeze(-1) * self.atoms
             target = project(values, probability, self.atoms)
 
-        # Critic loss
+        # Critic: cross-entropy of its prediction with the target
         features = self.networks.encoder(self._observation(batch, t))
         prediction = self.networks.critic(features, batch["action"][:, begin + 1]).log_softmax(-1)
         cross_entropy = -(target * prediction).sum(-1)  # (B,)
         critic_loss = (batch["weight"] * cross_entropy).mean()
 
-        # Actor loss, with the gradient dQ/da da/dtheta; the critic alone trains the convolutions (T18)
+        # Actor: the gradient is dQ/da da/dtheta, with dQ/da clipped; the critic alone trains the convolutions (T18)
         features = features.detach()
         action = self.networks.act(features)
         value = (self.networks.critic(features, action).softmax(-1) * self.atoms).sum(-1)
-        (slope,) = torch.autograd.grad(value.sum(), action)  # stops here: the critic is not trained by it
+        (slope,) = torch.autograd.grad(value.sum(), action)  # dQ/da; the critic is not trained by it
         actor_loss = -(slope.clamp(-1, 1) * action).sum(-1).mean()
 
         metrics = self.optimizers.step({"value": critic_loss, "actor": actor_loss})
-        divergence = cross_entropy.detach() - torch.special.entr(target).sum(-1)  # KL: 0 if it was foreseen
+        divergence = cross_entropy.detach() - torch.special.entr(target).sum(
+            -1
+        )  # KL(Y || Z) = H(Y, Z) - H(Y)
         return metrics | {
             "value/loss": critic_loss.detach(),
             "value/kl": divergence.mean(),

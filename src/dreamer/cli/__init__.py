@@ -4,9 +4,12 @@ What loads PyTorch or a simulator is imported inside the commands, so that `--he
 answered at once.
 """
 
+import atexit
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
@@ -50,11 +53,26 @@ def main() -> None:
     needed = sys.argv[1:2] not in (["train"], ["sweep"])
     with redirect_stderr(Stdout(sys.stderr)), redirect_stdout(Stdout(sys.stdout, needed)):  # pyright: ignore[reportArgumentType]
         status = _run()
+    _end_what_was_left(status)
     if "dreamer.distributed.ranks" in sys.modules:
         from dreamer.distributed.ranks import exit_process
 
         exit_process(status)
     sys.exit(status)
+
+
+def _end_what_was_left(status: int) -> None:
+    """Exit without waiting for processes and threads that an environment has left behind, if there are some."""
+    if "multiprocessing.process" in sys.modules:
+        from multiprocessing import active_children
+
+        for child in active_children():
+            child.kill()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _run() -> int:

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dreamer.cli.options import Start, differences
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
 WIDTH = 79
 
 
-def lines(trainer: "Trainer | A3CTrainer", start: Start) -> Iterator[str]:
+def lines(trainer: "Trainer | A3CTrainer", start: Start, logdir: Path) -> Iterator[str]:
     """Yield lines of at most `WIDTH` characters; the last, with the time, takes a few seconds to find out.
 
     The forecast is that of `dreamer doctor`, by shorter measurements. It also tells the progress bar the time left.
     """
     config = trainer.config
-    yield f"{'Resuming' if trainer.resumed else 'Training'} {config.environment.env} in {trainer.run_directory.path}"
+    yield f"{'Resuming' if trainer.resumed else 'Training'} {config.environment.env} in {logdir}"
     for name, text in {"options": _options(start, config), **_machine(trainer), **_networks(trainer)}.items():
         yield from _entry(name, text)
     if config.behavior.agent != "a3c" and trainer.counters.env_step < config.training.steps:

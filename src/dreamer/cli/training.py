@@ -61,12 +61,14 @@ def train(
             return 0
         parallel = functools.partial(make_parallel_agent, ranks=ranks)
         with closing(make_trainer(options, logdir, parallel, ray)) as trainer:
-            for line in beginning.lines(trainer, start):
+            for line in beginning.lines(trainer, start, logdir):
                 print(line, flush=True)
             complete = trainer.run()
     frames = f"{trainer.counters.env_step:,} frames"
     if complete:
-        predicted = any((logdir / "videos").glob("open_loop-*"))  # others have no decoder, or no images
+        predicted = any(
+            trainer.run_directory.videos.glob("open_loop-*")
+        )  # others have no decoder, or no images
         print(f"Done after {frames}. Look at it:")
         for command in ["plot", "eval", *(["dream"] if predicted else [])]:
             print(f"  dreamer {command} {quote(str(logdir))}")

@@ -1,7 +1,7 @@
 """Turn every kind of action space into one float32 vector (paper, Section 6 and Appendix A).
 
-Actions of a `Box` are in [-1, 1] and rescaled to the environment's bounds. Actions of `Discrete` and
-`MultiDiscrete` are one-hot vectors, concatenated.
+Actions of a `Box` are in [-1, 1] and rescaled to the environment's bounds. Actions of `Discrete`, `MultiDiscrete` and
+`MultiBinary` are one-hot vectors, concatenated.
 """
 
 from typing import Any
@@ -11,35 +11,55 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import RescaleAction
 
+from dreamer.envs.failures import brief
 from dreamer.errors import UserError
+
+LONGEST = 100_000
+"""Most numbers in an action: the networks have a row of weights for each."""
 
 
 def unify_actions(env: gym.Env, name: str) -> gym.Env:
     """Wrap `env` so that its action is one vector in [-1, 1].
 
     Raises:
-        UserError: the action space is neither a bounded `Box` of one axis, `Discrete` nor `MultiDiscrete`.
+        UserError: the action space is neither a bounded `Box` of floats, `Discrete`, `MultiDiscrete` nor `MultiBinary`.
     """
     space = env.action_space
+    groups = _groups(space)
+    if groups is None:
+        _require_bounded_box(space, name)
+    size = sum(groups) if groups else int(np.prod(space.shape or ()))
+    if size > LONGEST:
+        raise UserError(
+            f"{name} has the action space {brief(space)}: {size:,} are more than {LONGEST:,} actions."
+        )
+    if groups is not None:
+        return OneHotAction(env, groups)
+    one = np.ones((), space.dtype)[()]
+    return VectorAction(RescaleAction(env, -one, one))
+
+
+def _groups(space: gym.Space) -> tuple[int, ...] | None:
+    """Return how many values each integer of an action can take, or None if it has no integers."""
     if isinstance(space, spaces.Discrete):
-        return OneHotAction(env, (int(space.n),))
-    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
-        return OneHotAction(env, tuple(int(number) for number in space.nvec))
-    _require_bounded_box(space, name)
-    return VectorAction(RescaleAction(env, np.float32(-1), np.float32(1)))
+        return (int(space.n),)
+    if isinstance(space, spaces.MultiDiscrete):
+        return tuple(int(number) for number in space.nvec.flat)
+    return (2,) * int(np.prod(space.shape)) if isinstance(space, spaces.MultiBinary) else None
 
 
 def _require_bounded_box(space: gym.Space, name: str) -> None:
+    has = f"{name} has the action space {brief(space)}"
     if not isinstance(space, spaces.Box):
+        raise UserError(f"{has}: only Box, Discrete, MultiDiscrete and MultiBinary are supported.")
+    if space.dtype.kind != "f" or 0 in space.shape:
         raise UserError(
-            f"{name} has the action space {space}: only Box, Discrete and flat MultiDiscrete are supported."
+            f"{has}: it must be a Box of floats that is not empty; MultiDiscrete is for integers."
         )
-    if space.dtype not in (np.float32, np.float64) or len(space.shape) != 1 or space.shape[0] == 0:
-        raise UserError(f"{name} has the action space {space}: it must be a Box of floats with one axis.")
     if not space.is_bounded():
-        raise UserError(f"{name} has the unbounded action space {space}: give every action a finite range.")
+        raise UserError(f"{has}, which is unbounded: give every action a finite range.")
     if np.any(space.low >= space.high):
-        raise UserError(f"{name} has the action space {space}: each lower bound must be below the upper one.")
+        raise UserError(f"{has}: each lower bound must be below the upper one.")
 
 
 class VectorAction(gym.ActionWrapper):
@@ -47,11 +67,13 @@ class VectorAction(gym.ActionWrapper):
 
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
-        self._size = size_of(env.action_space)
+        self._own = env.action_space
+        self._size = int(np.prod(env.action_space.shape or ()))
         self.action_space = spaces.Box(-1, 1, (self._size,), np.float32)
 
     def action(self, action: Any) -> np.ndarray:
-        return np.clip(checked_vector(action, self._size), -1, 1)
+        vector = np.clip(checked_vector(action, self._size), -1, 1)
+        return vector.reshape(self._own.shape).astype(self._own.dtype)
 
 
 class OneHotAction(gym.ActionWrapper):
@@ -68,15 +90,10 @@ class OneHotAction(gym.ActionWrapper):
         vector = checked_vector(action, self._size)
         numbers = np.array([part.argmax() for part in np.split(vector, self._ends)])
         space = self.env.action_space
-        assert isinstance(space, spaces.Discrete | spaces.MultiDiscrete)
-        chosen = (numbers + space.start).astype(space.dtype)
-        return chosen[0] if isinstance(space, spaces.Discrete) else chosen
-
-
-def size_of(space: gym.Space) -> int:
-    """Return the length A of a `Box` of one axis."""
-    assert space.shape is not None
-    return space.shape[0]
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+            numbers = numbers.reshape(space.shape) + space.start
+        chosen = numbers.reshape(space.shape).astype(space.dtype)
+        return chosen[()] if isinstance(space, spaces.Discrete) else chosen
 
 
 def checked_vector(action: Any, size: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from dreamer.envs.surroundings import is_ctrl_c, kept
 from dreamer.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -53,13 +54,19 @@ class EnvError(UserError):
 
 @contextmanager
 def calling(name: str, call: str, env: Any = None) -> Iterator[None]:
-    """Turn whatever the block raises into an `EnvError`; `env`, if it exists, is what was called."""
+    """Turn whatever the block raises into an `EnvError`; `env`, if it exists, is what was called.
+
+    What it has changed in this process is as before then (`surroundings`).
+    """
     try:
-        yield
+        with kept():
+            yield
     except UserError:
         raise
-    except (Exception, SystemExit) as error:
-        if call == "step" and "expected 5, got 4" in str(error) and _raised_in(error, _GYMNASIUM):
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
+        if call == "step" and "expected 5, got 4" in _text(error) and _raised_in(error, _GYMNASIUM):
             raise old_step(name, env) from error
         raise EnvError(failure(name, call, error, env)) from error
 
@@ -77,22 +84,41 @@ def failure(name: str, call: str, error: BaseException, env: Any = None) -> str:
     """Return the sentence about `error`, which `call` (make, reset, step, render or close) has raised."""
     cause = _cause(error)
     place = _place(cause, call, env)
-    text = one_line(str(cause), _LONGEST_CAUSE).rstrip(".")
+    text = one_line(_text(cause), _LONGEST_CAUSE).rstrip(".")
     return f"{name} raised {type(cause).__name__} in {call}{text and f': {text}'}{place}{_hint(call, cause)}."
 
 
 def close(env: gym.Env, name: str) -> None:
     """Close an environment; if that fails, say so and go on: nothing depends on it any more."""
     try:
-        env.close()
-    except Exception as error:
+        with kept():
+            env.close()
+    except BaseException as error:
+        if is_ctrl_c(error):
+            raise
         _logger.warning("%s", failure(name, "close", error, env))
 
 
 def one_line(text: str, length: int) -> str:
-    """Return the text in one line of at most `length` characters."""
-    line = " ".join(text.split())
+    """Return the text in one line of at most `length` characters, without those that steer a terminal."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= length else line[: length - 4] + " ..."
+
+
+def brief(value: Any) -> str:
+    """Show a value in one short line."""
+    try:
+        return one_line(repr(value), 80)
+    except Exception:  # of a class of the user's own
+        return f"a {type(value).__name__}"
+
+
+def _text(error: BaseException) -> str:
+    """Return the text of an exception, or none if it cannot tell it."""
+    try:
+        return str(error)
+    except Exception:
+        return ""
 
 
 def definition(env: Any, method: str) -> str:
@@ -111,7 +137,7 @@ def _cause(error: BaseException) -> BaseException:
 
 def _hint(call: str, error: BaseException) -> str:
     """Return what to do about it, after a semicolon, where that is known."""
-    hints = [hint for (of, part), hint in _HINTS.items() if of == call and part in str(error)]
+    hints = [hint for (of, part), hint in _HINTS.items() if of == call and part in _text(error)]
     chosen = os.environ.get("MUJOCO_GL")
     if chosen and cannot_draw(error):
         hints.append(f"MUJOCO_GL={chosen} may not work here: unset it to have a backend chosen")

@@ -3,6 +3,7 @@
 A policy file has the spaces in plain values, so that no simulator is needed to convert as the wrappers do in training.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,18 +12,18 @@ import numpy as np
 from gymnasium import spaces
 
 from dreamer.envs.actions import unify_actions
-from dreamer.envs.conversion import image_of, vector_conversion
+from dreamer.envs.conversion import brightest, image_axes, image_of, vector_conversion
 from dreamer.envs.observations import DictObservation, resize
 from dreamer.envs.wrappers import CheckedEnv
 from dreamer.errors import UserError
-from dreamer.types import EnvSpec, Observation
+from dreamer.types import LARGEST, EnvSpec, Observation
 
 ACTION = "action"
 """Name of the action's space among those of the observations, none of which may have it."""
 
 
 def native_spaces(env: gym.Env) -> dict[str, Any]:
-    """Describe the spaces of the vectors and of the action of an environment, before our wrappers convert them."""
+    """Describe the spaces of the observations and of the action of an environment, before our wrappers convert them."""
     found: dict[str, Any] = {}
     while isinstance(env, gym.Wrapper):
         if isinstance(env, DictObservation):
@@ -52,6 +53,8 @@ def space_from(plain: Mapping[str, Any]) -> gym.Space:
     arguments = {key: value for key, value in plain.items() if key != "kind"}
     if plain["kind"] == "Box":
         dtype, shape = np.dtype(plain["dtype"]), tuple(plain["shape"])
+        if math.prod(shape) > LARGEST:
+            raise ValueError(f"a space of {math.prod(shape):,} numbers is too large")
         arguments = {side: np.full(shape, plain[side], dtype) for side in ("low", "high")} | {
             "dtype": dtype.type
         }
@@ -131,15 +134,19 @@ class Native:
         """Return how many axes a single one has; gray images may come without their last one."""
         if key in self._vectors:
             return len(self._vectors[key].shape or ())
+        declared = tuple(self.spec.spaces.get(key, {}).get("shape", ()))
+        if image_axes(declared) not in (None, (0, 1)) or len(declared) > 3:
+            return len(declared)
         return 3 if shape[-1:] == self.spec.images[key][-1:] else 2
 
     def _converted(self, key: str, value: Any) -> np.ndarray:
         """Return one part of one observation as the agent takes it."""
         if key in self._vectors:
             return self._convert[key](value)
-        image = image_of(value, self._subject(key))
+        highest = brightest(self.spec.spaces.get(key, {}).get("high", 255))
+        image = image_of(value, self._subject(key), highest)
         *_, channels = shape = self.spec.images[key]
-        if (image.shape[2] if image.ndim == 3 else 1) != channels or 0 in image.shape:
+        if image.shape[2] != channels or 0 in image.shape:
             raise UserError(
                 f"{self._subject(key)} has shape {image.shape}: it must have {channels} channels."
             )

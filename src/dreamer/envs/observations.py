@@ -18,18 +18,18 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.spaces.utils import flatten_space
+from gymnasium.spaces.utils import flatdim
 from PIL import Image
 
 from dreamer.config import EnvConfig
-from dreamer.envs.conversion import Convert, image_of, vector_conversion
-from dreamer.envs.failures import EnvError, definition
+from dreamer.envs.conversion import MIN_IMAGE, Convert, brightest, image_axes, image_of, vector_conversion
+from dreamer.envs.failures import EnvError, brief, definition
 from dreamer.errors import UserError
 
 _logger = logging.getLogger(__name__)
 
-MIN_IMAGE = 16
-"""Fewest pixels along one side of an image. What is smaller is a grid of symbols, and becomes a vector."""
+LONGEST = 100_000
+"""Numbers in the longest vector: the networks have a row of weights for each."""
 
 
 def unify_observations(env: gym.Env, config: EnvConfig, first: Any) -> gym.Env:
@@ -54,46 +54,58 @@ def is_rendered(obs: str, space: gym.Space | None) -> bool:
 
 
 def require_rendering(env: gym.Env, config: EnvConfig) -> None:
-    """Raise `UserError` if the environment declares that it cannot render to an array."""
-    if "rgb_array" not in ((env.metadata or {}).get("render_modes") or []):
-        lacks = "neither shows an image nor renders" if config.obs == "image" else "does not render"
-        others = "--obs state" if config.obs == "image" else "--obs image or --obs state"
-        raise UserError(f"{config.env} {lacks} to an rgb_array: use {others}.")
+    """Raise `UserError` unless the environment declares that it renders to an array."""
+    if "rgb_array" in ((env.metadata or {}).get("render_modes") or []):
+        return
+    lacks, others = "lists no", "use --obs image or --obs state"
+    if config.obs == "image":
+        lacks = "shows no image, and lists no"
+        hidden = _undeclared_images(env.observation_space)
+        others = f"declare images as {_IMAGES}" if hidden else "use --obs state"
+    raise UserError(
+        f'{config.env} {lacks} rgb_array in metadata["render_modes"]: {others}, or add it if render() returns pictures.'
+    )
 
 
 def _warn_of_unseen(env: gym.Env, config: EnvConfig) -> None:
     """Warn where the agent sees `render()` because what may be meant for an image is declared as none."""
-    for path, part in _parts(env.observation_space):
-        if (
-            config.obs == "image"
-            and isinstance(part, spaces.Box)
-            and len(part.shape) == 3
-            and not _is_small(part)
-        ):
-            _logger.warning(
-                "The observation %r of %s, %s, is declared as no image: the agent sees render() instead. Declare "
-                "images as uint8, or as floats in [0, 1].",
-                *("/".join(map(str, path)) or "state", config.env, part),
-            )
+    if config.obs != "image":
+        return
+    for name, part in _undeclared_images(env.observation_space).items():
+        _logger.warning(
+            "The observation %r of %s, %s, is declared as no image: the agent sees render() instead. Declare images "
+            "as %s.",
+            *(name, config.env, brief(part), _IMAGES),
+        )
+
+
+_IMAGES = "uint8, or floats in [0, 1]"
+
+
+def _undeclared_images(space: gym.Space | None) -> dict[str, spaces.Box]:
+    """Return what has the shape of an image with channels and other values, by its name."""
+    return {
+        _name(path, part): part
+        for path, part in _parts(space)
+        if isinstance(part, spaces.Box)
+        and len(part.shape) > 2
+        and _has_sides_of_an_image(part.shape)
+        and not is_image(part)
+    }
 
 
 def is_image(space: gym.Space | None) -> bool:
-    """Whether this is a `Box` of images: uint8 of two or three axes; of three also integers or floats in [0, 1]."""
-    if not isinstance(space, spaces.Box) or _is_small(space):
+    """Whether this is a `Box` of images: uint8, or with an axis of channels also integers or floats in [0, 1]."""
+    if not isinstance(space, spaces.Box) or not image_axes(space.shape):
         return False
     if space.dtype == np.uint8:
-        return len(space.shape) in (2, 3)
+        return True
     highest = 1 if space.dtype.kind == "f" else 255
-    return len(space.shape) == 3 and bool((space.low >= 0).all() and (space.high <= highest).all())
-
-
-def _is_small(space: spaces.Box) -> bool:
-    """Whether there are too few pixels for an image, in whichever order its axes are."""
-    return sum(length >= MIN_IMAGE for length in space.shape) < 2
+    return len(space.shape) > 2 and bool((space.low >= 0).all() and (space.high <= highest).all())
 
 
 class RenderedEnv(gym.ObservationWrapper):
-    """Show what `render()` returns, in place of the environment's own observation.
+    """Show `{"image": what render() returns}`, in place of the environment's own observation.
 
     Raises:
         EnvError: it returns no image.
@@ -102,8 +114,13 @@ class RenderedEnv(gym.ObservationWrapper):
     def __init__(self, env: gym.Env, name: str) -> None:
         super().__init__(env)
         self._name = name
-        self.first = image_of(self.observation(None), f"The image that {name} renders")
-        self.observation_space = spaces.Box(0, 255, self.first.shape, np.uint8)
+        self.first = self.observation(None)
+        image = image_of(self.first["image"], subject := f"The image that {name} renders")
+        if image.max() == 1:
+            _logger.warning(
+                "%s is black (its brightest pixel is 1 of 255): is it meant to be floats?", subject
+            )
+        self.observation_space = spaces.Dict(image=spaces.Box(0, 255, image.shape, np.uint8))
 
     def observation(self, observation: Any) -> Any:
         image: Any = self.env.render()
@@ -113,7 +130,7 @@ class RenderedEnv(gym.ObservationWrapper):
                 f"{self._name} returned no image from render{place}: it must where render_mode is rgb_array, which "
                 "__init__ must keep."
             )
-        return image
+        return {"image": image}
 
 
 class DictObservation(gym.ObservationWrapper):
@@ -127,6 +144,10 @@ class DictObservation(gym.ObservationWrapper):
         self._name = config.env
         found = {_name(path, space): (path, space) for path, space in _parts(env.observation_space)}
         every = {key: space for key, (_, space) in found.items()}
+        if not every:
+            raise UserError(
+                f"{config.env} shows nothing: its observation space is {brief(env.observation_space)}."
+            )
         if len(every) < len(list(_parts(env.observation_space))):
             raise UserError(
                 f"{config.env} shows two parts by one name ({', '.join(every)}): rename one of them."
@@ -136,10 +157,14 @@ class DictObservation(gym.ObservationWrapper):
         self._convert: dict[str, Convert] = {}
         shown: dict[str, gym.Space] = {}
         for key, part in self.parts.items():
-            subject = f"The observation {key!r} of {config.env}"
-            if isinstance(env, RenderedEnv):
-                subject = f"The image that {config.env} renders"
-            shown[key], self._convert[key] = _conversion(part, subject, config)
+            rendered = isinstance(env, RenderedEnv)
+            subject = (
+                f"The image that {config.env} renders"
+                if rendered
+                else f"The observation {key!r} of {config.env}"
+            )
+            as_image = rendered or is_image(part)
+            shown[key], self._convert[key] = _conversion(part, subject, as_image and config.image_size)
         self.observation_space = spaces.Dict(shown)
 
     def observation(self, observation: Any) -> dict[str, np.ndarray]:
@@ -223,46 +248,52 @@ def _has_numbers(space: gym.Space) -> bool:
         return False
 
 
-def _conversion(space: gym.Space, subject: str, config: EnvConfig) -> tuple[spaces.Box, Convert]:
-    """The space to show in place of `space`, and the function that leads there."""
-    if is_image(space):
-        assert space.shape is not None
-        return _image_conversion(space.shape, subject, config.image_size)
+def _conversion(space: gym.Space, subject: str, image_size: int) -> tuple[spaces.Box, Convert]:
+    """The space to show in place of `space`, an image of this size or, for 0, a vector; and the way to it."""
+    if image_size:
+        assert isinstance(space, spaces.Box)
+        return _image_conversion(space, subject, image_size)
     if isinstance(space, spaces.Box) and (
-        0 in space.shape or (len(space.shape) > 2 and not _is_small(space))
+        0 in space.shape or (len(space.shape) > 2 and _has_sides_of_an_image(space.shape))
     ):
         raise UserError(
-            f"{subject} is {space}: images must be uint8 (height, width, channels), or floats in [0, 1], and "
-            "vectors must not be empty."
+            f"{subject} is {brief(space)}: images must be (height, width, channels), {_IMAGES}, and vectors must not "
+            "be empty."
         )
     if not _has_numbers(space):
-        raise UserError(f"{subject} is {space}: neither image nor vector.")
-    vector = spaces.Box(-np.inf, np.inf, flatten_space(space).shape, np.float32)
-    return vector, vector_conversion(space, subject)
-
-
-def _image_conversion(shape: tuple[int, ...], subject: str, size: int) -> tuple[spaces.Box, Convert]:
-    if min(shape[:2]) < MIN_IMAGE:  # but not the last one
+        raise UserError(f"{subject} is {brief(space)}: neither image nor vector.")
+    numbers = flatdim(space)
+    if numbers > LONGEST:
         raise UserError(
-            f"{subject} has shape {shape}: it must be (height, width, channels), channels come last."
+            f"{subject} has {numbers:,} numbers, more than {LONGEST:,}: leave it out with --obs, or show less."
         )
+    return spaces.Box(-np.inf, np.inf, (numbers,), np.float32), vector_conversion(space, subject)
+
+
+def _has_sides_of_an_image(shape: tuple[int, ...]) -> bool:
+    """Whether it is as large as an image, in whichever order its axes are."""
+    return sum(length >= MIN_IMAGE for length in shape) >= 2
+
+
+def _image_conversion(space: spaces.Box, subject: str, size: int) -> tuple[spaces.Box, Convert]:
+    highest = brightest(space.high)
+    shape = image_of(np.zeros(space.shape, np.uint8), subject).shape
 
     def convert(value: Any) -> np.ndarray:
-        image = image_of(value, subject)
+        image = image_of(value, subject, highest)
         if image.shape != shape:
-            raise EnvError(f"{subject} has shape {image.shape} where {shape} is declared.")
+            raise EnvError(f"{subject} has shape {np.shape(value)} where {space.shape} is declared.")
         return resize(image, size)
 
-    return spaces.Box(0, 255, (size, size, shape[2] if len(shape) == 3 else 1), np.uint8), convert
+    return spaces.Box(0, 255, (size, size, shape[2]), np.uint8), convert
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize a uint8 image `(H, W)` or `(H, W, C)` to `(size, size, C)`: means of areas, or bilinear.
+    """Resize a uint8 image `(H, W, C)` to `(size, size, C)`: means of areas, or bilinear.
 
     The result is always an array of its own: many environments draw into one array again and again, while
     episodes and films keep what was shown.
     """
-    image = image if image.ndim == 3 else image[..., None]
     if image.shape[:2] == (size, size):
         return image.copy()
     shrinks = min(image.shape[:2]) >= size

@@ -49,8 +49,7 @@ class Stage:
 
     def _picture(self) -> np.ndarray:
         rendered: Any = self._env.render()
-        picture = image_of(rendered, f"The image that {self._name} renders")
-        return picture[..., None] if picture.ndim == 2 else picture
+        return image_of(rendered, f"The image that {self._name} renders")
 
     def close(self) -> None:
         """Close the environment."""

@@ -49,6 +49,8 @@ class VectorEnv:
                 self._workers.append(self._worker(index))
             specs = [_sound(spec) for spec in self._collect(self._workers)]
             self.spec = specs[0]
+            for spec in specs:
+                self.require_same(spec)
         except BaseException:
             self.close()
             raise
@@ -109,10 +111,14 @@ class VectorEnv:
             if isinstance(spec, EnvError):
                 self._fail(index)
                 raise spec
-        if spec != self.spec:
-            text = f"{self.config.env} changed what it shows or takes when it was made anew."
-            raise EnvError(text, passing=False)
+        self.require_same(spec)
         self._failed.remove(index)
+
+    def require_same(self, spec: EnvSpec) -> None:
+        """Raise `EnvError` if these environments show or take something else than `spec` says."""
+        if not spec.fits(self.spec):
+            text = f"{self.config.env} shows or takes something else each time it is made: it must always be the same."
+            raise EnvError(text, passing=False)
 
     def _ask(self, indices: Sequence[int], command: str, arguments: Sequence[Any] | np.ndarray) -> list[Any]:
         """Return what each of these environments answers, or its failure."""

@@ -172,6 +172,7 @@ def serve(descriptor: int) -> None:
 
     The first message is `(config, seed, registration)`, each later one `(command, argument)`.
     """
+    signal.signal(signal.SIGINT, lambda *_: None)  # SIG_IGN would be inherited by programs that it starts
     with Connection(descriptor) as connection:
         try:
             config, seed, registration = connection.recv()

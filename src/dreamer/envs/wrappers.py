@@ -1,5 +1,6 @@
 """Wrappers that Gymnasium does not have: the frame repeat, and a check of every call."""
 
+import inspect
 from typing import Any
 
 import gymnasium as gym
@@ -47,10 +48,11 @@ class CheckedEnv(gym.Wrapper):
 
     def __init__(self, env: gym.Env, name: str) -> None:
         super().__init__(env)
-        self._name = name
+        self._name, self._closed = name, False
         for space in ("observation_space", "action_space"):
             with calling(name, "make", env):
-                declared = getattr(env, space, None)
+                given = inspect.getattr_static(env.unwrapped, space, None)
+                declared = getattr(env, space) if isinstance(given, property) else getattr(env, space, None)
             if not isinstance(declared, gym.Space):
                 place = definition(env, "__init__")
                 raise UserError(f"{name} has no {space}: set it to a Gymnasium space in __init__{place}.")
@@ -61,12 +63,12 @@ class CheckedEnv(gym.Wrapper):
         seed = None if seed is None else int(seed) % SEEDS
         with calling(self._name, "reset", self.env):
             returned = self.env.reset(seed=seed, options=options)
-        if not isinstance(returned, tuple) or len(returned) != 2 or not isinstance(returned[1], dict):
+        if not isinstance(returned, tuple | list) or len(returned) != 2 or not isinstance(returned[1], dict):
             place = definition(self.env, "reset")
             raise EnvError(
                 f"{self._name} must return observation, info from reset (info a dict){place}.", passing=False
             )
-        return returned
+        return returned[0], returned[1]
 
     def step(self, action: Any) -> Step:
         with calling(self._name, "step", self.env):
@@ -80,13 +82,16 @@ class CheckedEnv(gym.Wrapper):
             return self.env.render()
 
     def close(self) -> None:
-        close(self.env, self._name)
+        if not self._closed:  # many simulators cannot be closed twice
+            self._closed = True
+            close(self.env, self._name)
 
     def _five(self, returned: Any) -> Step:
         """Unpack what `step` returned."""
-        if isinstance(returned, tuple) and len(returned) == 5 and isinstance(returned[4], dict):
-            return returned  # pyright: ignore[reportReturnType]
-        if isinstance(returned, tuple) and len(returned) == 4:
+        values = returned if isinstance(returned, tuple | list) else ()
+        if len(values) == 5 and isinstance(values[4], dict):
+            return values  # pyright: ignore[reportReturnType]
+        if len(values) == 4:
             raise old_step(self._name, self.env)
         place = definition(self.env, "step")
         raise EnvError(

@@ -35,6 +35,9 @@ class Stdout:
             self._lose(error)
             return len(text)
 
+    def close(self) -> None:
+        """Stay open: an environment that closes `sys.stdout` must not end the run."""
+
     def flush(self) -> None:
         """Flush, or drop what cannot be written."""
         try:

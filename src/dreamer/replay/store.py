@@ -36,6 +36,8 @@ from dreamer.replay.episode_file import (
 from dreamer.storage.atomic_file import remove_leftovers
 
 FILE_NAME = re.compile(r"episode-(\d{8,18})-(\d{1,18})\.npz(\.corrupt)?")
+MOST = 2**27
+"""Episodes of the largest store."""
 _logger = logging.getLogger(__name__)
 
 
@@ -143,10 +145,9 @@ class EpisodeStore:
         Episodes that are missing, or others than they were, are reported and left out; damaged ones have been. If that
         is most of them, raises `UserError` and changes nothing; so does `ValueError` if the extent contradicts itself.
         """
-        recorded = {i for first, end in extent["episodes"] for i in range(first, end)}
-        if extent["next_id"] <= max(recorded, default=-1):
-            raise ValueError(f"its next episode is {extent['next_id']}, and it was made with later ones")
-        made = dict(zip(sorted(recorded), extent.get("checksums", ()), strict=False))
+        ids = ids_in(extent)
+        recorded = set(ids)
+        made = dict(zip(ids, extent.get("checksums", ()), strict=False))
         others = {i for i in made if made[i] != self._checksums.get(i, made[i])}
         if missing := sorted((recorded - self._layouts.keys() - self._corrupt) | others):
             names = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
@@ -332,6 +333,20 @@ class EpisodeStore:
             f"The environment's episodes hold {new}, but those in {self.directory} hold {known}: use the environment of"
             " that run, or a new run directory."
         )
+
+
+def ids_in(extent: dict) -> list[int]:
+    """Return the ids of the live episodes of an `extent`. Raises `ValueError` if it contradicts itself."""
+    ranges, next_id = extent["episodes"], extent["next_id"]
+    bounds = [bound for first, end in ranges for bound in (first, end)]
+    if not all(isinstance(bound, int) for bound in (*bounds, next_id)) or bounds != sorted(bounds):
+        raise ValueError("its episodes are not counted in order")
+    if [0, *bounds][-1] > next_id or min([0, *bounds]) < 0:
+        raise ValueError(f"its next episode is {next_id}, and it was made with later ones")
+    count = sum(end - first for first, end in ranges)
+    if count > MOST or count != len(extent.get("checksums", range(count))):
+        raise ValueError(f"its {count} episodes are not those of its checksums")
+    return [i for first, end in ranges for i in range(first, end)]
 
 
 def name_of(episode_id: int, length: int) -> str:

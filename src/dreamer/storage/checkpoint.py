@@ -33,6 +33,8 @@ FIXED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
 """Options that a resumed run may not change."""
 WARNED = options_affecting(Affects.UPDATES)
 """Options that it may change with a warning: another machine or non-finite updates may need it."""
+COUNTING = {"counters", "rounds", "evaluation_clock", "checkpoint_clock", "video_clock", "skipped"}
+"""Parts of a checkpoint that hold how far the run is."""
 TRIES = 100
 """How often the files are listed anew, if one of them was removed before it was read."""
 
@@ -120,12 +122,14 @@ def restoring(directory: Path, state: Mapping[str, Any], config: Config) -> Iter
 
 
 def check_agent(state: Mapping[str, Any], agent: Agent) -> None:
-    """Raise `ValueError` or `KeyError` unless the checkpoint holds networks and optimizers of this kind."""
+    """Raise `ValueError` or `KeyError` unless the checkpoint holds networks and optimizers of this kind, and counts."""
+    _check_counts(state)
     _compare(state["agent"], agent.state_dict(), "agent")
 
 
 def check_networks(state: Mapping[str, Any], config: Config) -> None:
     """Do so for networks of these options, which take no memory here, however large the options say that they are."""
+    _check_counts(state)
     if "spec" not in state:
         return  # the first checkpoints of this version do not say what the environment is
     with torch.device("meta"):
@@ -134,6 +138,16 @@ def check_networks(state: Mapping[str, Any], config: Config) -> None:
     _compare(saved, ours, "networks")
     if strange := sorted(saved.keys() - ours.keys()):
         raise ValueError(f"{strange[0]} belongs to no network")
+
+
+def _check_counts(state: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless everything that counts is a whole number, and the seconds are a number."""
+    for part in COUNTING & state.keys():
+        for name, value in state[part].items():
+            kinds = (int, float) if name == "seconds" else (int,)
+            unknown = value is None and name in ("start", "finished_at")
+            if not unknown and not (isinstance(value, kinds) and 0 <= value < 2**63):
+                raise ValueError(f"{name} of its {part} is {value!r}")
 
 
 def _compare(saved: Any, ours: Any, name: str) -> None:
@@ -145,8 +159,11 @@ def _compare(saved: Any, ours: Any, name: str) -> None:
     elif isinstance(ours, list):
         for index, (one, other) in enumerate(zip(saved, ours, strict=True)):
             _compare(one, other, f"{name}.{index}")
-    elif isinstance(ours, torch.Tensor) and (saved.shape, saved.dtype) != (ours.shape, ours.dtype):
-        raise ValueError(f"{name} is {_kind(saved)} instead of {_kind(ours)}")
+    elif isinstance(ours, torch.Tensor):
+        if _kind(saved) != _kind(ours) or saved.layout != ours.layout:
+            raise ValueError(f"{name} is {_kind(saved)} instead of {_kind(ours)}")
+        if not saved.isfinite().all():
+            raise ValueError(f"{name} has numbers that are not finite")
 
 
 def _kind(tensor: torch.Tensor) -> str:

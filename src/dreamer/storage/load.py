@@ -33,8 +33,7 @@ class TrainedRun:
         Raises `UserError` if it cannot be made, or is another than the one that the agent has learned in.
         """
         envs = _make_envs(self.config)
-        spec, learned = envs.spec, self.agent.spec
-        if (spec.images, spec.vectors, spec.action) != (learned.images, learned.vectors, learned.action):
+        if not envs.spec.fits(self.agent.spec):
             envs.close()
             raise UserError(
                 f"{self.config.environment.env} has changed since this agent learned in it: its observations or"

@@ -7,11 +7,14 @@ from pathlib import Path
 from shlex import quote
 from typing import IO, Any
 
+import torch
+
 from dreamer.config import Config, to_flat
 from dreamer.errors import UserError, writing
 from dreamer.storage import checkpoint, config_file
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file, remove_leftovers
 from dreamer.storage.config_file import LOCK
+from dreamer.storage.machine import record_machine
 from dreamer.storage.regular_file import open_lock
 
 NONE_YET = "none-yet"
@@ -86,6 +89,24 @@ class RunDirectory:
                 f"{self.checkpoints} holds no checkpoint, although the run has episodes or metrics: put the"
                 f" checkpoints back, or remove {self.path} to start anew."
             )
+
+    def open(self, config: Config, device: torch.device) -> dict[str, Any] | None:
+        """Lock the directory, write what runs there, and return the newest checkpoint, or None if there is none.
+
+        Raises `UserError` if another process trains here, or if the disk refuses.
+        """
+        self.lock()
+        saved = checkpoint.load(self.checkpoints)
+        self.write_config(config)
+        record_machine(self.path, device)
+        self.note_checkpoint(saved=saved is not None)
+        return saved
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a checkpoint. Raises `UserError` if the disk refuses."""
+        with writing(self.path):
+            checkpoint.save(self.checkpoints, state)
+            self.note_checkpoint(saved=True)
 
     def note_checkpoint(self, saved: bool) -> None:
         """Note on disk whether a checkpoint was ever `saved`. Call this before the first episode is stored.

@@ -4,7 +4,8 @@ Workers go on up to a limit, a number of frames of all together, and wait there.
 then the weights are copied to be evaluated, or all is saved; then the limit is raised, and evaluation takes place
 while the workers go on. A single worker does the same whenever it is run with the same seed.
 
-A worker that was killed, or whose environment has failed, is replaced. Any other failure ends the run with its cause.
+A worker that was killed, or whose environment has failed or hangs, is replaced. Any other failure ends the run with its
+cause.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import dataclasses
 import logging
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
@@ -31,13 +33,12 @@ from dreamer.config import Config, evaluated
 from dreamer.envs.failures import EnvError
 from dreamer.envs.make import make_env
 from dreamer.envs.vector import VectorEnv
-from dreamer.errors import UserError, writing
+from dreamer.errors import UserError
 from dreamer.logs.logger import Logger
 from dreamer.logs.metrics import Mean
 from dreamer.logs.wandb_board import check_installed
 from dreamer.parent import end_with
 from dreamer.storage import checkpoint
-from dreamer.storage.machine import record_machine
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.clock import Counters, Every
 from dreamer.training.evaluate import StoppedError, evaluate
@@ -49,6 +50,8 @@ PAUSE = 0.001
 """Seconds between two looks of a waiting worker at the limit."""
 WATCH = 0.1
 """Seconds between two looks of this process at its workers, if none has anything to say."""
+START = 600.0
+"""Seconds that a worker has at least for its first update: many workers may load PyTorch at once, on few cores."""
 _logger = logging.getLogger(__name__)
 
 
@@ -136,7 +139,7 @@ class A3CTrainer:
     ):
         assert isinstance(config.baseline, A3CConfig)
         self.config, self.schedule, self.workers = config, config.training, config.baseline.workers
-        self.run_directory = RunDirectory(logdir)
+        self.run_directory = RunDirectory(logdir.absolute())  # an environment may leave the current folder
         self.run_directory.check(config)
         check_installed(self.schedule.logger)
         torch.set_num_threads(1)
@@ -146,6 +149,9 @@ class A3CTrainer:
         self.checkpoint_clock = Every(self.schedule.checkpoint_every)
         self.starts = 0  # of workers: each has random numbers of its own
         self.failures_in_a_row = [0] * self.workers  # of each worker's environment
+        self.alive = [
+            (0, 0.0)
+        ] * self.workers  # updates of each worker, and when they were last more or fewer
         self.reported = [0, 0, 0]  # the counts of the last episode
         with contextlib.ExitStack() as opened:  # it closes what was opened if anything after it is refused
             self.envs = opened.enter_context(
@@ -158,11 +164,7 @@ class A3CTrainer:
             self.shared.optimizers.share_memory()
             self.board = Board(self.workers)
             opened.callback(self.run_directory.unlock)
-            self.run_directory.lock()
-            saved = checkpoint.load(self.run_directory.checkpoints)
-            self.run_directory.write_config(config)
-            record_machine(self.run_directory.path, self.agent.device)
-            self.run_directory.note_checkpoint(saved=saved is not None)
+            saved = self.run_directory.open(config, self.agent.device)
             self.logger = Logger(self.run_directory.path, self.counters, self.schedule.steps, config=config)
             self.resumed = saved is not None
             if saved is not None:
@@ -183,16 +185,28 @@ class A3CTrainer:
     # -- training ----------------------------------------------------------------------------------------
 
     def run(self, final_evaluation: bool = True) -> bool:
-        """Train to the end, and save. Return False if the run was asked to stop before."""
+        """Train to the end, and save. Return False if the run was asked to stop before.
+
+        Raises `EnvError`, when all is saved, if an environment failed too often in a row.
+        """
         self.counters.start()
         with self.interrupt, self.logger:
-            if self.counters.env_step < self.schedule.steps:
-                self._train()
-            self._save()
-            last = final_evaluation and not self._stop and self.counters.finished_at != self.counters.env_step
-            if last and self._evaluate(self.schedule.final_episodes):
-                self.counters.finished_at = self.counters.env_step
+            try:
+                if self.counters.env_step < self.schedule.steps:
+                    self._train()
                 self._save()
+                last = (
+                    final_evaluation
+                    and not self._stop
+                    and self.counters.finished_at != self.counters.env_step
+                )
+                if last and self._evaluate(self.schedule.final_episodes):
+                    self.counters.finished_at = self.counters.env_step
+                    self._save()
+            except EnvError:
+                self._halt()
+                self._save()
+                raise
         return self.counters.finished_at == self.counters.env_step
 
     def _train(self) -> None:
@@ -229,6 +243,7 @@ class A3CTrainer:
                 halted = True
             for connection in wait(self.connections, WATCH):
                 self._receive(self.connections.index(connection))  # pyright: ignore[reportArgumentType]
+            self._replace_silent()
             self._count(self.board.total().tolist())
             self.logger.show()
         for number, connection in enumerate(self.connections):
@@ -236,6 +251,15 @@ class A3CTrainer:
                 self._receive(number)
         self._count(self.board.total().tolist())
         self.evaluated.algorithm.load_state_dict(self.shared.state_dict())
+
+    def _halt(self) -> None:
+        """Let the workers that live finish their rollouts, so that nothing changes any more."""
+        self.board.set_limit(0)
+        end = time.monotonic() + self.config.environment.worker_timeout
+        living = [number for number, process in enumerate(self.processes) if process.is_alive()]
+        while time.monotonic() < end and (self.board.waiting[living] != self.board.limit[1]).any():
+            time.sleep(PAUSE)
+        self._count(self.board.total().tolist())
 
     def _receive(self, number: int) -> None:
         try:
@@ -271,8 +295,23 @@ class A3CTrainer:
         process = context.Process(target=work, args=arguments, daemon=True)
         process.start()
         theirs.close()  # so that the end of the worker is the end of the connection
+        self.alive[number] = 0, time.monotonic()
         self.processes[number : number + 1] = [process]
         self.connections[number : number + 1] = [ours]
+
+    def _replace_silent(self) -> None:
+        """Replace workers that have neither taken an update nor waited for `--worker-timeout` seconds."""
+        timeout, now = self.config.environment.worker_timeout, time.monotonic()
+        for number, updates in enumerate(self.board.counts[2].tolist()):
+            waits = self.board.waiting[number] == self.board.limit[1]
+            if waits or updates != self.alive[number][0]:
+                self.alive[number] = updates, now
+            elif now - self.alive[number][1] > (timeout if updates else max(timeout, START)):
+                self.processes[number].kill()
+                text = (
+                    f"Worker {number} has taken no update for {timeout:g} s and was stopped: its environment"
+                )
+                self._survive(number, EnvError(f"{text} hangs, or needs longer (--worker-timeout)."))
 
     def _survive(self, number: int, failure: EnvError) -> None:
         """Begin a worker in place of one whose environment has failed, unless there are too many in a row."""
@@ -334,10 +373,7 @@ class A3CTrainer:
 
     def _save(self) -> None:
         self.checkpoint_clock.done(self.counters.env_step)
-        state = self.state_dict()
-        with writing(self.run_directory.path):
-            checkpoint.save(self.run_directory.checkpoints, state)
-            self.run_directory.note_checkpoint(saved=True)
+        self.run_directory.save(self.state_dict())
 
     def _parts(self) -> dict[str, Any]:
         return {

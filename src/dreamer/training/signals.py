@@ -24,6 +24,7 @@ class Interrupt:
         self.number: int | None = None
         """The signal that has asked first."""
         self._previous: dict[signal.Signals, signal.Handlers | None] = {}
+        self._process = os.getpid()
 
     @property
     def status(self) -> int:
@@ -46,6 +47,9 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:  # a process that an environment has forked: it ends, as others would
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         if self.requested and number != signal.SIGHUP:
             self.at_once = True
             raise KeyboardInterrupt(number)

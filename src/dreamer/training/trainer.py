@@ -50,7 +50,6 @@ from dreamer.replay.episode_file import signature_of_spec
 from dreamer.replay.make import make_feed
 from dreamer.replay.store import EpisodeStore
 from dreamer.storage import checkpoint
-from dreamer.storage.machine import record_machine
 from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.async_collect import make_collector
 from dreamer.training.clock import Counters, Every, Rounds
@@ -84,7 +83,7 @@ class Trainer:
         ray: str | None = None,
     ):
         self.config, self.schedule = config, config.training
-        self.run_directory = RunDirectory(logdir)
+        self.run_directory = RunDirectory(logdir.absolute())  # an environment may leave the current folder
         self.run_directory.check(config)
         check_installed(self.schedule.logger)
         set_threads(self.schedule.threads, logdir)
@@ -123,6 +122,7 @@ class Trainer:
         workers = self.schedule.async_collect or self.config.environment.num_envs > 1
         envs = VectorEnv(settings, number, self.schedule.seed, workers)
         self._all_envs.append(envs)
+        envs.require_same(self._all_envs[0].spec)
         return envs
 
     def _check_schedule(self) -> None:
@@ -143,11 +143,7 @@ class Trainer:
 
     def _open_directory(self) -> None:
         """Lock the run directory, and go on from its checkpoint if it has one."""
-        self.run_directory.lock()
-        saved = checkpoint.load(self.run_directory.checkpoints)
-        self.run_directory.write_config(self.config)
-        record_machine(self.run_directory.path, self.agent.device)
-        self.run_directory.note_checkpoint(saved=saved is not None)
+        saved = self.run_directory.open(self.config, self.agent.device)
         self.store = EpisodeStore(
             self.run_directory.replay,
             self.config.replay.replay_size,
@@ -331,6 +327,8 @@ class Trainer:
             try:
                 self.eval_envs  # noqa: B018 (makes it)
             except EnvError as failure:
+                if not failure.passing:
+                    raise
                 self._take_turns = True
                 _logger.warning("%s From here on training and evaluation take turns.", failure)
         if not self._take_turns:
@@ -358,10 +356,8 @@ class Trainer:
 
     def _save(self) -> None:
         self.checkpoint_clock.done(self.counters.env_step)
-        state = self.state_dict()
+        self.run_directory.save(self.state_dict())
         with writing(self.run_directory.path):
-            checkpoint.save(self.run_directory.checkpoints, state)
-            self.run_directory.note_checkpoint(saved=True)
             self.store.commit()
 
     def _parts(self) -> dict[str, Any]:
