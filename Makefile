@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
+# Another release than that of the published pictures, such as 3.17.0; the dm-control made for it comes with it.
+MUJOCO ?=
 BIN := $(VENV)/bin
 GL := scripts/install-gl.sh $(BIN)/python
 
@@ -12,6 +14,7 @@ help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 train: $(VENV)/.installed ## Train an agent; options in ARGS="--env dmc:cartpole_swingup --seed 1"
+	$(if $(MUJOCO),$(BIN)/pip install -qq -U mujoco==$(MUJOCO) dm-control)
 	@$(GL)
 	$(BIN)/dreamer train $(ARGS)
 
