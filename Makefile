@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 ARGS ?=
+# Another release than that of the published pictures, such as 3.17.0; the dm-control made for it comes with it.
+MUJOCO ?=
 BIN := $(VENV)/bin
 GL := scripts/install-gl.sh $(BIN)/python
 
@@ -12,6 +14,7 @@ help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
 train: $(VENV)/.installed ## Train an agent; options in ARGS="--env dmc:cartpole_swingup --seed 1"
+	$(if $(MUJOCO),$(BIN)/pip install -qq -U mujoco==$(MUJOCO) dm-control)
 	@$(GL)
 	$(BIN)/dreamer train $(ARGS)
 
@@ -20,7 +23,7 @@ view: $(VENV)/.installed-onnx ## Write a page to steer the dream of runs in ARGS
 	$(BIN)/python -m dreamer.view.runtime
 	$(if $(ARGS),$(BIN)/dreamer view $(ARGS))
 
-# A process that has run out of tests takes some of another's. Eight already take 8 GB of memory.
+# A process that has run out of tests takes some of another's. Each has up to 2 GB of memory.
 test: $(VENV)/.installed-dev ## Run the fast test suite on all cores; pytest's options in ARGS="-n 0 -m gpu"
 	@$(GL)
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)

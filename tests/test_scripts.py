@@ -8,6 +8,16 @@ import pytest
 SCRIPT = Path(__file__).parents[1] / "scripts" / "find-python.sh"
 
 
+def test_another_mujoco_is_installed_on_request() -> None:
+    makefile = ["make", "-n", "-C", str(SCRIPT.parents[1]), "train"]
+    usual, other = (
+        subprocess.run([*makefile, *words], capture_output=True, text=True, check=True).stdout
+        for words in ([], ["MUJOCO=3.17.0"])
+    )
+    assert "mujoco" not in usual
+    assert ".venv/bin/pip install -qq -U mujoco==3.17.0 dm-control\n" in other
+
+
 def fake_python(path: Path, version: str) -> None:
     """A program that answers as a Python of this version would."""
     fits = 0 if version in ("3.11.9", "3.12.4") else 1

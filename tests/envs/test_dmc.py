@@ -6,6 +6,7 @@ import pytest
 from dreamer.config import EnvConfig
 from dreamer.envs import make_env, spec_of
 from dreamer.envs.dmc import import_suite
+from dreamer.errors import UserError
 
 STATE = {"obs": "state", "action_repeat": 2}
 TASKS = [f"{domain}_{task}" for domain, task in import_suite().ALL_TASKS]
@@ -99,3 +100,17 @@ def test_the_frames_and_rewards_are_the_suites_own() -> None:
             step = theirs.step(action)
             rewards.append(step.reward)
         assert reward == sum(rewards)
+
+
+def test_a_mujoco_that_does_not_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class MjModel:
+        """As newer releases have it, without a part."""
+
+    def load(*_: object) -> None:
+        getattr(MjModel(), "flex_evpair")  # noqa: B009 (pyright knows that it is not there)
+
+    monkeypatch.setattr(import_suite(), "load", load)
+    with pytest.raises(
+        UserError, match=r"MuJoCo \S+ and dm-control \S+ do not fit each other .*pip install -U"
+    ):
+        make_env(EnvConfig(env="dmc:walker_walk"))

@@ -101,6 +101,18 @@ def test_speed_is_that_of_the_last_seconds(clock):
     assert progress.speed == pytest.approx(50.0)
 
 
+def test_a_run_that_is_over_is_shown_as_a_whole(clock):
+    """Even if the forecast expected more updates."""
+    out = console(force_terminal=True)
+    with Progress(
+        1000, console=out, forecast=lambda frames, updates: 1000 - frames + 58 - updates
+    ) as progress:
+        progress.update(1000, 42, doing="writing videos")
+    last = shown(out).splitlines()[-3:]
+    assert "100%" in "".join(last)
+    assert "writing videos" not in "".join(last)
+
+
 def test_progress_bar_in_a_terminal():
     out = console(force_terminal=True)
     with Progress(10_000, console=out) as progress:

@@ -2,6 +2,7 @@ import errno
 import os
 import re
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -175,3 +176,13 @@ def test_baselines_are_drawn_over_what_is_published_of_them(agent, make_run, tmp
     scores = {"d4pg": 992.8, "a3c": 951.6}  # after 1e8 frames; of D4PG there is a curve from states, too
     assert [each[0].mean[-1] for each in drawn][-1] == scores[agent]
     assert len(drawn) == (2 if agent == "d4pg" else 1)
+
+
+def test_a_legend_of_long_names_is_not_cut_off(make_run, tmp_path):
+    runs = [make_run(name, "dmc:walker_walk", RISING, horizon=len(name)) for name in ("a", "bb")]
+    labels = ["all that is the same in both runs and more than stands on a line, " * 2, "other words, " * 5]
+    plot_runs(runs, tmp_path / "long.png", labels=labels)
+    plot_runs(runs, tmp_path / "short.png", labels=["a", "b"])
+    long, short = (np.asarray(read(tmp_path / f"{name}.png")) for name in ("long", "short"))
+    assert len(long) > len(short)  # the panel keeps its height
+    assert (long[:, -4:] == 255).all()

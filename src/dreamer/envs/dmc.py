@@ -1,5 +1,6 @@
 """The DeepMind Control Suite behind Gymnasium's interface (paper, Section 6; Tassa et al., 2018)."""
 
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -85,7 +86,22 @@ def load_dmc(name: str, config: EnvConfig) -> ControlSuiteEnv:
     if domain_and_task is None:
         hint = did_you_mean(name, [*tasks, *ALIASES], "dmc:")
         raise UserError(f"There is no Control Suite task {name!r}{hint}.")
-    return ControlSuiteEnv(*domain_and_task, config)
+    try:
+        return ControlSuiteEnv(*domain_and_task, config)
+    except AttributeError as error:
+        raise _mismatch(error) or error from error
+
+
+def _mismatch(error: AttributeError) -> UserError | None:
+    """Return what to do where MuJoCo's structures have other parts than dm_control asks for."""
+    if type(error.obj).__name__ not in ("MjModel", "MjData"):
+        return None
+    versions = [f"{package} {version(package)}" for package in ("MuJoCo", "dm-control")]
+    return UserError(
+        f"{' and '.join(versions)} do not fit each other ({error}): take the dm-control made for this MuJoCo by `pip "
+        f"install -U mujoco=={version('mujoco')} dm-control`, or those of the published results in "
+        "constraints.txt."
+    )
 
 
 def import_suite() -> Any:

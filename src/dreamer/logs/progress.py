@@ -75,6 +75,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._console.is_terminal:
+            self.doing = ""
             self._live.stop()
         elif kind is None and self._printed != self._numbers():
             self.doing = ""
@@ -154,7 +155,7 @@ class Progress:
     def _render(self) -> Group:
         """Return the bar, and below it the numbers, on as many lines as they need."""
         done = min(1.0, self.env_step / self.total)
-        if self.forecast is not None:
+        if self.forecast is not None and done < 1:
             done = 1 - self.forecast(self.env_step, self.grad_step) / max(self.forecast(0, 0), 1e-9)
         self._bar.update(self._task, completed=done, description=self.doing, left=f"{self._left()} left")
         numbers = [Text.assemble((f"{name} ", "dim"), value) for name, value in self._fields()]

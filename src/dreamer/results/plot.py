@@ -1,6 +1,7 @@
 """Draw runs over the published curves of the same task (compare Figures 7 and 10 of the paper)."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,8 @@ TRAINING, SEEDS, INTERVAL = (
     "95 % bootstrap interval of the mean",
 )
 """What the legend calls the parts of our curves."""
+USUAL_LEGEND = 0.6
+"""Inches of height that the figure has for its legend in any case."""
 MANY = 60
 """Evaluations from which on markers become smaller."""
 STYLE: dict[Any, Any] = {
@@ -116,25 +119,36 @@ def _figure(methods: Sequence[Method], out: Path) -> None:
         for ax in axes[:, 0]:
             ax.set_ylabel("return")
         figure.supxlabel("simulator frames", fontsize=9)
-        _legend(figure, list(axes.flat))
+        _legend(figure, list(axes.flat), [method.name for method in methods])
         with atomic_file(out) as file:
             figure.savefig(file, format=out.suffix[1:].lower(), dpi=200)
 
 
-def _legend(figure: "Figure", panels: Sequence["Axes"]) -> None:
-    """Put one legend above the panels: ours first, then what was published; a curve is shown with its band."""
+def _legend(figure: "Figure", panels: Sequence["Axes"], own: Sequence[str]) -> None:
+    """Put one legend above the panels: our `own` first, then what was published; a curve is shown with its band.
+
+    It has as many columns as the figure is wide, and the figure becomes as high as it needs.
+    """
     shown: dict[str, Any] = {}
     for ax in panels:
         bands = {band.get_gid(): band for band in ax.collections}
         for artist in (*ax.lines, *ax.collections):
             if not (label := str(artist.get_label())).startswith("_"):
                 shown.setdefault(label, (bands[label], artist) if label in bands else artist)
-    general = {label: shown.pop(label) for label in (SEEDS, INTERVAL, TRAINING) if label in shown}
-    shown |= general  # behind what is named
-    columns = 2 if figure.get_figwidth() < 8 else 3
-    figure.legend(
-        [*shown.values()], [*shown], loc="outside upper left", ncols=columns, frameon=False, fontsize=8
+    ours, general = (
+        {label: shown.pop(label) for label in labels if label in shown}
+        for labels in (own, (SEEDS, INTERVAL, TRAINING))
     )
+    shown = ours | shown | general
+    names = [textwrap.fill(label, int(13 * figure.get_figwidth())) for label in shown]
+    settings: Any = {"loc": "outside upper left", "frameon": False, "fontsize": 8}
+    for columns in (3, 2, 1):
+        legend = figure.legend([*shown.values()], names, ncols=columns, **settings)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
+    height = legend.get_window_extent().height / figure.dpi
+    figure.set_figheight(figure.get_figheight() + max(0, height - USUAL_LEGEND))
 
 
 def _panel(ax: "Axes", task: str, methods: Sequence[Method]) -> None:

@@ -390,7 +390,7 @@ class A3CTrainer:
         """Return what is needed to go on; call it while all workers wait. Episodes in progress are lost."""
         self.shared.optimizers.grad_step = self.counters.grad_step
         state = {name: part.state_dict() for name, part in self._parts().items()}
-        options, spec = checkpoint.fixed_options(self.config), dataclasses.asdict(self.envs.spec)
+        options, spec = checkpoint.kept_options(self.config), dataclasses.asdict(self.envs.spec)
         counts = {"env_step": self.counters.env_step, "starts": self.starts}
         return {"options": options, "spec": spec, **counts, **state}
 
