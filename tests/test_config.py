@@ -27,8 +27,7 @@ from dreamer.config import (
 from dreamer.errors import UserError
 from dreamer.presets import PRESETS, preset
 from dreamer.results.curves import IGNORED
-from dreamer.storage.checkpoint import FIXED
-from dreamer.storage.run_directory import WARNED
+from dreamer.storage.checkpoint import FIXED, WARNED
 
 
 def test_every_option_has_a_name_of_its_own() -> None:

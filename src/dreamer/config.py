@@ -212,7 +212,7 @@ class TrainConfig:
     """Precision of the large products; `auto` is bfloat16 where the hardware has it."""
     fast: Annotated[bool, Affects.UPDATES] = True
     """Compute updates in the fastest way, on a GPU as a CUDA graph; without, operation by operation."""
-    threads: Annotated[int, Ge(0), Affects.SPEED] = 0
+    threads: Annotated[int, Ge(0), Le(1024), Affects.SPEED] = 0
     """CPU threads of the learner; 0 takes as many as cores are idle when the run begins."""
 
     @property

@@ -45,6 +45,10 @@ SMALLEST_IMAGE = 22
 """Smallest side of an image, in pixels: the encoder has at least three convolutions."""
 
 
+LARGEST = 2**20
+"""Largest side of an image, and largest size of a vector, that a file may tell of."""
+
+
 @dataclass(frozen=True)
 class ActionSpec:
     """One action vector of `size` floats.
@@ -77,9 +81,16 @@ class EnvSpec:
 
     @staticmethod
     def from_dict(content: dict[str, Any]) -> "EnvSpec":
-        """Return the spec of which `content` is the `dataclasses.asdict`."""
+        """Return the spec of which `content` is the `dataclasses.asdict`. Raises `ValueError` if it cannot be one."""
         images = {key: tuple(shape) for key, shape in content["images"].items()}
         action = ActionSpec(content["action"]["size"], tuple(content["action"]["groups"]))
+        sizes = [*(side for shape in images.values() for side in shape), *content["vectors"].values()]
+        if not all(
+            isinstance(size, int) and 0 < size <= LARGEST for size in (*sizes, action.size, *action.groups)
+        ):
+            raise ValueError(f"an environment has sizes from 1 to {LARGEST:,}")
+        if {len(shape) for shape in images.values()} - {3} or sum(action.groups) not in (0, action.size):
+            raise ValueError("its sizes contradict each other")
         return EnvSpec(**{**content, "images": images, "action": action})
 
 

@@ -3,23 +3,36 @@
 Videos and TensorBoard's files are only shown, so they are not checked. Nothing is changed on disk.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dreamer.config import Config
 from dreamer.errors import UserError
 from dreamer.export.policy_file import read_policy_file
 from dreamer.logs.metrics import record_in
-from dreamer.replay.episode_file import DamagedEpisodeError, length_of, read_episode, read_layout
-from dreamer.replay.store import FILE_NAME
+from dreamer.replay.episode_file import (
+    DamagedEpisodeError,
+    Signature,
+    length_of,
+    read_episode,
+    read_head,
+    signature_of,
+    signature_of_spec,
+)
+from dreamer.replay.store import FILE_NAME, ids_in, name_of
 from dreamer.results.curves import read_metrics
 from dreamer.results.inputs import find_runs
 from dreamer.results.scores import read_scores
 from dreamer.storage import checkpoint, config_file, machine
 from dreamer.storage.regular_file import read_regular
 from dreamer.storage.run_directory import RunDirectory
+from dreamer.types import EnvSpec
 
 
 class Finding(NamedTuple):
@@ -80,16 +93,19 @@ def _run(run: RunDirectory) -> Iterator[Finding]:
         found = _checked(path, _read_checkpoint)
         if found.sound or path.exists():  # else the process that trains here has removed it since
             yield found
+    if not (found := _checked(run.checkpoints, lambda _: run.check_checkpoints())).sound:
+        yield found
     yield _checked(run.path / "metrics.jsonl", _check_record)
-    if run.replay.is_dir():
-        yield from _replay(run)
+    yield from _replay(run)
 
 
 class _Made(NamedTuple):
     """What a checkpoint says of the other files that it was made with."""
 
-    record: bytes
-    episodes: set[int]
+    record: bytes = b""
+    episodes: Mapping[int, int | None] = MappingProxyType({})
+    """The checksum of each episode by its id; those of older checkpoints are not known."""
+    signature: Signature | None = None
 
 
 def _read_checkpoint(path: Path) -> _Made:
@@ -99,8 +115,11 @@ def _read_checkpoint(path: Path) -> _Made:
         with checkpoint.restoring(path, state, config):
             checkpoint.check_networks(state, config)
     try:
-        ranges = state["replay"]["episodes"] if "replay" in state else []
-        return _Made(record_in(state["logger"]), {i for first, end in ranges for i in range(first, end)})
+        ids = ids_in(state["replay"]) if "replay" in state else []
+        checksums = state["replay"].get("checksums", []) if ids else []
+        episodes = dict(itertools.zip_longest(ids, checksums))
+        signature = signature_of_spec(EnvSpec.from_dict(state["spec"])) if "spec" in state else None
+        return _Made(record_in(state["logger"]), episodes, signature)
     except Exception as error:  # the checksum may be right, and the content anything
         raise UserError(f"{path} does not hold what a checkpoint of this program holds.") from error
 
@@ -117,7 +136,7 @@ def _newest(run: RunDirectory) -> _Made:
     for path in checkpoint.paths(run.checkpoints):
         with suppress(UserError, OSError):  # it is named already, or has been removed since
             return _read_checkpoint(path)
-    return _Made(b"", set())
+    return _Made()
 
 
 def _check_record(path: Path) -> None:
@@ -130,25 +149,38 @@ def _check_record(path: Path) -> None:
         raise UserError(f"{path} is not what the checkpoint holds of it: going on with the run restores it.")
 
 
-def _check_episode(path: Path) -> None:
-    match = FILE_NAME.fullmatch(path.name)
-    if match and length_of(read_layout(path)) != int(match[2]):
+def _check_episode(path: Path, made: _Made = _Made()) -> None:  # noqa: B008 (it cannot be changed)
+    """Check an episode, and that it is the one that a checkpoint was made with."""
+    head, match = read_head(path), FILE_NAME.fullmatch(path.name)
+    if match and path.name != name_of(int(match[1]), length_of(head.layout)):
         raise DamagedEpisodeError("its length is not the one in its name")
+    if made.signature not in (None, found := signature_of(head.layout)):
+        raise DamagedEpisodeError(f"it holds {found}, but episodes of this run {made.signature}")
+    if match and made.episodes.get(int(match[1])) not in (None, head.checksum):
+        raise DamagedEpisodeError("the checkpoint was made with another one")
     read_episode(path)
 
 
 def _replay(run: RunDirectory) -> Iterator[Finding]:
     """Check every episode, and that those are there which the newest checkpoint needs."""
     directory, made = run.replay, _newest(run)
-    files = {path: match for path in sorted(directory.iterdir()) if (match := FILE_NAME.fullmatch(path.name))}
-    sound = 0
+    if not directory.is_dir() and not made.episodes:
+        return
+    paths = sorted(directory.iterdir()) if directory.is_dir() else []
+    files = {path: match for path in paths if (match := FILE_NAME.fullmatch(path.name))}
+    check, sound = partial(_check_episode, made=made), 0
     for path, match in files.items():
-        found = Finding(False, f"{path} was set aside.") if match[3] else _checked(path, _check_episode)
+        found = Finding(False, f"{path} was set aside.") if match[3] else _checked(path, check)
         sound += found.sound
         if not found.sound and path.exists():  # else the process that trains here has removed it since
             yield found
     yield Finding(True, f"{directory}: {sound} of {len(files)} episodes")
-    missing = made.episodes - {int(match[1]) for match in files.values()}
+    ids = Counter(int(match[1]) for match in files.values() if not match[3])
+    if twice := sorted(number for number, count in ids.items() if count > 1):
+        yield Finding(
+            False, f"{directory} has two files of one episode (id {', '.join(map(str, twice[:10]))})."
+        )
+    missing = made.episodes.keys() - {int(match[1]) for match in files.values()}
     if missing:
         some = ", ".join(map(str, sorted(missing)[:10])) + (", ..." if len(missing) > 10 else "")
         yield Finding(False, f"{directory} lacks episodes that the checkpoint was made with (id {some}).")

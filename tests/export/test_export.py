@@ -20,6 +20,7 @@ from dreamer.config import with_options
 from dreamer.errors import UserError
 from dreamer.export.export import export_run
 from dreamer.export.policy import Policy, load_policy, pack
+from dreamer.export.policy_file import write_policy_file
 from dreamer.machine import peak_memory, reset_peak_memory
 from dreamer.presets import debug
 from dreamer.training.trainer import Trainer
@@ -198,6 +199,36 @@ def test_file_that_would_fill_the_memory_is_refused(
     with pytest.raises(UserError, match=name):
         load_policy(tmp_path / name)
     assert peak_memory(torch.device("cpu"))["process memory"] < before + 2**27
+
+
+STRANGE: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "an image of 10^18 pixels": lambda spec: spec["images"].update(image=(10**9, 10**9, 3)),
+    "a negative action": lambda spec: spec["action"].update(size=-3),
+    "an image without channels": lambda spec: spec["images"].update(image=(64, 64)),
+    "a space of 10^15 numbers": lambda spec: spec["spaces"].update(
+        action={"kind": "Box", "low": -1, "high": 1, "shape": [10**15], "dtype": "float32"}
+    ),
+    "a space of no kind": lambda spec: spec["spaces"].update(action={"kind": "Nothing"}),
+}
+
+
+@pytest.mark.parametrize("change", STRANGE.values(), ids=STRANGE.keys())
+def test_environment_that_cannot_be_is_refused(
+    change: Callable[[dict[str, Any]], Any], tmp_path: Path
+) -> None:
+    content = pack(small_agent(IMAGE))
+    change(content["spec"])
+    write_policy_file(tmp_path / "a.pt", {k: x for k, x in content.items() if k != "checksum"})
+    with pytest.raises(UserError, match=r"a\.pt is damaged"):
+        load_policy(tmp_path / "a.pt")
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    content = pack(small_agent(IMAGE))
+    next(iter(content["weights"].values())).fill_(float("nan"))
+    write_policy_file(tmp_path / "a.pt", {k: x for k, x in content.items() if k != "checksum"})
+    with pytest.raises(UserError, match="are not finite"):
+        load_policy(tmp_path / "a.pt")
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])

@@ -9,6 +9,7 @@ from dreamer.replay.episode_file import (
     DamagedEpisodeError,
     Episode,
     read_episode,
+    read_head,
     read_layout,
     read_window,
     signature_of,
@@ -93,9 +94,9 @@ def test_numbers_that_are_not_finite_are_damage(tmp_path, counting_episode, valu
 def test_an_altered_bit_is_noticed_or_alters_nothing(tmp_path, counting_episode, what):
     path, episode = tmp_path / "e.npz", counting_episode(3, 60)
     write_episode(path, episode)
-    content, layout = path.read_bytes(), read_layout(path)
+    content, head = path.read_bytes(), read_head(path)
     inside = np.zeros(len(content), bool)
-    for member in layout:
+    for member in head.layout:
         inside[member.offset : member.offset + member.nbytes] = True
     bits = np.flatnonzero(np.repeat(inside if what == "the arrays" else ~inside, 8))
     noticed = 0
@@ -104,7 +105,7 @@ def test_an_altered_bit_is_noticed_or_alters_nothing(tmp_path, counting_episode,
         altered[bit // 8] ^= 1 << bit % 8
         path.write_bytes(altered)
         try:
-            equal(read_episode(path, layout), episode)
+            equal(read_episode(path, head), episode)
         except DamagedEpisodeError:
             noticed += 1
     # The structure has bytes that mean nothing: times, padding, a second copy of the checksums.

@@ -17,7 +17,7 @@ import pytest
 from dreamer.errors import UserError
 from dreamer.machine import memory_bytes
 from dreamer.replay import EpisodeStore, SequenceSampler
-from dreamer.replay.episode_file import DamagedEpisodeError
+from dreamer.replay.episode_file import DamagedEpisodeError, write_episode
 
 
 def _files(directory: Path) -> dict[str, bytes]:
@@ -101,7 +101,7 @@ def test_rewind_returns_to_the_checkpoint(tmp_path, counting_episode):
     store = EpisodeStore(tmp_path, capacity=12)
     _fill(store, counting_episode, [5] * 4)
     extent = store.extent()
-    assert extent == {"episodes": [[1, 4]], "next_id": 4}
+    assert (extent["episodes"], extent["next_id"], len(extent["checksums"])) == ([[1, 4]], 4, 3)
     _fill(store, counting_episode, [5] * 3)  # lost with the kill that follows; evicts 1, 2 and 3
     store = EpisodeStore(tmp_path, capacity=12)
     store.rewind(extent)
@@ -164,7 +164,8 @@ def test_rewind_goes_on_without_a_missing_episode_and_refuses_if_most_are_missin
     store = EpisodeStore(tmp_path)
     store.rewind(extent)
     assert (
-        "of the 4 episodes of the checkpoint, 2 are missing (id 1, 3): going on without them" in caplog.text
+        "of the 4 episodes of the checkpoint, 2 are missing or others (id 1, 3): going on without them"
+        in caplog.text
     )
     assert store.ids.tolist() == [0, 2]
     assert store.append(counting_episode(0, 5)) == 4
@@ -186,6 +187,31 @@ def test_episode_that_is_deleted_while_the_store_is_open_is_done_without(tmp_pat
     shutil.rmtree(tmp_path)
     with pytest.raises(UserError, match="Cannot read the episode"):
         store.episode(0)
+
+
+def test_two_files_of_one_episode_are_not_both_taken(tmp_path, counting_episode, caplog):
+    _fill(EpisodeStore(tmp_path), counting_episode, [5, 5])
+    write_episode(tmp_path / "episode-00000001-9.npz", counting_episode(1, 9))
+    write_episode(tmp_path / "episode-00000001-05.npz", counting_episode(1, 5))
+    store = EpisodeStore(tmp_path)
+    assert store.ids.tolist() == [0, 1]
+    assert len(store.episode(1)["reward"]) == 5
+    assert caplog.text.count("going on without it") == 2
+
+
+def test_episode_that_another_sound_one_has_replaced_is_left_out(tmp_path, counting_episode, caplog):
+    store = EpisodeStore(tmp_path)
+    _fill(store, counting_episode, [5] * 4)
+    extent = store.extent()
+    path = tmp_path / "episode-00000001-5.npz"
+    shutil.copy(tmp_path / "episode-00000003-5.npz", path)
+    with pytest.raises(DamagedEpisodeError, match="it holds another episode than before"):
+        store.read(1, 0, store.allocate((5,)), slice(0, 5))
+    path.with_name(path.name + ".corrupt").rename(path)
+    store = EpisodeStore(tmp_path)
+    store.rewind(extent)
+    assert store.ids.tolist() == [0, 2, 3]
+    assert "the checkpoint was made with another one" in caplog.text
 
 
 def _pipe(path: Path) -> None:
@@ -237,7 +263,8 @@ def test_damaged_episode_is_named_set_aside_and_done_without(tmp_path, counting_
     assert (tmp_path / "episode-00000001-5.npz.corrupt").exists()
     for opened in (store, EpisodeStore(tmp_path)):
         opened.rewind(extent)
-        assert opened.extent() == {"episodes": [[0, 1], [2, 3]], "next_id": 3}
+        assert opened.extent()["episodes"] == [[0, 1], [2, 3]]
+        assert opened.extent()["next_id"] == 3
 
 
 def test_a_name_that_lies_about_the_length_is_damage(tmp_path, counting_episode, caplog):
@@ -392,7 +419,7 @@ _APPEND_FOREVER = """
 import sys
 import numpy as np
 from dreamer.replay import EpisodeStore, SequenceSampler
-from dreamer.replay.episode_file import DamagedEpisodeError
+from dreamer.replay.episode_file import DamagedEpisodeError, write_episode
 store = EpisodeStore(sys.argv[1])
 while True:
     store.append({"action": np.full((100_000, 2), len(store), np.float32)})

@@ -125,6 +125,13 @@ def test_only_damaged_checkpoints_are_a_user_error(tmp_path):
         checkpoint.load(tmp_path)
 
 
+def test_checkpoint_with_the_name_of_another_frame_is_refused(tmp_path):
+    path = checkpoint.save(tmp_path, _state(100))
+    path.rename(path.with_name(path.name.replace("000000100", "000000900")))
+    with pytest.raises(UserError, match="was made at another frame than its name says"):
+        checkpoint.load(tmp_path)
+
+
 def test_an_unreadable_checkpoint_is_a_user_error_not_passed_over(tmp_path, monkeypatch):
     def refuse(path):  # no file mode keeps the superuser from reading
         raise PermissionError(errno.EACCES, "Permission denied")

@@ -18,7 +18,7 @@ from dreamer import cli
 from dreamer.errors import UserError
 from dreamer.export.export import export_run
 from dreamer.export.policy import load_policy
-from dreamer.replay.episode_file import DamagedEpisodeError
+from dreamer.replay.episode_file import DamagedEpisodeError, read_episode, write_episode
 from dreamer.results.curves import read_run
 from dreamer.storage import checkpoint
 from dreamer.storage.load import load_run
@@ -79,8 +79,9 @@ def flip(file: Path, rng: np.random.Generator) -> None:
     file.write_bytes(content)
 
 
+EPISODE = "replay/episode-00000003-26.npz"
 KINDS = {
-    "episode": "replay/episode-00000003-26.npz",
+    "episode": EPISODE,
     "newest checkpoint": "checkpoint/step-000000340-*.pt",
     "record": "metrics.jsonl",
     "options": "config.json",
@@ -151,6 +152,17 @@ def test_a_random_bit_of_a_policy_is_noticed_or_changes_nothing(
     assert named == number
 
 
+def _weights(of: float) -> Callable[[dict[str, Any]], Any]:
+    """Return what sets the weights of every network to one number."""
+
+    def change(state: dict[str, Any]) -> dict[str, Any]:
+        for weight in state["agent"]["networks"].values():
+            weight.fill_(of)
+        return state
+
+    return change
+
+
 def _set(path: str, value: Any) -> Callable[[dict[str, Any]], Any]:
     """Return what replaces one item of a nest of dicts."""
 
@@ -169,6 +181,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], Any]:
 
 
 WRONG: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "weights that are not numbers": _weights(float("nan")),
     "a list": lambda state: [1, 2],
     "nothing": lambda state: {},
     "no agent": _set("agent", None),
@@ -183,6 +196,15 @@ WRONG: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a clock that is text": _set("counters", "noon"),
     "a record that is no record": _set("logger/record", {"compressed": torch.zeros(9, dtype=torch.uint8)}),
     "no collector": _set("collector", {}),
+    "a clock of letters": _set("evaluation_clock/last", "x"),
+    "a clock that stands still": _set("checkpoint_clock/last", None),
+    "updates that are not a number": _set("counters/grad_step", float("nan")),
+    "fewer than no updates": _set("counters/agent_step", -5),
+    "episodes as text": _set("counters/episodes", "x"),
+    "more episodes than memory": _set("replay", {"episodes": [[0, 10**12]], "next_id": 10**12}),
+    "episodes backward": _set("replay/episodes", [[9, 3]]),
+    "episodes below 0": _set("replay/episodes", [[-5, 3]]),
+    "one checksum too few": _set("replay/checksums", [1]),
     "another horizon": _set("options/horizon", 7),
     "another version": _set("format", 99),
 }
@@ -234,6 +256,28 @@ def test_options_with_wrong_content_are_a_sentence(content: bytes, damaged: Path
     for read in (lambda: Trainer(config(), damaged), RunDirectory(damaged).config, lambda: load_run(damaged)):
         with pytest.raises(UserError, match=re.escape(str(damaged / "config.json"))):
             read()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"units": 10**9}, {"image_size": 10**9}, {"num_envs": 10**6}, {"env": None}, {"batch_size": 10**12}],
+    ids=lambda change: next(iter(change)),
+)
+def test_options_that_are_not_those_of_the_checkpoint_are_refused_before_anything_is_made_of_them(
+    change: dict[str, Any], damaged: Path
+) -> None:
+    options = json.loads((damaged / "config.json").read_text()) | change
+    kept = {name: value for name, value in options.items() if value is not None}
+    (damaged / "config.json").write_text(json.dumps(kept))
+    with pytest.raises(UserError, match=f"its {next(iter(change))} is "):
+        Trainer(RunDirectory(damaged).config(), damaged)
+
+
+def test_rate_that_is_not_that_of_the_checkpoint_is_said(damaged: Path, caplog) -> None:
+    options = json.loads((damaged / "config.json").read_text())
+    (damaged / "config.json").write_text(json.dumps(options | {"model_lr": 0.5}))
+    Trainer(RunDirectory(damaged).config(), damaged).close()
+    assert "goes on with other options: model_lr was 0.0006, now 0.5." in caplog.text
 
 
 LINES = [b"", b"[]", b"7", b"\xff", b"[" * 100_000, b'{"env_step": "9"}', b'{"env_step": NaN}', b"9" * 5000]
@@ -332,7 +376,12 @@ def test_verify_changes_nothing_and_names_what_is_missing(damaged: Path, lines) 
     assert sorted(path.name for path in (damaged / "replay").iterdir()) == before
 
 
+WRONG_FOR_VERIFY = WRONG | {
+    "an environment of 10^18 pixels": _set("spec/images", {"image": [10**9, 10**9, 3]})
+}
 UNREADABLE = ("a list", "no record", "a record that is no record", "episodes by letters", "another version")
+UNREADABLE += ("a clock of letters", "updates that are not a number", "more episodes than memory")
+UNREADABLE += ("one checksum too few", "an environment of 10^18 pixels", "weights that are not numbers")
 
 
 @pytest.mark.parametrize("kind", UNREADABLE)
@@ -340,7 +389,9 @@ def test_verify_refuses_a_checkpoint_with_a_right_checksum_and_wrong_content(
     kind: str, damaged: Path, lines
 ) -> None:
     newest, older = checkpoint.paths(damaged / "checkpoint")
-    content = checkpoint._serialize(WRONG[kind]({"format": checkpoint.FORMAT, **checkpoint.read(newest)}))
+    content = checkpoint._serialize(
+        WRONG_FOR_VERIFY[kind]({"format": checkpoint.FORMAT, **checkpoint.read(newest)})
+    )
     older.unlink()
     newest.unlink()
     wrong = newest.with_name(f"step-000000340-{checkpoint._checksum(content)}.pt")
@@ -378,6 +429,41 @@ def test_verify_refuses_a_checkpoint_with_other_networks(damaged: Path, lines) -
     status, printed = lines(damaged)
     assert status == 1
     assert sum(f"networks.{name} is float32[1] instead of" in line for line in printed) == 2
+
+
+def test_verify_refuses_episodes_of_another_run_and_two_of_one_number(damaged: Path, lines) -> None:
+    episode = {key: array[:9].astype("f8") for key, array in read_episode(damaged / EPISODE).items()}
+    write_episode(damaged / "replay" / "episode-00000003-9.npz", episode)
+    status, printed = lines(damaged)
+    assert status == 1
+    refused = [line for line in printed if line.startswith("REFUSED")]
+    assert len(refused) == 2
+    assert "but episodes of this run {'image': 'uint8" in refused[0]
+    assert "two files of one episode (id 3)" in refused[1]
+
+
+def test_episodes_that_have_changed_their_names_are_noticed(damaged: Path, lines, caplog) -> None:
+    one, other = damaged / EPISODE, damaged / "replay" / "episode-00000004-26.npz"
+    content = one.read_bytes(), other.read_bytes()
+    other.write_bytes(content[0])
+    one.write_bytes(content[1])
+    status, printed = lines(damaged)
+    assert status == 1
+    assert sum("the checkpoint was made with another one" in line for line in printed) == 2
+    trainer = Trainer(config(), damaged)
+    trainer.close()
+    assert trainer.store.ids.tolist() == [0, 1, 2, 5]
+    assert caplog.text.count("going on without it") == 2
+
+
+@pytest.mark.parametrize("folder", ["replay", "checkpoint"])
+def test_verify_refuses_a_run_without_its_episodes_or_its_checkpoints(
+    folder: str, damaged: Path, lines
+) -> None:
+    shutil.rmtree(damaged / folder)
+    status, printed = lines(damaged)
+    assert status == 1
+    assert any(line.startswith(f"REFUSED  {damaged / folder} ") for line in printed)
 
 
 IRREGULAR: dict[str, Callable[[Path], object]] = {

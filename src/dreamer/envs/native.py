@@ -3,6 +3,7 @@
 A policy file has the spaces in plain values, so that no simulator is needed to convert as the wrappers do in training.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from dreamer.envs.conversion import brightest, image_axes, image_of, vector_conv
 from dreamer.envs.observations import DictObservation, resize
 from dreamer.envs.wrappers import CheckedEnv
 from dreamer.errors import UserError
-from dreamer.types import EnvSpec, Observation
+from dreamer.types import LARGEST, EnvSpec, Observation
 
 ACTION = "action"
 """Name of the action's space among those of the observations, none of which may have it."""
@@ -52,6 +53,8 @@ def space_from(plain: Mapping[str, Any]) -> gym.Space:
     arguments = {key: value for key, value in plain.items() if key != "kind"}
     if plain["kind"] == "Box":
         dtype, shape = np.dtype(plain["dtype"]), tuple(plain["shape"])
+        if math.prod(shape) > LARGEST:
+            raise ValueError(f"a space of {math.prod(shape):,} numbers is too large")
         arguments = {side: np.full(shape, plain[side], dtype) for side in ("low", "high")} | {
             "dtype": dtype.type
         }

@@ -136,8 +136,13 @@ def load_policy(file: str | Path, seed: int = 0, device: str = "cpu") -> Policy:
             )
         path = kept()[str(file)]
     spec, config, weights = read_policy_file(path)
-    policy = Policy(spec, config, seed, device)
-    policy.agent.algorithm.load_state_dict(weights)
+    try:
+        policy = Policy(spec, config, seed, device)
+        policy.agent.algorithm.load_state_dict(weights)
+    except UserError:
+        raise
+    except Exception as error:  # of spaces that are none
+        raise UserError(f"{path} is damaged ({error}): write it again with `dreamer export`.") from error
     return policy
 
 

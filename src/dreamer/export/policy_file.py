@@ -131,3 +131,5 @@ def _check_weights(weights: dict[str, Tensor], spec: EnvSpec, config: Config) ->
             raise ValueError(f"the weights {name} are {'missing' if name in expected else 'of no network'}")
         if (weights[name].shape, weights[name].dtype) != (expected[name].shape, expected[name].dtype):
             raise ValueError(f"the weights {name} have another shape than the network")
+        if not weights[name].isfinite().all():
+            raise ValueError(f"the weights {name} have numbers that are not finite")

@@ -51,6 +51,13 @@ Signature = dict[str, str]
 """What an element of an episode holds: key -> type and shape, such as `uint8[64, 64, 3]`."""
 
 
+class Head(NamedTuple):
+    """What is known of a file when its arrays have not been read; `checksum` is a CRC-32 of their CRC-32s."""
+
+    layout: Layout
+    checksum: int
+
+
 class DamagedEpisodeError(Exception):
     """The file does not hold a complete and unaltered episode; the text says why."""
 
@@ -67,28 +74,32 @@ def read_layout(path: Path) -> Layout:
 
     Raises `DamagedEpisodeError` if the file is truncated or has another format, `OSError` if the disk refuses.
     """
+    return read_head(path).layout
+
+
+def read_head(path: Path) -> Head:
+    """Do the same, and return with it a checksum of the whole episode. Raises as `read_layout` does."""
     with _parsing(), open_regular(path) as file, zipfile.ZipFile(file) as archive:
-        return _layout(_locate_member(file, info) for info in archive.infolist())
+        return _head(file, archive)
 
 
-def read_episode(path: Path, expected: Layout | None = None) -> Episode:
+def read_episode(path: Path, expected: Head | None = None) -> Episode:
     """Read the whole episode, as read-only arrays, and compare each with its CRC-32.
 
-    Raises `DamagedEpisodeError` if the file is damaged in any way, has another layout than `expected`, or holds numbers
+    Raises `DamagedEpisodeError` if the file is damaged in any way, has another head than `expected`, or holds numbers
     that are not finite; `OSError` if the disk refuses.
     """
     with _parsing():
         content = read_regular(path)
     with _parsing(), zipfile.ZipFile(io.BytesIO(content)) as archive:
-        file = io.BytesIO(content)
-        layout = _layout(_locate_member(file, info) for info in archive.infolist())
-        if expected not in (None, layout):
+        head = _head(io.BytesIO(content), archive)
+        if expected not in (None, head):
             raise DamagedEpisodeError("it holds another episode than before")
-        for info, member in zip(archive.infolist(), layout, strict=True):
+        for info, member in zip(archive.infolist(), head.layout, strict=True):
             end = member.offset + member.nbytes
             if zlib.crc32(memoryview(content)[end - info.file_size : end]) != info.CRC:
                 raise DamagedEpisodeError(f"the checksum of {member.key} is wrong")
-        episode = {member.key: _array(content, member) for member in layout}
+        episode = {member.key: _array(content, member) for member in head.layout}
     if strange := not_finite(episode):
         raise DamagedEpisodeError(f"{strange} has numbers that are not finite")
     return episode
@@ -163,6 +174,12 @@ def _layout(members: Iterator[Member]) -> Layout:
     if len(lengths) != 1 or lengths == {0} or len({member.key for member in layout}) != len(layout):
         raise DamagedEpisodeError("its arrays do not belong together")
     return layout
+
+
+def _head(file: BinaryIO, archive: zipfile.ZipFile) -> Head:
+    infos = archive.infolist()
+    checksums = struct.pack(f"<{len(infos)}I", *(info.CRC for info in infos))
+    return Head(_layout(_locate_member(file, info) for info in infos), zlib.crc32(checksums))
 
 
 def _locate_member(file: BinaryIO, info: zipfile.ZipInfo) -> Member:

@@ -22,12 +22,13 @@ from dreamer.errors import UserError, writing
 from dreamer.replay.episode_file import (
     DamagedEpisodeError,
     Episode,
+    Head,
     Layout,
     Signature,
     length_of,
     not_finite,
     read_episode,
-    read_layout,
+    read_head,
     read_window,
     signature_of,
     write_episode,
@@ -35,6 +36,8 @@ from dreamer.replay.episode_file import (
 from dreamer.storage.atomic_file import remove_leftovers
 
 FILE_NAME = re.compile(r"episode-(\d{8,18})-(\d{1,18})\.npz(\.corrupt)?")
+MOST = 2**27
+"""Episodes of the largest store."""
 _logger = logging.getLogger(__name__)
 
 
@@ -67,6 +70,7 @@ class EpisodeStore:
         """Number of elements of each live episode, including the reset, in the order of `ids`: `(N,)`."""
         self._signature = signature
         self._layouts: dict[int, Layout] = {}  # of every sound file, live or not
+        self._checksums: dict[int, int] = {}  # likewise
         self._distinct_layouts: dict[Layout, Layout] = {}
         self._checked: dict[int, tuple[int, int]] = {}  # size and time of a file when it was last checked
         self._corrupt: set[int] = set()
@@ -90,7 +94,7 @@ class EpisodeStore:
         episode_id, length = self._next_id, len(next(iter(episode.values())))
         path = self._path(episode_id, length)
         write_episode(path, episode)
-        self._add(episode_id, read_layout(path))
+        self._add(episode_id, read_head(path))
         self.ids = np.append(self.ids, episode_id)
         self.lengths = np.append(self.lengths, length)
         self._evict()
@@ -103,7 +107,8 @@ class EpisodeStore:
         read.
         """
         with self._reading(int(episode_id)) as layout:
-            return read_episode(self._path(int(episode_id), length_of(layout)), layout)
+            head = Head(layout, self._checksums[int(episode_id)])
+            return read_episode(self._path(int(episode_id), length_of(layout)), head)
 
     def read(self, episode_id: int, start: int, out: Episode, where: Any) -> None:
         """Read as many elements from `start` on as `out[key][where]` holds: contiguous arrays `(n, ...)`.
@@ -111,7 +116,7 @@ class EpisodeStore:
         Raises as `episode` does.
         """
         with self._reading(episode_id) as layout:
-            path = f"{self.directory}/{_name(episode_id, length_of(layout))}"
+            path = f"{self.directory}/{name_of(episode_id, length_of(layout))}"
             file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # it may be a pipe by now
             try:
                 self._check(episode_id, layout, file)
@@ -125,30 +130,37 @@ class EpisodeStore:
         return {key: np.empty(leading + shape[1:], dtype) for key, dtype, shape, _ in layout}
 
     def extent(self) -> dict:
-        """Return the state of the store for a checkpoint, as JSON: half-open ranges of live ids, and the next id."""
+        """Return the state of the store for a checkpoint, as JSON.
+
+        That is half-open ranges of live ids, the checksums of these episodes, and the next id.
+        """
         gaps = np.flatnonzero(np.diff(self.ids) > 1) + 1
         ranges = [[int(run[0]), int(run[-1]) + 1] for run in np.split(self.ids, gaps) if len(run)]
-        return {"episodes": ranges, "next_id": self._next_id}
+        checksums = [self._checksums[i] for i in self.ids.tolist()]
+        return {"episodes": ranges, "checksums": checksums, "next_id": self._next_id}
 
     def rewind(self, extent: dict) -> None:
         """Go back to the state in which `extent` was taken. Later episodes are deleted.
 
-        Episodes that are missing are reported and left out; damaged ones have been. If most are missing, raises
-        `UserError` and changes nothing; so does `ValueError` if the extent contradicts itself.
+        Episodes that are missing, or others than they were, are reported and left out; damaged ones have been. If that
+        is most of them, raises `UserError` and changes nothing; so does `ValueError` if the extent contradicts itself.
         """
-        recorded = {i for first, end in extent["episodes"] for i in range(first, end)}
-        if extent["next_id"] <= max(recorded, default=-1):
-            raise ValueError(f"its next episode is {extent['next_id']}, and it was made with later ones")
-        if missing := sorted(recorded - self._layouts.keys() - self._corrupt):
+        ids = ids_in(extent)
+        recorded = set(ids)
+        made = dict(zip(ids, extent.get("checksums", ()), strict=False))
+        others = {i for i in made if made[i] != self._checksums.get(i, made[i])}
+        if missing := sorted((recorded - self._layouts.keys() - self._corrupt) | others):
             names = ", ".join(map(str, missing[:10])) + (", ..." if len(missing) > 10 else "")
-            what = (
-                f"of the {len(recorded)} episodes of the checkpoint, {len(missing)} are missing (id {names})"
-            )
+            of = f"of the {len(recorded)} episodes of the checkpoint"
+            what = f"{of}, {len(missing)} are missing or others (id {names})"
             if len(missing) > len(recorded) / 2:  # they are probably somewhere else
                 raise UserError(
                     f"In {self.directory}, {what}: put them back, or start in a new run directory."
                 )
             _logger.warning("In %s, %s: going on without them.", self.directory, what)
+        for episode_id in others:
+            path = self._path(episode_id, length_of(self._forget(episode_id)))
+            self._set_aside(episode_id, path, "the checkpoint was made with another one")
         self.rewinds += 1
         self._delete([i for i in self._layouts if i >= extent["next_id"]])
         self._set_live(recorded & self._layouts.keys())
@@ -173,7 +185,7 @@ class EpisodeStore:
                 remove_leftovers(self.directory)
             for path in sorted(self.directory.iterdir()):
                 if match := FILE_NAME.fullmatch(path.name):
-                    self._register(path, int(match[1]), int(match[2]), bool(match[3]))
+                    self._register(path, int(match[1]), bool(match[3]))
             self._check_signatures()
         except OSError as error:
             raise UserError(
@@ -183,17 +195,19 @@ class EpisodeStore:
         self._set_live(self._layouts)
         self._evict()
 
-    def _register(self, path: Path, episode_id: int, length: int, set_aside: bool) -> None:
+    def _register(self, path: Path, episode_id: int, set_aside: bool) -> None:
         """Add one file that was found on disk."""
         self._next_id = max(self._next_id, episode_id + 1)
         if set_aside:
             self._corrupt.add(episode_id)
             return
         try:
-            layout = read_layout(path)
-            if length_of(layout) != length:
+            head = read_head(path)
+            if path.name != name_of(episode_id, length_of(head.layout)):
                 raise DamagedEpisodeError("its length is not the one in its name")
-            self._add(episode_id, layout)
+            if episode_id in self._layouts:
+                raise DamagedEpisodeError("there is another file of this episode")
+            self._add(episode_id, head)
         except DamagedEpisodeError as reason:
             self._set_aside(episode_id, path, reason)
         except FileNotFoundError:
@@ -217,9 +231,10 @@ class EpisodeStore:
                 self._set_aside(episode_id, self._path(episode_id, length_of(layout)), reason)
                 self._forget(episode_id)
 
-    def _add(self, episode_id: int, layout: Layout) -> None:
-        # Episodes of one length share one layout, so an episode costs one dictionary entry.
-        self._layouts[episode_id] = self._distinct_layouts.setdefault(layout, layout)
+    def _add(self, episode_id: int, head: Head) -> None:
+        # Episodes of one length share one layout, so an episode costs two dictionary entries.
+        self._layouts[episode_id] = self._distinct_layouts.setdefault(head.layout, head.layout)
+        self._checksums[episode_id] = head.checksum
         self._next_id = max(self._next_id, episode_id + 1)
 
     def _set_live(self, ids: Iterable[int]) -> None:
@@ -244,6 +259,7 @@ class EpisodeStore:
 
     def _forget(self, episode_id: int) -> Layout:
         self._checked.pop(episode_id, None)
+        self._checksums.pop(episode_id)
         return self._layouts.pop(episode_id)
 
     @contextmanager
@@ -270,7 +286,8 @@ class EpisodeStore:
         status = os.fstat(file)
         stamp = status.st_size, status.st_mtime_ns
         if self._checked.get(episode_id) != stamp:
-            read_episode(self._path(episode_id, length_of(layout)), layout)
+            head = Head(layout, self._checksums[episode_id])
+            read_episode(self._path(episode_id, length_of(layout)), head)
             self._checked[episode_id] = stamp
 
     def _set_aside(self, episode_id: int, path: Path, reason: object) -> None:
@@ -290,7 +307,7 @@ class EpisodeStore:
         self.rewinds += 1
 
     def _path(self, episode_id: int, length: int) -> Path:
-        return self.directory / _name(episode_id, length)
+        return self.directory / name_of(episode_id, length)
 
     def _check_writable(self) -> None:
         if not self._writable:
@@ -318,7 +335,22 @@ class EpisodeStore:
         )
 
 
-def _name(episode_id: int, length: int) -> str:
+def ids_in(extent: dict) -> list[int]:
+    """Return the ids of the live episodes of an `extent`. Raises `ValueError` if it contradicts itself."""
+    ranges, next_id = extent["episodes"], extent["next_id"]
+    bounds = [bound for first, end in ranges for bound in (first, end)]
+    if not all(isinstance(bound, int) for bound in (*bounds, next_id)) or bounds != sorted(bounds):
+        raise ValueError("its episodes are not counted in order")
+    if [0, *bounds][-1] > next_id or min([0, *bounds]) < 0:
+        raise ValueError(f"its next episode is {next_id}, and it was made with later ones")
+    count = sum(end - first for first, end in ranges)
+    if count > MOST or count != len(extent.get("checksums", range(count))):
+        raise ValueError(f"its {count} episodes are not those of its checksums")
+    return [i for first, end in ranges for i in range(first, end)]
+
+
+def name_of(episode_id: int, length: int) -> str:
+    """Return the name of the file of an episode."""
     return f"episode-{episode_id:08d}-{length}.npz"
 
 

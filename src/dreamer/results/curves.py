@@ -103,7 +103,9 @@ def read_line(line: str) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
         values = [value for value in record.values() if value is not None]
-        sound = all(isinstance(x, int | float) and math.isfinite(x) for x in values)
+        sound = all(
+            isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in values
+        )
         return record if sound and record["env_step"] >= 0 else None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None

@@ -31,6 +31,10 @@ FORMAT = 2
 
 FIXED = options_affecting(Affects.EVERYTHING, Affects.LEARNING)
 """Options that a resumed run may not change."""
+WARNED = options_affecting(Affects.UPDATES)
+"""Options that it may change with a warning: another machine or non-finite updates may need it."""
+COUNTING = {"counters", "rounds", "evaluation_clock", "checkpoint_clock", "video_clock", "skipped"}
+"""Parts of a checkpoint that hold how far the run is."""
 TRIES = 100
 """How often the files are listed anew, if one of them was removed before it was read."""
 
@@ -101,11 +105,10 @@ def restoring(directory: Path, state: Mapping[str, Any], config: Config) -> Iter
     program, or from an environment that has changed since.
     """
     try:
-        ours = fixed_options(config)
-        for name, value in state.get(
-            "options", ours
-        ).items():  # the first checkpoints of this version have no options
-            if ours.get(name, value) != value:
+        ours = kept_options(config)
+        saved = state.get("options", ours)  # the first checkpoints of this version have no options
+        for name, value in saved.items():
+            if name in FIXED and ours.get(name, value) != value:
                 raise ValueError(f"its {name} is {value!r}, and that of config.json {ours[name]!r}")
         yield
     except UserError:
@@ -119,12 +122,14 @@ def restoring(directory: Path, state: Mapping[str, Any], config: Config) -> Iter
 
 
 def check_agent(state: Mapping[str, Any], agent: Agent) -> None:
-    """Raise `ValueError` or `KeyError` unless the checkpoint holds networks and optimizers of this kind."""
+    """Raise `ValueError` or `KeyError` unless the checkpoint holds networks and optimizers of this kind, and counts."""
+    _check_counts(state)
     _compare(state["agent"], agent.state_dict(), "agent")
 
 
 def check_networks(state: Mapping[str, Any], config: Config) -> None:
     """Do so for networks of these options, which take no memory here, however large the options say that they are."""
+    _check_counts(state)
     if "spec" not in state:
         return  # the first checkpoints of this version do not say what the environment is
     with torch.device("meta"):
@@ -133,6 +138,16 @@ def check_networks(state: Mapping[str, Any], config: Config) -> None:
     _compare(saved, ours, "networks")
     if strange := sorted(saved.keys() - ours.keys()):
         raise ValueError(f"{strange[0]} belongs to no network")
+
+
+def _check_counts(state: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless everything that counts is a whole number, and the seconds are a number."""
+    for part in COUNTING & state.keys():
+        for name, value in state[part].items():
+            kinds = (int, float) if name == "seconds" else (int,)
+            unknown = value is None and name in ("start", "finished_at")
+            if not unknown and not (isinstance(value, kinds) and 0 <= value < 2**63):
+                raise ValueError(f"{name} of its {part} is {value!r}")
 
 
 def _compare(saved: Any, ours: Any, name: str) -> None:
@@ -144,8 +159,11 @@ def _compare(saved: Any, ours: Any, name: str) -> None:
     elif isinstance(ours, list):
         for index, (one, other) in enumerate(zip(saved, ours, strict=True)):
             _compare(one, other, f"{name}.{index}")
-    elif isinstance(ours, torch.Tensor) and (saved.shape, saved.dtype) != (ours.shape, ours.dtype):
-        raise ValueError(f"{name} is {_kind(saved)} instead of {_kind(ours)}")
+    elif isinstance(ours, torch.Tensor):
+        if _kind(saved) != _kind(ours) or saved.layout != ours.layout:
+            raise ValueError(f"{name} is {_kind(saved)} instead of {_kind(ours)}")
+        if not saved.isfinite().all():
+            raise ValueError(f"{name} has numbers that are not finite")
 
 
 def _kind(tensor: torch.Tensor) -> str:
@@ -157,9 +175,17 @@ def exists(directory: Path) -> bool:
     return bool(paths(directory))
 
 
-def fixed_options(config: Config) -> dict[str, Any]:
-    """Return the options that a run keeps from its beginning to its end."""
-    return {name: value for name, value in to_flat(config).items() if name in FIXED}
+def kept_options(config: Config) -> dict[str, Any]:
+    """Return the options that a checkpoint holds: those that a run keeps, and those that it changes with a warning."""
+    return {name: value for name, value in to_flat(config).items() if name in FIXED | WARNED}
+
+
+def options_in(directory: Path) -> dict[str, Any]:
+    """Return the options that the newest sound checkpoint was made with; none if it does not tell."""
+    for path in paths(directory):
+        with suppress(Exception):  # what is wrong with it, `load` says
+            return dict(read(path)["options"])
+    return {}
 
 
 def pack_rng(rng: np.random.Generator) -> str:
@@ -186,6 +212,10 @@ def _state(path: Path, content: bytes) -> dict[str, Any]:
         raise UserError(
             f"{path} was written by another version of this program: use that version for the run, or train"
             " anew in another --logdir."
+        )
+    if (match := FILE_NAME.fullmatch(path.name)) and state.get("env_step") != int(match[1]):
+        raise UserError(
+            f"{path} was made at another frame than its name says: give it its own name, or remove it."
         )
     return state
 

@@ -15,6 +15,9 @@ MOST_TEXT = 2**26
 class IrregularFileError(OSError):
     """It is a folder, a pipe or a device, or too large: nothing that this program has written."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 def open_regular(path: Path, most: int | None = None) -> BinaryIO:
     """Open a file of at most `most` bytes, by default half of the memory.

@@ -9,16 +9,13 @@ from typing import IO, Any
 
 import torch
 
-from dreamer.config import Affects, Config, options_affecting, to_flat
+from dreamer.config import Config, to_flat
 from dreamer.errors import UserError, writing
 from dreamer.storage import checkpoint, config_file
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file, remove_leftovers
 from dreamer.storage.config_file import LOCK
 from dreamer.storage.machine import record_machine
 from dreamer.storage.regular_file import open_lock
-
-WARNED = options_affecting(Affects.UPDATES)
-"""Options that a resumed run may change with a warning: another machine or non-finite updates may need it."""
 
 NONE_YET = "none-yet"
 """File that is in `checkpoint/` until the first checkpoint is saved. A run with neither has lost its checkpoints."""
@@ -52,7 +49,7 @@ class RunDirectory:
                 raise UserError(f"{self.path} exists and is not a run directory: choose another --logdir.")
             return
         self._check_options(config)
-        self._check_checkpoints()
+        self.check_checkpoints()
 
     def _holds_something_else(self) -> bool:
         """Whether there are files that are not left over from a run killed before it wrote `config.json`."""
@@ -60,8 +57,9 @@ class RunDirectory:
         return any(path.name != LOCK and not path.match(left_behind) for path in self.path.iterdir())
 
     def _check_options(self, config: Config) -> None:
-        saved = self.config()
+        saved, made = self.config(), checkpoint.options_in(self.checkpoints)
         old, new = to_flat(saved), to_flat(config)  # options newer than the run have their defaults
+        old |= {name: made[name] for name in checkpoint.WARNED & made.keys()}
         # With and without a decoder the weights are different ones.
         decoder = {"video_every"} if saved.has_decoder != config.has_decoder else set()
         changed = {
@@ -70,16 +68,18 @@ class RunDirectory:
             if old.get(name) != value
         }
         refused = [text for name, text in changed.items() if name in checkpoint.FIXED | decoder]
-        warned = [text for name, text in changed.items() if name in WARNED]
+        warned = [text for name, text in changed.items() if name in checkpoint.WARNED]
         if refused:
             raise UserError(
                 f"{self.path} holds a run with other options ({', '.join(refused)}): choose another --logdir,"
                 f" or go on with the run's own options by `dreamer train --logdir {quote(str(self.path))}`."
             )
+        with checkpoint.restoring(self.checkpoints, {"options": made}, config):
+            pass  # before anything is made of options that something else has changed
         if warned:
             _logger.warning("%s goes on with other options: %s.", self.path, ", ".join(warned))
 
-    def _check_checkpoints(self) -> None:
+    def check_checkpoints(self) -> None:
         """Raise `UserError` if the checkpoints are gone, so that episodes and metrics are not overwritten."""
         if checkpoint.exists(self.checkpoints) or self._none_yet.exists():
             return

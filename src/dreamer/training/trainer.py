@@ -370,7 +370,7 @@ class Trainer:
         """Return everything that is needed to go on exactly; `checkpoint` writes it."""
         return {
             "env_step": self.counters.env_step,
-            "options": checkpoint.fixed_options(self.config),
+            "options": checkpoint.kept_options(self.config),
             "spec": dataclasses.asdict(self.envs.spec),
             "replay": self.store.extent(),
             "replay_rng": checkpoint.pack_rng(self.replay_rng),
