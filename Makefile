@@ -23,7 +23,7 @@ view: $(VENV)/.installed-onnx ## Write a page to steer the dream of runs in ARGS
 	$(BIN)/python -m dreamer.view.runtime
 	$(if $(ARGS),$(BIN)/dreamer view $(ARGS))
 
-# A process that has run out of tests takes some of another's. Eight already take 8 GB of memory.
+# A process that has run out of tests takes some of another's. Each has up to 2 GB of memory.
 test: $(VENV)/.installed-dev ## Run the fast test suite on all cores; pytest's options in ARGS="-n 0 -m gpu"
 	@$(GL)
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)

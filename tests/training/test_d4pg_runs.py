@@ -28,26 +28,29 @@ def config(**options: Any) -> Config:
     return with_options(preset("debug", agent="d4pg"), short | schedule | options)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"replay_device": "disk", "priority": 0.0},
-        {"obs": "image", "num_envs": 2, "replay_device": "disk"},
-        {"replay_size": 200},
-        {"async_collect": True},
-    ],
-    ids=str,
-)
+WAYS: list[dict[str, Any]] = [
+    {},
+    {"replay_device": "disk", "priority": 0.0},
+    {"obs": "image", "num_envs": 2, "replay_device": "disk"},
+    {"replay_size": 200},
+    {"async_collect": True},
+]
+"""Ways in which a run collects, and keeps and draws what it has collected."""
+
+
+@pytest.fixture(scope="module", params=WAYS, ids=str)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """A run that nothing disturbed, in each of the ways."""
+    return run(config(**request.param), tmp_path_factory.mktemp("whole") / "run")
+
+
 @pytest.mark.parametrize("stop", [("_interact", 263), ("_update", 23)], ids=str)
-def test_stopping_changes_nothing(options: dict[str, Any], stop: tuple[str, int], tmp_path: Path) -> None:
-    settings = config(**options)
-    whole = run(settings, tmp_path / "whole")
-    run(settings, tmp_path / "parts", stop=stop)
-    parts = run(settings, tmp_path / "parts")
+def test_stopping_changes_nothing(whole: Trainer, stop: tuple[str, int], tmp_path: Path) -> None:
+    run(whole.config, tmp_path / "parts", stop=stop)
+    parts = run(whole.config, tmp_path / "parts")
     assert parts.resumed
     assert same(everything(whole), everything(parts))
-    assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
+    assert metrics(whole.run_directory.path) == metrics(tmp_path / "parts")
 
 
 def test_ratio_of_updates_to_frames_is_exact(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def rehearse(config: Config) -> tuple[dict[str, int], int]:
         run, lengths = trainer.run_directory, trainer.store.lengths
         replay, checkpoints = _size(run.replay), _size(run.checkpoints)
         videos = _size(run.videos) + _size(run.path / "tensorboard")
-    memory["process memory"] = int(MORE_MEMORY * memory["process memory"]) + workers + ENCODER * (videos > 0)
+    encoder = ENCODER if training.video_every else 0
+    memory["process memory"] = int(MORE_MEMORY * memory["process memory"]) + workers + encoder
     kept = _elements(config, lengths.mean() - 1, limit // environment.repeat) / lengths.sum()
     filmed = min(training.evaluations + 1, training.steps // (training.video_every or training.steps + 1))
     # The rehearsal has two checkpoints, and a run three while it writes one.
