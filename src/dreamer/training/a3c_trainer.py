@@ -324,7 +324,7 @@ class A3CTrainer:
         process = self.processes[number]
         process.join()
         if not self.board.counts[2, number]:
-            raise UserError(
+            raise EnvError(
                 f"Worker {number} died before its first update (exit status {process.exitcode}): is there enough"
                 " memory? Try fewer --workers."
             )
