@@ -186,3 +186,11 @@ def test_a_legend_of_long_names_is_not_cut_off(make_run, tmp_path):
     long, short = (np.asarray(read(tmp_path / f"{name}.png")) for name in ("long", "short"))
     assert len(long) > len(short)  # the panel keeps its height
     assert (long[:, -4:] == 255).all()
+
+
+def test_options_that_only_one_version_has_say_the_least(make_run, tmp_path):
+    runs = [
+        make_run("a", "dmc:walker_walk", RISING, gamma=0.9),
+        make_run("b", "dmc:walker_walk", RISING, gamma=0.99, an_old_one=4),
+    ]
+    assert {"gamma 0.9", "gamma 0.99, an_old_one 4"} <= {*legend_of(runs, tmp_path / "a.svg")}

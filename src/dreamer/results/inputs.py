@@ -161,9 +161,12 @@ def _names(options: Sequence[dict[str, Any]]) -> list[str]:
         return agents
     every = sorted({name for one in options for name in one})
     differing = [name for name in every if len({json.dumps(one.get(name)) for one in options}) > 1]
-    # The algorithm comes first, because it says more than its options.
-    differing.sort(key=lambda name: (name not in ("agent", "objective", "obs"), name))
-    texts = [", ".join(f"{name} {one.get(name)}" for name in differing[:MOST_NAMED]) for one in options]
+    # The algorithm comes first, because it says more than its options; last, what only some versions have.
+    everywhere = {name for name in every if all(name in one for one in options)}
+    differing.sort(key=lambda name: (name not in ("agent", "objective", "obs"), name not in everywhere, name))
+    texts = [
+        ", ".join(f"{name} {one[name]}" for name in differing[:MOST_NAMED] if name in one) for one in options
+    ]
     counts, seen = Counter(texts), Counter[str]()
     names = []
     for text in texts:
