@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
     exit 1
 }
 
-"$here/install-venv.sh" "$python" "$work/venv" '.[dev,test-envs,atari,classic]'
+"$here/install-venv.sh" "$python" "$work/venv" '.[dev,test-envs,atari,classic,ray]'
 {
     echo "# Written by 'make lock'; used by 'make' for every installation. Versions that the test suite passed with."
     echo "# Without PyTorch and its CUDA libraries: which build is right depends on the machine."

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "training": _RUN | {"baselines", "options", "parent", "machine", "own_code", "ray_cluster"},
     "export": _DREAMER | {"make", "envs", "storage"},
     "api": _RUN | {"training", "presets", "export", "results", "ray_cluster"},
-    "__init__": {"api", "export"},
+    "__init__": {"api", "errors", "export"},
     "bench": _RUN | {"training", "results", "machine"},
     "view": _DREAMER | {"envs", "storage", "replay", "logs", "export"},
     "report": _BASE | {"results", "storage"},

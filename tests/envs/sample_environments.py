@@ -562,6 +562,15 @@ class Fragile(SampleEnv):
             time.sleep(600)
 
 
+class DislikesASeed(SampleEnv):
+    """Fails when it is reset with seed 7."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        if seed == 7:
+            raise OSError("the objects collide")
+        return super().reset(seed=seed)
+
+
 class OnlyOne(Drawn):
     """A simulator that binds an address, so that only one may be open."""
 
@@ -578,7 +587,21 @@ class OnlyOne(Drawn):
         self._socket.close()
 
 
-for sample in [*SampleEnv.__subclasses__(), *Drawn.__subclasses__(), ForgetsPart, NoSpaces, NoEnv]:
+class DrawnInside(gym.wrappers.AddRenderObservation):
+    """Shows its picture beside its state, as a wrapper that cannot be made without a render mode."""
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__(Drawn(render_mode), render_only=False)
+
+
+for sample in [
+    *SampleEnv.__subclasses__(),
+    *Drawn.__subclasses__(),
+    ForgetsPart,
+    NoSpaces,
+    NoEnv,
+    DrawnInside,
+]:
     gym.register(f"{sample.__name__}-v0", f"{__name__}:{sample.__name__}")
 gym.register("Sample-v0", f"{__name__}:SampleEnv")
 gym.register("OldStepLimited-v0", f"{__name__}:OldStep", max_episode_steps=3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dreamer.config import EnvConfig
-from dreamer.envs import VectorEnv, make_env, spec_of
+from dreamer.envs import EnvError, VectorEnv, make_env, spec_of
 from dreamer.envs.gymnasium_env import known_ids
 from dreamer.errors import UserError
 
@@ -182,6 +182,13 @@ def test_suggested_gymnasium_ids_are_newest_and_need_no_other_library() -> None:
     ids = known_ids()
     assert {"Ant-v5", "Pendulum-v1", "LunarLander-v3"} <= {*ids}
     assert not {"Ant-v3", "CartPole-v0", "phys2d/CartPole-v1", "GymV21Environment-v0"} & {*ids}
+
+
+def test_a_first_reset_that_fails_is_tried_with_another_seed() -> None:
+    env = make_env(sample("DislikesASeed"), seed=7)
+    assert env.reset(seed=8)[0]["state"].shape == (3,)
+    with pytest.raises(EnvError, match="raised OSError in reset: the objects collide"):
+        env.reset(seed=7)
 
 
 @pytest.mark.parametrize(

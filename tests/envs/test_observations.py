@@ -46,6 +46,8 @@ def make(name: str, **settings):
         ("ChannelsFirst", "image", {"image": (64, 64, 3)}, {}),
         ("FrameStack", "image", {"image": (64, 64, 12)}, {}),
         ("DrawnSmall", "image", {"image": (64, 64, 3)}, {}),
+        ("DrawnInside", "image", {"pixels": (64, 64, 3)}, {"state": 3}),
+        ("DrawnInside", "state", {}, {"state": 3}),
         ("DrawnList", "image", {"image": (64, 64, 3)}, {}),
     ],
 )

@@ -37,4 +37,6 @@ class TwoNodes:
 
     def kill_node_of(self, process_id: int) -> None:
         """Kill the node on which a process runs, as a power cut would."""
-        self.cluster.remove_node(self.node_of(process_id), allow_graceful=False)
+        node = self.node_of(process_id)
+        self.nodes.remove(node)
+        self.cluster.remove_node(node, allow_graceful=False)

@@ -152,6 +152,14 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert "another takes its place" in caplog.text
 
 
+def test_a_worker_that_dies_before_it_has_learned_ends_the_run_saved(tmp_path: Path) -> None:
+    with closing(A3CTrainer(config(), tmp_path)) as trainer:
+        call_after(trainer, "_begin", 1, lambda: [process.kill() for process in trainer.processes])
+        with pytest.raises(UserError, match="Worker 0 died before its first update"):
+            trainer.run()
+    assert checkpoint.load(trainer.run_directory.checkpoints) is not None
+
+
 def _one_that_has_learned(trainer: A3CTrainer) -> int:
     process_id = trainer.processes[int(trainer.board.counts[2].argmax())].pid
     assert process_id is not None

@@ -1,5 +1,6 @@
 """Any registered Gymnasium environment: `gym:<id>`, or `gym:<module>:<id>` to import a module first."""
 
+import re
 import sys
 from contextlib import suppress
 from typing import Any
@@ -39,21 +40,33 @@ def load_gym(name: str, config: EnvConfig) -> gym.Env:
     require_rendering(env, config)
     if _uses_mujoco(env):
         return _make_mujoco(name, str(env.unwrapped.spec and env.unwrapped.spec.entry_point), config)
+    return _make_to_draw(name, config)
+
+
+def _make_to_look_at(name: str, config: EnvConfig) -> gym.Env:
+    """Make the environment. If MUJOCO_GL names what is not here, that matters only when something is drawn.
+
+    Some wrappers, such as `AddRenderObservation`, do without a `render_mode` not even that.
+    """
+    try:
+        return _make(name, config)
+    except Exception as error:
+        needs_mode = (
+            re.search("render.?mode", str(error), re.IGNORECASE) and "render_mode" not in config.arguments
+        )
+        if not needs_mode and not cannot_draw(error):
+            raise
+    if needs_mode:
+        return _make_to_draw(name, config)
+    with drawing_off():
+        return _make(name, config)
+
+
+def _make_to_draw(name: str, config: EnvConfig) -> gym.Env:
     if "mujoco" in sys.modules:  # It may draw with MuJoCo in a way of its own, as Gymnasium-Robotics does.
         with suppress(UserError):
             find_backend()
     return _make(name, config, render_mode="rgb_array")
-
-
-def _make_to_look_at(name: str, config: EnvConfig) -> gym.Env:
-    """Make the environment. If MUJOCO_GL names what is not here, that matters only when something is drawn."""
-    try:
-        return _make(name, config)
-    except Exception as error:
-        if not cannot_draw(error):
-            raise
-    with drawing_off():
-        return _make(name, config)
 
 
 def _make(name: str, config: EnvConfig, **settings: Any) -> gym.Env:

@@ -3,6 +3,7 @@
 import atexit
 import re
 import weakref
+from contextlib import suppress
 
 import gymnasium as gym
 from gymnasium.wrappers import TimeLimit
@@ -11,7 +12,7 @@ from dreamer.config import EnvConfig, flag
 from dreamer.envs.actions import unify_actions
 from dreamer.envs.atari import game_of, known_games, load_atari
 from dreamer.envs.dmc import ALIASES, import_suite, load_dmc
-from dreamer.envs.failures import calling
+from dreamer.envs.failures import EnvError, calling
 from dreamer.envs.gymnasium_env import known_ids, load_gym
 from dreamer.envs.observations import unify_observations
 from dreamer.envs.toy import TOYS, load_toy
@@ -39,9 +40,7 @@ def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
     """
     env = make_acting(config)
     try:
-        first, _ = env.reset(seed=seed)
-        # Outermost, so that one image is drawn and resized per agent step, however many frames it has.
-        wrapped = unify_observations(env, config, first)
+        wrapped = _shown(env, config, seed)
     except BaseException:
         env.close()
         raise
@@ -49,6 +48,20 @@ def make_env(config: EnvConfig, seed: int = 0) -> gym.Env:
     # display away from contexts that are still open.
     atexit.register(_close, weakref.ref(wrapped))
     return wrapped
+
+
+def _shown(env: gym.Env, config: EnvConfig, seed: int) -> gym.Env:
+    """Wrap the environment by what it shows. It is reset for that, and where that fails, once more with another seed.
+
+    The wrapper is the outermost, so that one image is drawn and resized per agent step, however many frames it has.
+    """
+    try:
+        return unify_observations(env, config, env.reset(seed=seed)[0])
+    except EnvError as failure:
+        if failure.passing:
+            with suppress(EnvError):
+                return unify_observations(env, config, env.reset(seed=seed + 1)[0])
+        raise
 
 
 def _close(env: "weakref.ref[gym.Env]") -> None:

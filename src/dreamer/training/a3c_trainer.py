@@ -149,9 +149,7 @@ class A3CTrainer:
         self.checkpoint_clock = Every(self.schedule.checkpoint_every)
         self.starts = 0  # of workers: each has random numbers of its own
         self.failures_in_a_row = [0] * self.workers  # of each worker's environment
-        self.alive = [
-            (0, 0.0)
-        ] * self.workers  # updates of each worker, and when they were last more or fewer
+        self.alive = [(0, 0.0)] * self.workers  # updates of each worker, and when that number last changed
         self.reported = [0, 0, 0]  # the counts of the last episode
         with contextlib.ExitStack() as opened:  # it closes what was opened if anything after it is refused
             self.envs = opened.enter_context(
@@ -195,14 +193,8 @@ class A3CTrainer:
                 if self.counters.env_step < self.schedule.steps:
                     self._train()
                 self._save()
-                last = (
-                    final_evaluation
-                    and not self._stop
-                    and self.counters.finished_at != self.counters.env_step
-                )
-                if last and self._evaluate(self.schedule.final_episodes):
-                    self.counters.finished_at = self.counters.env_step
-                    self._save()
+                if final_evaluation and not self._stop:
+                    self._evaluate_finally()
             except EnvError:
                 self._halt()
                 self._save()
@@ -256,10 +248,12 @@ class A3CTrainer:
         """Let the workers that live finish their rollouts, so that nothing changes any more."""
         self.board.set_limit(0)
         end = time.monotonic() + self.config.environment.worker_timeout
-        living = [number for number, process in enumerate(self.processes) if process.is_alive()]
-        while time.monotonic() < end and (self.board.waiting[living] != self.board.limit[1]).any():
+        while time.monotonic() < end and any(map(self._acts, range(len(self.processes)))):
             time.sleep(PAUSE)
         self._count(self.board.total().tolist())
+
+    def _acts(self, number: int) -> bool:
+        return self.processes[number].is_alive() and bool(self.board.waiting[number] != self.board.limit[1])
 
     def _receive(self, number: int) -> None:
         try:
@@ -330,7 +324,7 @@ class A3CTrainer:
         process = self.processes[number]
         process.join()
         if not self.board.counts[2, number]:
-            raise UserError(
+            raise EnvError(
                 f"Worker {number} died before its first update (exit status {process.exitcode}): is there enough"
                 " memory? Try fewer --workers."
             )
@@ -357,9 +351,17 @@ class A3CTrainer:
 
     # -- evaluation --------------------------------------------------------------------------------------
 
+    def _evaluate_finally(self) -> None:
+        """Evaluate at the end, once, and save."""
+        env_step = self.counters.env_step
+        if self.counters.finished_at != env_step and self._evaluate(self.schedule.final_episodes):
+            self.counters.finished_at = env_step
+            self._save()
+
     def _evaluate(self, episodes: int) -> bool:
         """Evaluate the weights of the last limit. Return False if it was asked to stop."""
-        seed = self.schedule.seed + 1_000_003 * (1 + self.counters.env_step)
+        # A failure changes the seed: a run that ended by it and goes on does not meet the same episode.
+        seed = self.schedule.seed + 1_000_003 * (1 + self.counters.env_step) + self.counters.env_failures
         self.evaluation_clock.done(self.counters.env_step)
         try:
             stop, failed = lambda: self._stop, self._count_env_failure

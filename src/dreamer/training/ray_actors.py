@@ -30,6 +30,10 @@ from dreamer.ray_cluster import join, load_ray
 from dreamer.training.collect import Collector
 from dreamer.types import EnvSpec
 
+CORE, LITTLE = 0.9, 0.01
+"""Cores that an actor takes if the cluster has one for each, and if not. The successor of an actor, whose node may be
+gone, takes as little too: every node with cores has that left."""
+
 
 class Actor:
     """An environment and a policy that acts in it, in a process of Ray.
@@ -126,17 +130,17 @@ class RayWorker(Worker):
 class RayActors(VectorEnv):
     """The environments of `--num-envs` actors of a cluster, where each also acts by itself.
 
-    An actor takes a core of the cluster if there is one for each. One that replaces another takes none, since a node
-    may be gone. Raises `UserError` if there is no cluster at the address, or if an environment cannot be made.
+    Raises `UserError` if there is no cluster at the address, or if an environment cannot be made.
     """
 
     def __init__(self, config: Config, address: str):
         self.run, self._weights = config, None
         environment = config.environment
         self._ray = join(address, environment.num_envs)
-        self._cores = int(self._ray.cluster_resources().get("CPU", 0) >= environment.num_envs)
+        enough = self._ray.cluster_resources().get("CPU", 0) >= environment.num_envs
+        self._cores = CORE if enough else LITTLE
         super().__init__(environment, environment.num_envs, config.training.seed, workers=True)
-        self._cores = 0
+        self._cores = LITTLE
 
     @property
     def nodes(self) -> int:
