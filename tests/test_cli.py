@@ -659,3 +659,18 @@ def test_threads_and_processes_that_are_left_behind_do_not_keep_a_command_from_e
         timeout=120,
     )
     assert (ended.returncode, ended.stdout) == (7, "closed\n")
+
+
+def test_interrupt_while_the_program_is_loaded_ends_it_silently() -> None:
+    code = """
+import os, runpy, signal, sys
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == "dreamer.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+runpy.run_module("dreamer", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGINT
+    assert not done.stderr

@@ -66,7 +66,8 @@ def _check_of(path: Path) -> Callable[[Path], Any]:
         machine.FILE: machine.read_machines,
         "metrics.jsonl": _check_record,
     }
-    by_ending = {".npz": _check_episode, ".pt": read_policy_file, ".csv": read_scores}
+    policy = read_policy_file
+    by_ending = {".npz": _check_episode, ".pt": policy, ".xz": policy, ".csv": read_scores}
     check = by_name.get(path.name) or by_ending.get(path.suffix)
     if check is None:
         raise UserError(f"{path} is no file that this program reads back: there is nothing to check it by.")

@@ -60,5 +60,5 @@ def test_episode_ends_where_it_has_ended() -> None:
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
-    with pytest.raises(UserError, match="does not render to an rgb_array"):
+    with pytest.raises(UserError, match="lists no rgb_array in metadata"):
         Stage(replace(EnvConfig("gym:sample_environments:Image-v0"), obs="state"))

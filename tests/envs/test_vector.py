@@ -241,5 +241,5 @@ def test_no_environment_at_all_is_refused() -> None:
 
 
 def test_an_environment_that_cannot_be_made_is_refused_in_a_worker_too() -> None:
-    with pytest.raises(UserError, match="unbounded action space"):
+    with pytest.raises(UserError, match="which is unbounded"):
         VectorEnv(sample("Unbounded"), 2)

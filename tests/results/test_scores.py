@@ -115,3 +115,11 @@ def test_csv_alone_is_read(scores):
     (run,) = read_scores(scores)
     assert run.mean.tolist() == [4, 5]
     assert np.isnan(run.seconds)
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "1e308", "-1e200"])
+def test_numbers_that_no_curve_can_have_are_refused(number, tmp_path):
+    scores = tmp_path / "a.csv"
+    scores.write_text(f"task,seed,env_step,return\nwalker_walk,0,1000,{number}\n")
+    with pytest.raises(UserError, match="is not a scores file"):
+        read_scores(scores)

@@ -104,3 +104,15 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     (tmp_path / "other.tmp").touch()
     remove_leftovers(tmp_path)
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_a_pipe_or_device_is_not_replaced(make, tmp_path):
+    make(tmp_path / "out")
+    with (
+        pytest.raises(UserError, match=r"out \(it is no ordinary file\)"),
+        atomic_file(tmp_path / "out") as file,
+    ):
+        file.write(b"x")
+    assert not (tmp_path / "out").is_file()
+    assert len(list(tmp_path.iterdir())) == 1

@@ -37,6 +37,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("original")
     run(config(), directory / "run", ("_interact", 170))
     export_run(directory / "run", directory / "policy.pt")
+    export_run(directory / "run", directory / "policy.pt.xz")
     return directory / "run"
 
 
@@ -338,7 +339,7 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, list[s
 
 
 def test_verify_finds_a_run_sound(original: Path, lines) -> None:
-    status, printed = lines(original, original.parent / "policy.pt")
+    status, printed = lines(original, original.parent / "policy.pt", original.parent / "policy.pt.xz")
     assert status == 0
     assert all(line.startswith("sound ") for line in printed)
     assert [line.split("/")[-1].split("-")[0] for line in printed] == [
@@ -350,6 +351,7 @@ def test_verify_finds_a_run_sound(original: Path, lines) -> None:
             "metrics.jsonl",
             "replay: 6 of 6 episodes",
             "policy.pt",
+            "policy.pt.xz",
         )
     ]
 

@@ -1,7 +1,6 @@
 """Read the learning curves of our runs from the `metrics.jsonl` and `config.json` of run directories."""
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +57,8 @@ class Seeds:
 
 LEAST_SEEDS = 3
 """Fewest seeds for a bootstrap. With fewer, its interval would be too narrow."""
+LARGEST = 1e100
+"""What is as large as this is no number of a run, and no curve of it can be drawn."""
 RESAMPLED = 2000
 """Samples of the bootstrap."""
 
@@ -104,7 +105,7 @@ def read_line(line: str) -> dict[str, Any] | None:
         record = json.loads(line)
         values = [value for value in record.values() if value is not None]
         sound = all(
-            isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in values
+            isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < LARGEST for x in values
         )
         return record if sound and record["env_step"] >= 0 else None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from dreamer.errors import UserError, writing
-from dreamer.results.curves import Run, read_config, read_run
+from dreamer.results.curves import LARGEST, Run, read_config, read_run
 from dreamer.storage.atomic_file import atomic_file
 from dreamer.storage.regular_file import MOST_TEXT, read_regular
 
@@ -151,7 +151,7 @@ def _rows(scores: Path) -> list[tuple[str, int, float, float]]:
         if tuple(head) != COLUMNS:
             raise wrong
         found = [(task, int(seed), float(env_step), float(value)) for task, seed, env_step, value in rows]
-        if not np.isfinite([row[2:] for row in found]).all():
+        if not all(abs(number) < LARGEST for row in found for number in row[2:]):
             raise wrong
         return found
     except (OSError, ValueError, csv.Error):

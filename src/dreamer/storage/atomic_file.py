@@ -1,5 +1,6 @@
 """Write a file atomically: it appears completely or not at all, whatever happens meanwhile."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -18,11 +19,13 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`, which replaces it durably when the block ends without an error.
 
     After an error the temporary file is removed, and the old file at `path` is untouched.
-    Raises `UserError` if the disk is full, read-only or failing.
+    Raises `UserError` if the disk is full, read-only or failing, or if a device or a pipe would be replaced.
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}{TEMPORARY_SUFFIX}")
     try:
         with writing(path):
+            if path.exists() and not path.is_file():
+                raise OSError(errno.EINVAL, "it is no ordinary file")
             with temporary.open(
                 "xb"
             ) as file:  # exclusively: it never writes into what somebody has put there
