@@ -18,11 +18,24 @@ def test_another_mujoco_is_installed_on_request() -> None:
     assert ".venv/bin/pip install -qq -U mujoco==3.17.0 dm-control\n" in other
 
 
+def program(path: Path, content: str) -> None:
+    path.write_text(f"#!/bin/sh\n{content}\n")
+    path.chmod(0o755)
+
+
 def fake_python(path: Path, version: str) -> None:
     """A program that answers as a Python of this version would."""
     fits = 0 if version in ("3.11.9", "3.12.4") else 1
-    path.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo Python {version}; else exit {fits}; fi\n')
-    path.chmod(0o755)
+    program(path, f'if [ "$1" = --version ]; then echo Python {version}; else exit {fits}; fi')
+
+
+def search(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Search a machine that has no other programs than those in a folder."""
+    for tool in ("bash", "env", "cp"):
+        (folder / tool).symlink_to(f"/usr/bin/{tool}")
+    line = [str(folder / "bash"), str(SCRIPT), "python3"]
+    environment = {"PATH": str(folder)}
+    return subprocess.run(line, env=environment, capture_output=True, text=True, timeout=30, check=False)
 
 
 @pytest.mark.parametrize(
@@ -50,13 +63,17 @@ def fake_python(path: Path, version: str) -> None:
     ],
 )
 def test_a_python_that_fits_is_found(there: dict[str, str], found: str, said: str, tmp_path: Path) -> None:
-    for tool in ("bash", "env"):
-        (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
     for name, version in there.items():
         fake_python(tmp_path / name, version)
-    line = [str(tmp_path / "bash"), str(SCRIPT), "python3"]
-    environment = {"PATH": str(tmp_path)}
-    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    done = search(tmp_path)
     assert done.stdout == found
     assert said in done.stderr
     assert done.returncode == (0 if found else 1)
+
+
+def test_a_missing_python_is_installed_where_debian_has_one_that_fits(tmp_path: Path) -> None:
+    fake_python(tmp_path / "debian", "3.12.4")
+    program(tmp_path / "id", "echo 0")
+    program(tmp_path / "apt-get", f"cp {tmp_path}/debian {tmp_path}/python3")
+    done = search(tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "python3\n", "Installing python3 ...\n")

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import socket
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -55,14 +56,27 @@ def join(address: str, at_least: int = 0) -> Any:
     ray = load_ray()
     if ray.is_initialized():
         return ray
+    _check_reachable(address)
     settings: dict[str, Any] = {}
     if address == LOCAL:
         settings = {"include_dashboard": False, "num_cpus": max(cores(), at_least)}
     try:
         ray.init(address, logging_level="ERROR", log_to_driver=False, **settings)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
-            f"No Ray cluster answers at {address} ({words[0]}): give the address of its head."
-        ) from error
+        raise _nobody(address, error) from error
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Raise `UserError` if nothing listens at HOST:PORT, which Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except (OSError, OverflowError) as error:
+            raise _nobody(address, error) from error
+
+
+def _nobody(address: str, error: Exception) -> UserError:
+    words = str(error).strip().splitlines() or [type(error).__name__]
+    return UserError(f"No Ray cluster answers at {address} ({words[0]}): give the address of its head.")

@@ -3,6 +3,7 @@
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,6 +28,15 @@ def test_missing_ray_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'dream-to-control\[ray\]'"):
         cluster.connect("local")
+
+
+@pytest.mark.parametrize("port", [1, 70000])
+def test_address_where_nothing_listens_is_refused_at_once(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: False))
+    with pytest.raises(
+        UserError, match=f"No Ray cluster answers at 127.0.0.1:{port} .*: give the address of"
+    ):
+        cluster.connect(f"127.0.0.1:{port}")
 
 
 def test_node_that_does_not_see_the_sweep_directory_says_so(tmp_path: Path) -> None:
