@@ -9,7 +9,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "find-python.sh"
 
 
 def test_another_mujoco_is_installed_on_request() -> None:
-    makefile = ["make", "-n", "-C", str(SCRIPT.parents[1]), "train"]
+    makefile = ["make", "-n", "-C", str(SCRIPT.parents[1]), "train", "VENV=.venv"]
     usual, other = (
         subprocess.run([*makefile, *words], capture_output=True, text=True, check=True).stdout
         for words in ([], ["MUJOCO=3.17.0"])
