@@ -100,9 +100,8 @@ class D4PG(ModelFree):
         actor_loss = -(slope.clamp(-1, 1) * action).sum(-1).mean()
 
         metrics = self.optimizers.step({"value": critic_loss, "actor": actor_loss})
-        divergence = cross_entropy.detach() - torch.special.entr(target).sum(
-            -1
-        )  # KL(Y || Z) = H(Y, Z) - H(Y)
+        entropy = torch.special.entr(target).sum(-1)
+        divergence = cross_entropy.detach() - entropy  # KL(Y || Z) = H(Y, Z) - H(Y)
         return metrics | {
             "value/loss": critic_loss.detach(),
             "value/kl": divergence.mean(),
