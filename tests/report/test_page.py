@@ -10,6 +10,7 @@ import pytest
 from dreamer.cli import main
 from dreamer.errors import UserError
 from dreamer.report.page import write_report
+from dreamer.results.scores import append_run
 
 
 class Elements(HTMLParser):
@@ -105,6 +106,15 @@ def test_several_methods_have_rows_of_their_own(make_run, curve, tmp_path):
     _, text, data = read(write_report(runs, tmp_path / "out").page)
     assert [one["label"] for one in data["series"]][:2] == ["dreamer", "planet"]
     assert "walker stand planet 400 1 seed" in text
+
+
+def test_tasks_on_which_options_were_chosen_are_marked(make_run, curve, tmp_path):
+    scores = tmp_path / "method.csv"
+    for task in ("walker_stand", "cheetah_run"):
+        append_run(make_run(task, task, curve(400.0)), scores, tuned_on=["walker_stand"])
+    _, text, _ = read(write_report([scores], tmp_path / "out").page)
+    assert "walker stand options chosen on it 400" in text
+    assert "cheetah run 400" in text
 
 
 def test_same_input_gives_the_same_page(make_run, curve, tmp_path):

@@ -24,7 +24,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,18 +79,17 @@ class Plan:
             ) from error
 
     def differences(self, new: "Plan") -> list[str]:
-        """Return the reasons, in a few words each, why `new` cannot go on in the directory of this plan.
+        """Return the reasons, in a few words each, why `new` cannot go on with the runs of this plan.
 
-        It can if it has every run of this plan, with the same options except those that are `FREE`. It may have
-        more runs.
+        It can if it has every one of them, with the same options except those that are `FREE`. It may have more runs.
         """
-        if new.preset != self.preset:
+        if self.runs and new.preset != self.preset:
             return [f"the preset was {self.preset}, now {new.preset}"]
         known = {run.name: run for run in new.runs}
         changed: dict[str, None] = {}  # keeps the order
         for run in self.runs:
             if run.name not in known:
-                changed[f"it has {run.name}"] = None
+                changed[f"{run.name} has begun"] = None
                 continue
             before, now = to_flat(self.config(run)), to_flat(new.config(known[run.name]))
             for name in (name for name in now if name not in FREE and before[name] != now[name]):
@@ -182,6 +181,9 @@ def to_arguments(name: str, value: Any) -> list[str]:
 def sweep_directory(path: Path, plan: Plan) -> Iterator[None]:
     """Keep other sweeps out of the directory, and write `plan` to its `sweep.json`.
 
+    A plan that is there already binds the new one only by its runs that have begun. So what failed at once, by a wrong
+    option or the wrong name of a task, can be put right.
+
     Raises:
         UserError: the directory holds another sweep or other files, another process uses it, or the disk refuses.
     """
@@ -195,7 +197,7 @@ def sweep_directory(path: Path, plan: Plan) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(f"Another process runs the sweep in {path}: wait for it, or stop it.") from error
-        if (path / FILE).exists() and (found := load_plan(path).differences(plan)):
+        if found := _begun(path).differences(plan):
             more = ", ..." if len(found) > 5 else ""
             raise UserError(
                 f"{path} holds another sweep ({', '.join(found[:5])}{more}): choose another --out."
@@ -203,6 +205,12 @@ def sweep_directory(path: Path, plan: Plan) -> Iterator[None]:
         with atomic_file(path / FILE) as file:
             file.write((json.dumps({"version": VERSION, **asdict(plan)}, indent=2) + "\n").encode())
         yield
+
+
+def _begun(path: Path) -> Plan:
+    """Return the runs of a sweep directory that have begun; there are none if it has no `sweep.json`."""
+    saved = load_plan(path) if (path / FILE).exists() else Plan("", ())
+    return replace(saved, runs=tuple(run for run in saved.runs if (path / run.name).exists()))
 
 
 def _holds_something(path: Path) -> bool:
