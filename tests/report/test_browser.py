@@ -8,6 +8,7 @@ import pytest
 
 from browser import DESKTOP, PHONE, beyond_the_window, chromium, contrast, emulate, luminance, style, wait
 from dreamer.logs.video import write_video
+from dreamer.report.charts import LOOKS_OF_OURS
 from dreamer.report.page import write_report
 
 pytestmark = pytest.mark.browser
@@ -53,6 +54,23 @@ def test_everything_is_drawn_from_disk_without_errors(show, page):
     assert driver.get_log("browser") == []
     loaded = driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
     assert all(name.startswith(page.parent.as_uri()) for name in loaded)
+
+
+def test_single_evaluation_is_a_point_that_can_be_seen(driver, make_run, tmp_path):
+    emulate(driver, DESKTOP, prefers_color_scheme="light")
+    runs = [
+        make_run(str(i), "walker_stand", {10_000: 300.0}, gamma=0.9 + i / 100) for i in range(LOOKS_OF_OURS)
+    ]
+    driver.get(write_report(runs, tmp_path / "out").page.as_uri())
+    wait(
+        lambda: (
+            driver.execute_script("return document.querySelectorAll('.chart .point circle').length")
+            == LOOKS_OF_OURS
+        )
+    )
+    for i in range(LOOKS_OF_OURS):
+        fill, opacity = style(driver, f".chart .point.ours{i}", "fill", "fillOpacity")
+        assert (contrast(fill, "rgb(255, 255, 255)") >= 3, opacity) == (True, "1"), fill
 
 
 def test_video_plays(show):

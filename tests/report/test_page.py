@@ -9,7 +9,8 @@ import pytest
 
 from dreamer.cli import main
 from dreamer.errors import UserError
-from dreamer.report.page import write_report
+from dreamer.report.charts import LOOKS_OF_OURS
+from dreamer.report.page import TEMPLATES, write_report
 from dreamer.results.scores import append_run
 
 
@@ -115,6 +116,14 @@ def test_tasks_on_which_options_were_chosen_are_marked(make_run, curve, tmp_path
     _, text, _ = read(write_report([scores], tmp_path / "out").page)
     assert "walker stand options chosen on it 400" in text
     assert "cheetah run 400" in text
+
+
+def test_style_sheet_has_a_look_for_each_of_ours():
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    looks = [re.search(rf"\.ours{i} {{ (.*?) }}", style) for i in range(LOOKS_OF_OURS)]
+    assert len({look[1].partition("--dash")[2] for look in looks if look}) == LOOKS_OF_OURS
+    for i in range(LOOKS_OF_OURS):
+        assert len(re.findall(rf"--ours{i}: #", style)) == 3  # light, dark, paper
 
 
 def test_same_input_gives_the_same_page(make_run, curve, tmp_path):

@@ -73,7 +73,7 @@
         lines.push(Plot.lineY(rows(seed), { x: "x", y: "y", className: `seed ${style}`, clip: true }));
       }
       lines.push(Plot.lineY(points, { x: "x", y: "y", className: `line ${style}`, clip: true }));
-      if (points.length === 1) lines.push(Plot.dot(points, { x: "x", y: "y", className: `band ${style}`, r: 4 }));
+      if (points.length === 1) lines.push(Plot.dot(points, { x: "x", y: "y", className: `point ${style}`, r: 4 }));
     }
     // Names of horizontal lines stand at opposite ends, so that they do not meet.
     const horizontal = visible(chart.lines).filter(([, y]) => y <= view.y[1]).flatMap(([id, y], i) => [
