@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import tyro
 
-from dreamer.config import Config, from_flat, to_flat
+from dreamer.cli.options import starting_point
+from dreamer.config import Config, from_flat, to_flat, with_options
 from dreamer.errors import UserError
 from dreamer.presets import laptop, preset
 from dreamer.sweep.plan import Plan, load_plan, make_plan, sweep_directory
@@ -107,6 +108,24 @@ def test_options_that_a_sweep_sets_itself_are_refused() -> None:
         plan("--logdir", "x")
     with pytest.raises(UserError, match="--seeds must be at least 1, got 0"):
         plan(seeds=0)
+
+
+def test_agents_with_presets_of_their_own_start_from_these(tmp_path: Path) -> None:
+    made = plan("--gamma", "0.9", axes=("agent=dreamer,d4pg,a3c",), tasks="toy:dot", seeds=1)
+    keep(tmp_path, made)
+    for run in load_plan(tmp_path).runs:
+        agent = run.variant
+        expected = with_options(preset("debug", agent=agent), {"gamma": 0.9, "env": "toy:dot"})
+        assert made.config(run) == expected
+        start = starting_point("debug", env="toy:dot", agent=agent).options  # as `dreamer train` does
+        read = tyro.cli(tyro.conf.OmitArgPrefixes[Config], args=run.arguments, default=start)
+        assert read == expected
+
+
+def test_options_of_one_agent_can_be_an_axis() -> None:
+    made = plan("--agent", "d4pg", axes=("n-step=1,3",), tasks="toy:dot", seeds=1)
+    assert names(made) == ["toy-dot-n_step=1-0", "toy-dot-n_step=3-0"]
+    assert [to_flat(made.config(run))["n_step"] for run in made.runs] == [1, 3]
 
 
 def test_plan_round_trip(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_run_has_its_arguments_its_threads_and_a_log(program: Path, tmp_path: Pa
     started = process.start(command(tmp_path, "--seed", "3"), {"GPU": "1"})
     assert started.wait() == 0
     logdir = tmp_path / "run"
-    arguments = ["--seed", "3", "--threads", "2", "--logdir", str(logdir)]
+    arguments = ["--seed", "3", "--logdir", str(logdir)]
     header, *lines = (tmp_path / "run.log").read_text().splitlines()
     assert header.startswith("== ")
     assert header.endswith(f", process {started.pid}: dreamer train {' '.join(arguments)}")

@@ -13,7 +13,9 @@ import dreamer
 from dreamer.errors import UserError
 from dreamer.sweep import sweep
 from dreamer.sweep.display import Display
+from dreamer.sweep.plan import make_plan
 from dreamer.sweep.process import Command, Exit
+from dreamer.sweep.share import Share
 from dreamer.sweep.status import Status
 from dreamer.training.signals import Interrupt
 from sweep.commands import Commands, alive, ended, wait_until
@@ -101,6 +103,17 @@ def test_run_that_somebody_else_stopped_fails(tmp_path: Path) -> None:
     pool = ScriptedPool({"a": [ENDED], "b": [ENDED], "c": [ENDED]})
     states = work(tmp_path, pool, complete="bc")
     assert states["a"] == ("failed", "stopped before its end, but not by the sweep")
+
+
+@pytest.mark.parametrize(("agent", "threads"), [("dreamer", ("--threads", "3")), ("a3c", ())])
+def test_run_is_told_its_threads_if_its_agent_reads_them(
+    agent: str, threads: tuple[str, ...], tmp_path: Path
+) -> None:
+    planned = make_plan("debug", ["toy:dot"], 1, (), ("--agent", agent))
+    (command,) = [sweep._command(tmp_path, planned, run, Share(1, 3, 0)) for run in planned.runs]
+    named = ("--agent", "a3c") if agent == "a3c" else ()
+    assert command.arguments == ("--preset", "debug", "--env", "toy:dot", "--seed", "0", *named, *threads)
+    assert command.threads == 3
 
 
 def test_run_that_cannot_be_started_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

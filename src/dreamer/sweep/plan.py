@@ -15,8 +15,8 @@
       ]
     }
 
-`options` has the environment, the seed, and every option in which the run differs from the preset for that
-environment. The progress of a run is only in its own directory.
+`options` has the environment, the seed, the agent if it is not `dreamer`, and every option in which the run differs
+from the preset for that environment and that agent. The progress of a run is only in its own directory.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from dreamer.arguments import read
-from dreamer.config import Affects, Config, check, flag, options_affecting, to_flat, with_options
+from dreamer.config import METADATA, Affects, Config, check, flag, options_affecting, to_flat, with_options
 from dreamer.errors import UserError, did_you_mean, writing
 from dreamer.presets import preset
 from dreamer.storage.atomic_file import TEMPORARY_SUFFIX, atomic_file
@@ -40,6 +40,7 @@ from dreamer.sweep.tasks import short_name
 VERSION = 1
 FILE = "sweep.json"
 
+DREAMER = Config().behavior.agent
 FREE = options_affecting(Affects.SPEED, Affects.NOTHING)
 """Options that may change when a sweep goes on, as for a single run: length, schedule, machine."""
 
@@ -71,7 +72,8 @@ class Plan:
     def config(self, run: PlannedRun) -> Config:
         """Return all options of a run. Raises `UserError` if this version does not have one of them."""
         try:
-            return with_options(preset(self.preset, run.options["env"]), run.options)
+            start = preset(self.preset, run.options["env"], run.options.get("agent", DREAMER))
+            return with_options(start, run.options)
         except KeyError as error:
             raise UserError(
                 f"The plan of {run.name} has {error.args[0]}: use the version that made it, or start another"
@@ -92,8 +94,8 @@ class Plan:
                 changed[f"{run.name} has begun"] = None
                 continue
             before, now = to_flat(self.config(run)), to_flat(new.config(known[run.name]))
-            for name in (name for name in now if name not in FREE and before[name] != now[name]):
-                changed[f"{name} was {before[name]!r}, now {now[name]!r}"] = None
+            for name in (name for name in now if name not in FREE and before.get(name) != now[name]):
+                changed[f"{name} was {before.get(name)!r}, now {now[name]!r}"] = None
         return list(changed)
 
 
@@ -125,23 +127,32 @@ def make_plan(
     return Plan(preset_name, tuple(sorted(runs, key=lambda run: run.seed)))
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What is read first, since the preset depends on it."""
+
+    agent: str = DREAMER
+
+
 def _read_config(preset_name: str, arguments: Sequence[str], env: str) -> Config:
     """Read the options of a run as `dreamer train` does: if an option is given twice, the last one counts."""
-    config = read(Config, arguments, "dreamer sweep", default=preset(preset_name, env))
+    given, _ = read(_Given, arguments, "dreamer sweep", return_unknown_args=True)
+    config = read(Config, arguments, "dreamer sweep", default=preset(preset_name, env, given.agent))
     check(config)
     return config
 
 
 def _planned_run(preset_name: str, config: Config, variant: dict[str, str], offset: int) -> PlannedRun:
     env, seed = config.environment.env, config.training.seed + offset
-    start = to_flat(preset(preset_name, env))
-    options = {"env": env, "seed": seed}
+    agent = config.behavior.agent
+    start = to_flat(preset(preset_name, env, agent))
+    options = {"env": env, "seed": seed} | ({"agent": agent} if agent != DREAMER else {})
     for name, value in to_flat(config).items():
         if value != start[name]:
             options.setdefault(name, value)
     task = short_name(env)
     label = ",".join(value if name == "agent" else f"{name}={value}" for name, value in variant.items())
-    label = label or config.behavior.agent
+    label = label or agent
     return PlannedRun(f"{task}-{label}-{seed}", task, label, seed, options)
 
 
@@ -160,7 +171,7 @@ def _variants(axes: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _check_axis(name: str, known: bool) -> None:
-    options = [option.strip("_") for option in to_flat(Config())]
+    options = [option.strip("_") for option in METADATA]
     if instead := {"env": "--tasks", "seed": "--seeds"}.get(name):
         raise UserError(f"--sweep takes no {name}: give {instead}.")
     if name not in options:

@@ -21,9 +21,10 @@ class Command:
     """`dreamer train` for one run."""
 
     arguments: tuple[str, ...]
-    """Arguments of `dreamer train`, except `--threads` and `--logdir`."""
+    """Arguments of `dreamer train`, except `--logdir`."""
     logdir: Path
     threads: int
+    """The `OMP_NUM_THREADS` of the run."""
     folder: Path
     """Folder in which the command runs: modules of tasks such as `gym:my_module:MyEnv-v0` are found there."""
 
@@ -52,10 +53,9 @@ def start(command: Command, variables: Mapping[str, str] | None = None) -> subpr
     Raises:
         UserError: the disk refuses the log.
     """
-    threads = str(command.threads)
-    arguments = [*command.arguments, "--threads", threads, "--logdir", str(command.logdir)]
+    arguments = [*command.arguments, "--logdir", str(command.logdir)]
     # Threads must not spin while they wait for each other, because several runs share the cores.
-    own = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "passive"}
+    own = {"OMP_NUM_THREADS": str(command.threads), "OMP_WAIT_POLICY": "passive"}
     with writing(command.log), command.log.open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-P", child.__file__, str(os.getpid()), str(command.logdir / LOCK), *arguments],

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Protocol
 import tyro
 
 from dreamer.arguments import read
+from dreamer.config import WITHOUT_EFFECT
 from dreamer.errors import UserError
 from dreamer.ray_cluster import with_address
 from dreamer.sweep.cluster import RayPool, connect
@@ -175,9 +176,11 @@ def _status(logdir: Path, steps: int) -> Status:
 
 
 def _command(directory: Path, plan: Plan, run: PlannedRun, each: Share) -> Command:
-    threads = plan.config(run).training.threads or each.cpus
-    arguments = ("--preset", plan.preset, *run.arguments)
-    return Command(arguments, directory / run.name, threads, Path.cwd())
+    config = plan.config(run)
+    threads = config.training.threads or each.cpus
+    read = "threads" not in WITHOUT_EFFECT.get(config.behavior.agent, ())
+    own = ("--threads", str(threads)) if read else ()
+    return Command(("--preset", plan.preset, *run.arguments, *own), directory / run.name, threads, Path.cwd())
 
 
 def _share_and_pool(options: Sweep, plan: Plan) -> tuple[Share, Pool]:
