@@ -43,7 +43,7 @@ def test_sweep_names_its_methods_and_what_is_missing(make_run, curve, tmp_path):
     inputs = read_inputs([tmp_path / "sweep"])
     assert {method.name for method in inputs.methods} == {"planet", "dreamer"}
     rest = "walker_stand-dreamer-1, walker_stand-dreamer-2, walker_stand-dreamer-3 and 2 more"
-    assert inputs.notes == (f"{tmp_path / 'sweep'} has 2 of its 7 runs so far, and not {rest}.",)
+    assert inputs.notes == (f"{tmp_path / 'sweep'} has 2 of its 7 runs so far; not yet: {rest}.",)
 
 
 def test_damaged_sweep_file_leaves_its_runs_readable(make_run, curve, tmp_path):

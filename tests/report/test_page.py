@@ -100,6 +100,8 @@ def test_task_that_nobody_published_is_drawn_alone(make_run, tmp_path):
     assert "−200" in text
     assert "All tasks together" not in text
     assert "How to read it" not in text
+    assert "official code" not in text
+    assert "verdict" not in text
 
 
 def test_several_methods_have_rows_of_their_own(make_run, curve, tmp_path):

@@ -83,7 +83,7 @@ def _read_runs(folders: Sequence[Path], notes: list[str]) -> list[tuple[Run, str
         missing = [name for name in names if name not in {path.name for path in found}]
         if missing:
             count = f"{len(names) - len(missing)} of its {len(names)} runs"
-            notes.append(f"{folder} has {count} so far, and not {_some(missing)}.")
+            notes.append(f"{folder} has {count} so far; not yet: {_some(missing)}.")
         elif not found:
             notes.append(
                 f"{folder} is not a run directory and contains none: name a run directory or a sweep."
