@@ -152,6 +152,8 @@ def test_lines_differ_in_more_than_their_color(show):
     ]
     assert len(looks) == 7
     assert len(set(looks)) == 7
+    # Round ends would fill the gaps between dashes.
+    assert style(driver, ".chart .line path", "strokeLinecap") == ["butt"]
 
 
 def test_paper_is_white_and_has_no_controls(show):
