@@ -111,6 +111,25 @@ def test_pointer_and_keys_show_the_numbers(show):
     assert tip.text.startswith(f"{middle - 5000:,} frames")
 
 
+def test_numbers_stay_when_a_finger_is_lifted(show):
+    driver = show(PHONE)
+    chart, tip = (driver.find_element("css selector", f".chart {part}") for part in ("svg", ".tip"))
+
+    def tap(element):
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+        box = driver.execute_script("return arguments[0].getBoundingClientRect()", element)
+        point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        touches = {"touchStart": [point], "touchEnd": []}
+        for kind, points in touches.items():
+            driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    tap(chart)
+    wait(tip.is_displayed)
+    assert "frames" in tip.text
+    tap(driver.find_element("css selector", "h1"))
+    wait(lambda: not tip.is_displayed())
+
+
 def test_axes_follow_the_choice(show):
     driver = show(DESKTOP)
 
