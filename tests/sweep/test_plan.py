@@ -52,6 +52,20 @@ def test_runs_are_tasks_by_variants_by_seeds() -> None:
     assert found.config(last).behavior.lambda_ == 0.9
 
 
+def test_name_of_a_run_is_one_directory() -> None:
+    made = make_plan("debug", ["gym:a/b-v0"], 1, ("env_args=map=../../x",), ())
+    assert names(made) == ["gym-a-b-v0-env_args=map=..-..-x-0"]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "axes"),
+    [("dmc:cup_catch,dmc:ball_in_cup_catch", ()), ("gym:a/b-v0", ("env_args=map=x/y,map=x-y",))],
+)
+def test_runs_of_the_same_name_are_refused(tasks: str, axes: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="Two runs would have the directory"):
+        plan(tasks=tasks, axes=axes)
+
+
 def test_seeds_count_up_from_the_first() -> None:
     assert [run.seed for run in plan("--seed", "7", tasks="toy:dot", seeds=3).runs] == [7, 8, 9]
 

@@ -22,6 +22,7 @@ from the preset for that environment and that agent. The progress of a run is on
 import fcntl
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -124,6 +125,10 @@ def make_plan(
         words = [word for name, value in variant.items() for word in to_arguments(name, value)]
         config = _read_config(preset_name, [*training, *words, "--env", env], env)
         runs += [_planned_run(preset_name, config, variant, offset) for offset in range(seeds)]
+    if twice := [name for name, count in Counter(run.name for run in runs).items() if count > 1]:
+        raise UserError(
+            f"Two runs would have the directory {twice[0]}: leave out one of their tasks or values."
+        )
     return Plan(preset_name, tuple(sorted(runs, key=lambda run: run.seed)))
 
 
@@ -152,7 +157,7 @@ def _planned_run(preset_name: str, config: Config, variant: dict[str, str], offs
             options.setdefault(name, value)
     task = short_name(env)
     label = ",".join(value if name == "agent" else f"{name}={value}" for name, value in variant.items())
-    label = label or agent
+    label = (label or agent).replace("/", "-")  # it is part of the name of a directory
     return PlannedRun(f"{task}-{label}-{seed}", task, label, seed, options)
 
 
