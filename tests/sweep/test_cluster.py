@@ -57,7 +57,8 @@ def test_run_of_a_killed_node_goes_on_at_another(two_nodes: TwoNodes, commands: 
     first = commands.process_ids(RUNS[0])[-1]
     two_nodes.kill_node_of(first)
     wait_until(lambda: not alive(first))
-    wait_until(lambda: "Resuming toy:dot" in commands.log(RUNS[0]))
+    # Until it takes steps again: before, it has nothing to save.
+    wait_until(lambda: "frames/s" in commands.log(RUNS[0]).partition("Resuming toy:dot")[2])
     process.send_signal(signal.SIGINT)
     status, output = ended(process)
     assert status == 130, output
