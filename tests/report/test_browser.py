@@ -8,6 +8,7 @@ import pytest
 
 from browser import DESKTOP, PHONE, beyond_the_window, chromium, contrast, emulate, luminance, style, wait
 from dreamer.logs.video import write_video
+from dreamer.report.charts import LOOKS_OF_OURS
 from dreamer.report.page import write_report
 
 pytestmark = pytest.mark.browser
@@ -55,6 +56,23 @@ def test_everything_is_drawn_from_disk_without_errors(show, page):
     assert all(name.startswith(page.parent.as_uri()) for name in loaded)
 
 
+def test_single_evaluation_is_a_point_that_can_be_seen(driver, make_run, tmp_path):
+    emulate(driver, DESKTOP, prefers_color_scheme="light")
+    runs = [
+        make_run(str(i), "walker_stand", {10_000: 300.0}, gamma=0.9 + i / 100) for i in range(LOOKS_OF_OURS)
+    ]
+    driver.get(write_report(runs, tmp_path / "out").page.as_uri())
+    wait(
+        lambda: (
+            driver.execute_script("return document.querySelectorAll('.chart .point circle').length")
+            == LOOKS_OF_OURS
+        )
+    )
+    for i in range(LOOKS_OF_OURS):
+        fill, opacity = style(driver, f".chart .point.ours{i}", "fill", "fillOpacity")
+        assert (contrast(fill, "rgb(255, 255, 255)") >= 3, opacity) == (True, "1"), fill
+
+
 def test_video_plays(show):
     driver = show(DESKTOP)
     driver.execute_script("document.querySelector('video').scrollIntoView()")
@@ -91,6 +109,25 @@ def test_pointer_and_keys_show_the_numbers(show):
     assert not tip.is_displayed()
     chart.send_keys(Keys.ARROW_LEFT)
     assert tip.text.startswith(f"{middle - 5000:,} frames")
+
+
+def test_numbers_stay_when_a_finger_is_lifted(show):
+    driver = show(PHONE)
+    chart, tip = (driver.find_element("css selector", f".chart {part}") for part in ("svg", ".tip"))
+
+    def tap(element):
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element)
+        box = driver.execute_script("return arguments[0].getBoundingClientRect()", element)
+        point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        touches = {"touchStart": [point], "touchEnd": []}
+        for kind, points in touches.items():
+            driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    tap(chart)
+    wait(tip.is_displayed)
+    assert "frames" in tip.text
+    tap(driver.find_element("css selector", "h1"))
+    wait(lambda: not tip.is_displayed())
 
 
 def test_axes_follow_the_choice(show):
@@ -134,6 +171,8 @@ def test_lines_differ_in_more_than_their_color(show):
     ]
     assert len(looks) == 7
     assert len(set(looks)) == 7
+    # Round ends would fill the gaps between dashes.
+    assert style(driver, ".chart .line path", "strokeLinecap") == ["butt"]
 
 
 def test_paper_is_white_and_has_no_controls(show):

@@ -30,7 +30,11 @@ def test_methods_are_named_by_what_differs(make_run, curve):
 
 
 def test_sweep_names_its_methods_and_what_is_missing(make_run, curve, tmp_path):
-    names = ["walker_stand-planet-0", "walker_stand-dreamer-0", "walker_stand-dreamer-1"]
+    names = [
+        "walker_stand-planet-0",
+        "walker_stand-dreamer-0",
+        *(f"walker_stand-dreamer-{i}" for i in range(1, 6)),
+    ]
     for name in names[:2]:
         agent = name.split("-")[1]
         make_run(f"sweep/{name}", "walker_stand", curve(1.0), agent=agent)
@@ -38,7 +42,8 @@ def test_sweep_names_its_methods_and_what_is_missing(make_run, curve, tmp_path):
     (tmp_path / "sweep" / "sweep.json").write_text(json.dumps({"version": 1, "runs": planned}))
     inputs = read_inputs([tmp_path / "sweep"])
     assert {method.name for method in inputs.methods} == {"planet", "dreamer"}
-    assert inputs.notes == (f"1 of 3 runs of {tmp_path / 'sweep'} are missing: walker_stand-dreamer-1.",)
+    rest = "walker_stand-dreamer-1, walker_stand-dreamer-2, walker_stand-dreamer-3 and 2 more"
+    assert inputs.notes == (f"{tmp_path / 'sweep'} has 2 of its 7 runs so far; not yet: {rest}.",)
 
 
 def test_damaged_sweep_file_leaves_its_runs_readable(make_run, curve, tmp_path):
@@ -61,15 +66,18 @@ def test_same_seed_twice_is_said(make_run, curve):
 
 def test_scores_file_is_a_method_with_its_record(make_run, curve, tmp_path):
     scores = tmp_path / "dreamer_laptop.csv"
-    append_run(make_run("a", "walker_stand", curve(1.0)), scores, "dreamer train", "abc", "a laptop")
-    other = make_run("b", "walker_stand", curve(2.0), seed=1)
-    file, run = sorted(read_inputs([scores, other]).methods, key=lambda method: method.name)
-    assert (file.name, file.command, file.commit, file.hardware) == (
-        "dreamer laptop",
+    append_run(
+        make_run("a", "walker_stand", curve(1.0)),
+        scores,
         "dreamer train",
         "abc",
         "a laptop",
+        ["walker_stand"],
     )
+    other = make_run("b", "walker_stand", curve(2.0), seed=1)
+    file, run = sorted(read_inputs([scores, other]).methods, key=lambda method: method.name)
+    made = "dreamer laptop", "dreamer train", "abc", "a laptop", ("walker_stand",)
+    assert (file.name, file.command, file.commit, file.hardware, file.tuned_on) == made
     assert run.name == "ours"
 
 
@@ -83,7 +91,7 @@ def test_what_cannot_be_read_is_noted_and_the_rest_is_read(make_run, curve, tmp_
     inputs = read_inputs([good, young, tmp_path / "empty", tmp_path / "gone", broken, tmp_path / "no.csv"])
     assert [run.path for run in inputs.methods[0].runs] == [good]
     words = [
-        "2 lines (the first is 12)",
+        "metrics.jsonl, the first of them 12, cannot be read and are left out",
         "no evaluation yet",
         "empty is not a run directory",
         "gone is not a run directory",

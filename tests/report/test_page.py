@@ -9,7 +9,9 @@ import pytest
 
 from dreamer.cli import main
 from dreamer.errors import UserError
-from dreamer.report.page import write_report
+from dreamer.report.charts import LOOKS_OF_OURS
+from dreamer.report.page import TEMPLATES, write_report
+from dreamer.results.scores import append_run
 
 
 class Elements(HTMLParser):
@@ -98,6 +100,8 @@ def test_task_that_nobody_published_is_drawn_alone(make_run, tmp_path):
     assert "−200" in text
     assert "All tasks together" not in text
     assert "How to read it" not in text
+    assert "official code" not in text
+    assert "verdict" not in text
 
 
 def test_several_methods_have_rows_of_their_own(make_run, curve, tmp_path):
@@ -105,6 +109,23 @@ def test_several_methods_have_rows_of_their_own(make_run, curve, tmp_path):
     _, text, data = read(write_report(runs, tmp_path / "out").page)
     assert [one["label"] for one in data["series"]][:2] == ["dreamer", "planet"]
     assert "walker stand planet 400 1 seed" in text
+
+
+def test_tasks_on_which_options_were_chosen_are_marked(make_run, curve, tmp_path):
+    scores = tmp_path / "method.csv"
+    for task in ("walker_stand", "cheetah_run"):
+        append_run(make_run(task, task, curve(400.0)), scores, tuned_on=["walker_stand"])
+    _, text, _ = read(write_report([scores], tmp_path / "out").page)
+    assert "walker stand options chosen on it 400" in text
+    assert "cheetah run 400" in text
+
+
+def test_style_sheet_has_a_look_for_each_of_ours():
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    looks = [re.search(rf"\.ours{i} {{ (.*?) }}", style) for i in range(LOOKS_OF_OURS)]
+    assert len({look[1].partition("--dash")[2] for look in looks if look}) == LOOKS_OF_OURS
+    for i in range(LOOKS_OF_OURS):
+        assert len(re.findall(rf"--ours{i}: #", style)) == 3  # light, dark, paper
 
 
 def test_same_input_gives_the_same_page(make_run, curve, tmp_path):

@@ -46,17 +46,19 @@ def test_node_that_does_not_see_the_sweep_directory_says_so(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the node of a process in /proc")
 def test_run_of_a_killed_node_goes_on_at_another(two_nodes: TwoNodes, commands: Commands) -> None:
     """Also: Ctrl-C saves every run of a cluster, and the same command finishes them."""
     arguments = ("--tasks", "toy:dot", "--seeds", "2", "--ray", two_nodes.address)
     process = commands.start(*arguments, "--steps", "100000000")
     for run in RUNS:
-        wait_until(lambda run=run: [*commands.directory.glob(f"{run}/checkpoint/step-*.pt")], 90)
+        wait_until(lambda run=run: [*commands.directory.glob(f"{run}/checkpoint/step-*.pt")])
     first = commands.process_ids(RUNS[0])[-1]
     two_nodes.kill_node_of(first)
     wait_until(lambda: not alive(first))
-    wait_until(lambda: "Resuming toy:dot" in commands.log(RUNS[0]), 90)
+    # Until it takes steps again: before, it has nothing to save.
+    wait_until(lambda: "frames/s" in commands.log(RUNS[0]).partition("Resuming toy:dot")[2])
     process.send_signal(signal.SIGINT)
     status, output = ended(process)
     assert status == 130, output

@@ -18,9 +18,14 @@ def status(name: str, state: State, **numbers: float) -> Status:
     return made
 
 
-def console(height: int = 40, terminal: bool = True) -> Console:
+def console(height: int = 40, terminal: bool = True, width: int = 110) -> Console:
     return Console(
-        file=io.StringIO(), width=110, height=height, force_terminal=terminal, color_system=None, _environ={}
+        file=io.StringIO(),
+        width=width,
+        height=height,
+        force_terminal=terminal,
+        color_system=None,
+        _environ={},
     )
 
 
@@ -39,10 +44,10 @@ def test_table_has_a_row_for_each_run_and_counts_them() -> None:
     states = [status("b-dreamer-0", "running", **RUNNING), failed, status("c-dreamer-0", "waiting")]
     lines = shown(Display(states, on := console()), on)
     rows = [line.split() for line in lines if "-dreamer-" in line]
-    assert rows[0][:8] == ["a-dreamer-0", "failed", "0/100,000", "-", "[a]", "needs", "a", "package"]
+    assert rows[0][:8] == ["a-dreamer-0", "failed", "0%", "-", "[a]", "needs", "a", "package"]
     assert rows[0][-1].endswith("…")
-    assert rows[1] == ["b-dreamer-0", "running", "34,000/100,000", "40.0", "233.1", "0:27:30"]
-    assert rows[2] == ["c-dreamer-0", "waiting", "0/100,000", "-"]
+    assert rows[1] == ["b-dreamer-0", "running", "34%", "40.0", "233.1", "0:27:30"]
+    assert rows[2] == ["c-dreamer-0", "waiting", "0%", "-"]
     # 66,000 frames of b and 100,000 of c at 40 frames/s; what failed is not waited for.
     assert lines[-1].strip() == "1 waiting, 1 running, 1 failed, 40.0 frames/s, 1:09:10 left"
 
@@ -57,6 +62,24 @@ def test_table_is_no_longer_than_the_terminal() -> None:
     assert "busy" in text
     assert "and 25 more" in text
     assert "30 done, 1 running, 1 failed" in text
+
+
+def test_usual_terminal_shows_the_longest_name_of_the_paper() -> None:
+    run = status("cartpole_balance_sparse-dreamer-0", "running", **RUNNING)
+    lines = shown(Display([run], on := console(width=80)), on)
+    assert lines[0].split() == ["run", "state", "frames", "frames/s", "return", "left"]
+    row = ["cartpole_balance_sparse-dreamer-0", "running", "34%", "40.0", "233.1", "0:27:30"]
+    assert next(line.split() for line in lines if "running" in line) == row
+
+
+def test_long_name_keeps_its_task_and_its_seed() -> None:
+    run = status("cartpole_balance_sparse-no-value,horizon=15-3", "running", **RUNNING)
+    for width in (80, 60):
+        lines = shown(Display([run], on := console(width=width)), on)
+        (row,) = (line.split() for line in lines if "34%" in line)
+        assert row[0].startswith("cart")
+        assert row[0].endswith("15-3")
+        assert row[1:] == ["running", "34%", "40.0", "233.1", "0:27:30"]
 
 
 def test_plain_lines_tell_every_change_and_the_whole_now_and_then() -> None:

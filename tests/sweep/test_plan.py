@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -25,9 +26,12 @@ def names(of: Plan) -> list[str]:
     return [run.name for run in of.runs]
 
 
-def keep(path: Path, of: Plan) -> None:
+def keep(path: Path, of: Plan, begun: str = "*") -> None:
+    """Keep a plan in a directory, and begin its runs with such names."""
     with sweep_directory(path, of):
-        pass
+        for run in of.runs:
+            if fnmatch(run.name, begun):
+                (path / run.name).mkdir(exist_ok=True)
 
 
 def test_runs_are_tasks_by_variants_by_seeds() -> None:
@@ -46,6 +50,20 @@ def test_runs_are_tasks_by_variants_by_seeds() -> None:
     assert (last.task, last.variant, last.seed) == ("toy-slope", "planet,lambda=0.9", 1)
     assert found.config(last).behavior.agent == "planet"
     assert found.config(last).behavior.lambda_ == 0.9
+
+
+def test_name_of_a_run_is_one_directory() -> None:
+    made = make_plan("debug", ["gym:a/b-v0"], 1, ("env_args=map=../../x",), ())
+    assert names(made) == ["gym-a-b-v0-env_args=map=..-..-x-0"]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "axes"),
+    [("dmc:cup_catch,dmc:ball_in_cup_catch", ()), ("gym:a/b-v0", ("env_args=map=x/y,map=x-y",))],
+)
+def test_runs_of_the_same_name_are_refused(tasks: str, axes: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="Two runs would have the directory"):
+        plan(tasks=tasks, axes=axes)
 
 
 def test_seeds_count_up_from_the_first() -> None:
@@ -146,8 +164,8 @@ def test_sweep_grows_and_changes_its_length(tmp_path: Path) -> None:
     [
         (plan("--horizon", "7"), r"another sweep \(horizon was 5, now 7\): choose another --out"),
         (plan("--model-lr", "0.1"), r"\(model_lr was 0.0006, now 0.1\)"),
-        (plan(tasks="toy:dot"), r"\(it has toy-slope-dreamer-0, it has toy-slope-dreamer-1\)"),
-        (plan(seeds=1), r"\(it has toy-dot-dreamer-1, it has toy-slope-dreamer-1\)"),
+        (plan(tasks="toy:dot"), r"\(toy-slope-dreamer-0 has begun, toy-slope-dreamer-1 has begun\)"),
+        (plan(seeds=1), r"\(toy-dot-dreamer-1 has begun, toy-slope-dreamer-1 has begun\)"),
         (make_plan("paper", ["toy:dot", "toy:slope"], 2, (), ()), r"\(the preset was debug, now paper\)"),
     ],
 )
@@ -157,6 +175,18 @@ def test_another_sweep_is_refused_and_changes_nothing(tmp_path: Path, other: Pla
     with pytest.raises(UserError, match=sentence):
         keep(tmp_path, other)
     assert (tmp_path / "sweep.json").read_bytes() == before
+
+
+def test_runs_that_have_not_begun_bind_nobody(tmp_path: Path) -> None:
+    keep(tmp_path, plan(), begun="")
+    other = make_plan("paper", ["toy:dot", "gym:Typo-v0"], 1, (), ("--horizon", "7"))
+    keep(tmp_path, other, begun="toy-*")
+    assert load_plan(tmp_path) == other
+    right = make_plan("paper", ["toy:dot", "toy:slope"], 1, (), ("--horizon", "7"))
+    keep(tmp_path, right)
+    assert load_plan(tmp_path) == right
+    with pytest.raises(UserError, match="holds another sweep"):
+        keep(tmp_path, plan())
 
 
 def test_directory_of_something_else_is_refused(tmp_path: Path) -> None:

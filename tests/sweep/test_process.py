@@ -143,4 +143,4 @@ def test_full_disk_is_the_reason_when_the_log_cannot_have_it(
     (tmp_path / "run.log").write_text("34,000 / 100,000 frames")
     usage = process.shutil.disk_usage(tmp_path)._replace(free=4096)
     monkeypatch.setattr(process.shutil, "disk_usage", lambda _: usage)
-    assert exit_of(2, tmp_path / "run.log") == Exit("failed", f"the disk of {tmp_path} is full")
+    assert exit_of(2, tmp_path / "run.log") == Exit("failed", f"the disk of {tmp_path} is full: make room")

@@ -44,5 +44,5 @@ def test_numbers_out_of_range_are_refused(numbers: dict, sentence: str) -> None:
 
 @pytest.mark.parametrize("numbers", [{"cpus": 9}, {"threads": 9}, {"gpus": 0.5}])
 def test_share_that_no_machine_has_is_refused(numbers: dict) -> None:
-    with pytest.raises(UserError, match=r"No machine here has \d cores"):
+    with pytest.raises(UserError, match=r"No machine here has (1 core|[2-9] cores) "):
         share([Machine(8, 0), Machine(8, 0)], **numbers)

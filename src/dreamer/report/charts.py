@@ -24,7 +24,8 @@ PAPER_LABELS = {
     "reward_only": "paper: reward only",
 }
 LINES = {"d4pg": "D4PG at 1e8 frames", "a3c": "A3C at 1e8 frames"}
-COLORS_OF_OURS = 3
+LOOKS_OF_OURS = 8
+"""Number of colors and dashes in the style sheet; those of a ninth method are those of the first."""
 HIGHEST = 1000
 
 
@@ -39,7 +40,7 @@ class Series:
 
 def series_of(methods: Sequence[Method]) -> list[Series]:
     """Return all lines that the charts may contain, ours first."""
-    ours = [Series(f"ours{i}", method.name, f"ours{i % COLORS_OF_OURS}") for i, method in enumerate(methods)]
+    ours = [Series(f"ours{i}", method.name, f"ours{i % LOOKS_OF_OURS}") for i, method in enumerate(methods)]
     if not any(published_curves(run.task) for method in methods for run in method.runs):
         return ours
     paper = [Series(f"paper-{name}", PAPER_LABELS[name], name.replace("_", "-")) for name in _drawn(methods)]

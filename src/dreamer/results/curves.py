@@ -87,8 +87,11 @@ def read_metrics(run: Path, damage: list[str] | None = None) -> list[dict[str, A
     if broken and damage is None:
         raise UserError(f"Line {broken[0]} of {path} is broken: delete that line.")
     if broken and damage is not None:
-        which = f"Line {broken[0]}" if len(broken) == 1 else f"{len(broken)} lines (the first is {broken[0]})"
-        damage.append(f"{which} of {path} cannot be read and is left out.")
+        one = f"Line {broken[0]} of {path} cannot be read and is left out."
+        many = (
+            f"{len(broken)} lines of {path}, the first of them {broken[0]}, cannot be read and are left out."
+        )
+        damage.append(one if len(broken) == 1 else many)
     return metrics
 
 

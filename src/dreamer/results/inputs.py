@@ -23,7 +23,10 @@ DEPTH = 3
 
 @dataclass(frozen=True)
 class Method:
-    """Runs with the same `options`, except the task's own and the seed. `name` distinguishes methods."""
+    """Runs with the same `options`, except the task's own and the seed. `name` distinguishes methods.
+
+    `tuned_on` are the tasks on which the options were chosen, as far as a scores file says so.
+    """
 
     name: str
     options: dict[str, Any]
@@ -31,6 +34,7 @@ class Method:
     command: str = ""
     commit: str = ""
     hardware: str = ""
+    tuned_on: tuple[str, ...] = ()
 
     def by_task(self) -> dict[str, list[Run]]:
         """Group the runs by task. Tasks are in alphabetical order, seeds ascending."""
@@ -78,8 +82,8 @@ def _read_runs(folders: Sequence[Path], notes: list[str]) -> list[tuple[Run, str
         found, names = find_runs(folder), _sweep(folder)
         missing = [name for name in names if name not in {path.name for path in found}]
         if missing:
-            count = f"{len(missing)} of {len(names)} runs"
-            notes.append(f"{count} of {folder} are missing: {_some(missing)}.")
+            count = f"{len(names) - len(missing)} of its {len(names)} runs"
+            notes.append(f"{folder} has {count} so far; not yet: {_some(missing)}.")
         elif not found:
             notes.append(
                 f"{folder} is not a run directory and contains none: name a run directory or a sweep."
@@ -102,7 +106,8 @@ def _sweep(folder: Path) -> dict[str, str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def find_runs(folder: Path, depth: int = DEPTH) -> list[Path]:
@@ -128,7 +133,8 @@ def _methods_of_files(files: Sequence[Path], notes: list[str]) -> list[Method]:
             continue
         name = path.stem.replace("_", " ")
         if runs:
-            methods.append(Method(name, how.options, tuple(runs), how.command, how.commit, how.hardware))
+            record = how.command, how.commit, how.hardware, tuple(how.tuned_on)
+            methods.append(Method(name, how.options, tuple(runs), *record))
         else:
             notes.append(f"{path} has no scores in it: add runs to it with `dreamer scores`.")
     return methods

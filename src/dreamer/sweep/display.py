@@ -18,6 +18,10 @@ EVERY = 60.0
 """Seconds between two plain lines about the whole sweep."""
 ORDER: tuple[State, ...] = ("failed", "running", "waiting", "stopped", "done")
 """Order of the table. Its last rows are hidden if the terminal has not enough lines."""
+OTHERS = 47
+"""Columns of a terminal that the table takes beside the names of the runs."""
+LEAST = 20
+"""Columns below which there is no room for reasons. They are also printed above the table, and at the end."""
 COLORS: dict[State, str] = {"failed": "red", "running": "cyan", "done": "green"}
 
 
@@ -73,32 +77,41 @@ class Display:
 
     def table(self) -> Table:
         """Return a table of as many runs as the terminal has lines for, with the summary."""
-        table = Table(box=SIMPLE, expand=True, caption=self.summary(), caption_justify="left")
-        table.add_column("run")
-        table.add_column("state", no_wrap=True)
+        room = self._console.width - OTHERS
+        reasons = room - max((len(status.name) for status in self.statuses), default=0) >= LEAST
+        table = Table(box=SIMPLE, expand=reasons, pad_edge=False, collapse_padding=True)
+        table.caption, table.caption_justify = self.summary(), "left"
+        for column in ("run", "state"):
+            table.add_column(column, no_wrap=True)
         for column in ("frames", "frames/s", "return", "left"):
             table.add_column(column, justify="right", no_wrap=True)
-        table.add_column("reason", no_wrap=True, ratio=1)  # what is left of the line
+        if reasons:
+            table.add_column("reason", no_wrap=True, ratio=1)  # what is left of the line
         order = sorted(self.statuses, key=lambda status: ORDER.index(status.state))
         shown = order[: max(1, self._console.height - 7)]
         for status in shown:
-            table.add_row(*_cells(status), style=COLORS.get(status.state))
+            reason = [Text(status.reason)] if reasons else []
+            table.add_row(_fit(status.name, room), *_cells(status), *reason, style=COLORS.get(status.state))
         if hidden := len(order) - len(shown):
             table.add_row(f"and {hidden} more")
         return table
 
 
-def _cells(status: Status) -> tuple[str | Text, ...]:
+def _cells(status: Status) -> tuple[str, ...]:
     running = status.state == "running"
     return (
-        status.name,
         status.state,
-        f"{status.env_step:,}/{status.steps:,}",
+        f"{100 * status.env_step // status.steps}%",
         _number(status.speed or None) if running else "",
         _number(status.last_return),
         _clock(status.seconds_left) if running else "",
-        Text(status.reason),  # not markup: it may have brackets
     )
+
+
+def _fit(name: str, room: int) -> Text:
+    """Shorten the name of a run in its middle, because its task comes first and its seed last."""
+    end = max(4, (room - 1) // 2)
+    return Text(name if len(name) <= room else f"{name[: max(4, room - 1 - end)]}…{name[-end:]}")
 
 
 def _sentence(status: Status) -> str:

@@ -22,9 +22,10 @@ from the preset for that environment and that agent. The progress of a run is on
 import fcntl
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,18 +82,17 @@ class Plan:
             ) from error
 
     def differences(self, new: "Plan") -> list[str]:
-        """Return the reasons, in a few words each, why `new` cannot go on in the directory of this plan.
+        """Return the reasons, in a few words each, why `new` cannot go on with the runs of this plan.
 
-        It can if it has every run of this plan, with the same options except those that are `FREE`. It may have
-        more runs.
+        It can if it has every one of them, with the same options except those that are `FREE`. It may have more runs.
         """
-        if new.preset != self.preset:
+        if self.runs and new.preset != self.preset:
             return [f"the preset was {self.preset}, now {new.preset}"]
         known = {run.name: run for run in new.runs}
         changed: dict[str, None] = {}  # keeps the order
         for run in self.runs:
             if run.name not in known:
-                changed[f"it has {run.name}"] = None
+                changed[f"{run.name} has begun"] = None
                 continue
             before, now = to_flat(self.config(run)), to_flat(new.config(known[run.name]))
             for name in (name for name in now if name not in FREE and before.get(name) != now[name]):
@@ -125,6 +125,10 @@ def make_plan(
         words = [word for name, value in variant.items() for word in to_arguments(name, value)]
         config = _read_config(preset_name, [*training, *words, "--env", env], env)
         runs += [_planned_run(preset_name, config, variant, offset) for offset in range(seeds)]
+    if twice := [name for name, count in Counter(run.name for run in runs).items() if count > 1]:
+        raise UserError(
+            f"Two runs would have the directory {twice[0]}: leave out one of their tasks or values."
+        )
     return Plan(preset_name, tuple(sorted(runs, key=lambda run: run.seed)))
 
 
@@ -153,7 +157,7 @@ def _planned_run(preset_name: str, config: Config, variant: dict[str, str], offs
             options.setdefault(name, value)
     task = short_name(env)
     label = ",".join(value if name == "agent" else f"{name}={value}" for name, value in variant.items())
-    label = label or agent
+    label = (label or agent).replace("/", "-")  # it is part of the name of a directory
     return PlannedRun(f"{task}-{label}-{seed}", task, label, seed, options)
 
 
@@ -193,6 +197,9 @@ def to_arguments(name: str, value: Any) -> list[str]:
 def sweep_directory(path: Path, plan: Plan) -> Iterator[None]:
     """Keep other sweeps out of the directory, and write `plan` to its `sweep.json`.
 
+    A plan that is there already binds the new one only by its runs that have begun. So what failed at once, by a wrong
+    option or the wrong name of a task, can be put right.
+
     Raises:
         UserError: the directory holds another sweep or other files, another process uses it, or the disk refuses.
     """
@@ -206,7 +213,7 @@ def sweep_directory(path: Path, plan: Plan) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UserError(f"Another process runs the sweep in {path}: wait for it, or stop it.") from error
-        if (path / FILE).exists() and (found := load_plan(path).differences(plan)):
+        if found := _begun(path).differences(plan):
             more = ", ..." if len(found) > 5 else ""
             raise UserError(
                 f"{path} holds another sweep ({', '.join(found[:5])}{more}): choose another --out."
@@ -214,6 +221,12 @@ def sweep_directory(path: Path, plan: Plan) -> Iterator[None]:
         with atomic_file(path / FILE) as file:
             file.write((json.dumps({"version": VERSION, **asdict(plan)}, indent=2) + "\n").encode())
         yield
+
+
+def _begun(path: Path) -> Plan:
+    """Return the runs of a sweep directory that have begun; there are none if it has no `sweep.json`."""
+    saved = load_plan(path) if (path / FILE).exists() else Plan("", ())
+    return replace(saved, runs=tuple(run for run in saved.runs if (path / run.name).exists()))
 
 
 def _holds_something(path: Path) -> bool:

@@ -79,7 +79,7 @@ def exit_of(returncode: int, log: Path) -> Exit:
             "killed", f"killed by {name}{' (perhaps because memory ran out)' if name == 'SIGKILL' else ''}"
         )
     if shutil.disk_usage(log.parent).free < 2**20:
-        return Exit("failed", f"the disk of {log.parent} is full")
+        return Exit("failed", f"the disk of {log.parent} is full: make room")
     return Exit("failed", _last_line(log) or f"exit status {returncode}, see {log}")
 
 

@@ -57,10 +57,9 @@ def share(
     cpus = cpus or threads or _equal_part(machines, jobs, gpus)
     fitting = sum(machine.fits(cpus, gpus) for machine in machines)
     if not fitting:
-        gpu = f" and {gpus:g} GPU" if gpus else ""
+        needed = f"{cpus} core{'s' * (cpus > 1)}" + (f" and {gpus:g} GPU" if gpus else "")
         raise UserError(
-            f"No machine here has {cpus} cores{gpu} for a run: choose other --cpus-per-run, --threads or"
-            " --gpus-per-run."
+            f"No machine here has {needed} for a run: choose other --cpus-per-run, --threads or --gpus-per-run."
         )
     return Share(jobs or fitting, cpus, gpus)
 

@@ -73,7 +73,7 @@
         lines.push(Plot.lineY(rows(seed), { x: "x", y: "y", className: `seed ${style}`, clip: true }));
       }
       lines.push(Plot.lineY(points, { x: "x", y: "y", className: `line ${style}`, clip: true }));
-      if (points.length === 1) lines.push(Plot.dot(points, { x: "x", y: "y", className: `band ${style}`, r: 4 }));
+      if (points.length === 1) lines.push(Plot.dot(points, { x: "x", y: "y", className: `point ${style}`, r: 4 }));
     }
     // Names of horizontal lines stand at opposite ends, so that they do not meet.
     const horizontal = visible(chart.lines).filter(([, y]) => y <= view.y[1]).flatMap(([id, y], i) => [
@@ -140,8 +140,11 @@
     const toPointer = (event) => show(x.invert(d3.pointer(event, plot)[0]));
     plot.addEventListener("pointermove", toPointer);
     plot.addEventListener("pointerdown", toPointer);
-    plot.addEventListener("pointerleave", hide);
+    // A finger that is lifted leaves the numbers; one that scrolls the page, or touches something else, does not.
+    plot.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") hide(); });
+    plot.addEventListener("pointercancel", hide);
     plot.addEventListener("blur", hide);
+    chart.hide = hide;
     plot.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (event.key === "Escape") hide();
@@ -170,6 +173,10 @@
     line.append(swatch, label, text);
     return line;
   }
+
+  document.addEventListener("pointerdown", (event) => {
+    for (const chart of charts) if (!chart.box.contains(event.target)) chart.hide?.();
+  });
 
   const drawAll = () => charts.forEach(draw);
   for (const chip of document.querySelectorAll(".chip")) {
