@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 
 from dreamer.agents.precision import pick_device, pick_dtype
-from dreamer.baselines.options import A3CConfig
 from dreamer.bench.collecting import environment_spec, seconds_per_step
 from dreamer.bench.forecast import LONG, forecast, time_agent
 from dreamer.config import Config
@@ -89,9 +88,9 @@ def _rendering(config: Config, _: Path) -> list[Check]:
 
 def _time(config: Config) -> list[Check]:
     spec, steps = environment_spec(config.environment), config.training.steps
-    if isinstance(config.baseline, A3CConfig):
+    if workers := getattr(config.baseline, "workers", 0):  # of A3C
         speed = speed_of_workers(spec, config, LONG)
-        detail = f"{speed:,.0f} frames per second of {config.baseline.workers} workers on {cores()} cores"
+        detail = f"{speed:,.0f} frames per second of {workers} workers on {cores()} cores"
         return [
             Check("speed", detail),
             Check("time", f"{duration(steps / speed)} for {steps:,} frames"),
