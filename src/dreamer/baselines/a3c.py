@@ -41,6 +41,7 @@ UNITS = (256, 256)
 DECAY, EPSILON = 0.99, 0.1
 """Of RMSProp: alpha and epsilon (T18)."""
 MIN_STD, RANGE = 0.01, 2.0
+"""The standard deviation of an action lies between MIN_STD and MIN_STD + RANGE (T18)."""
 NEAR_ZERO = 1e-3
 """Standard deviation of the policy's last weights at first."""
 
