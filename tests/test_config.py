@@ -76,7 +76,8 @@ def test_what_an_option_affects_decides_who_compares_it() -> None:
         "worker_timeout",
         "env_failures",
     }
-    assert {"fast", "precision", "model_lr", "actor_lr", "value_lr", "grad_clip"} == WARNED
+    rates = {"model_lr", "actor_lr", "value_lr", "grad_clip", "lr", "anneal"}
+    assert {"fast", "precision"} | rates == WARNED
     assert free | {"seed"} == IGNORED
     assert (
         not COMPARED & {"seed", "prefill", "pretrain_model", "pretrain_value", "device"} | COMPARED & WARNED

@@ -89,6 +89,7 @@ def dream(
     if out is not None:
         check_format(Path(out))
     trained = load_run(Path(run))
+    open_loop.check_agent(trained.agent)
     episodes = EpisodeStore(trained.directory.replay, mode="r")
     prediction = open_loop.predict(trained.agent, episodes, seed, sequences, length, context)
     if out is not None:

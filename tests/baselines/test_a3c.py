@@ -210,6 +210,21 @@ def test_a_round_changes_the_shared_weights_by_the_gradient_at_the_copied_ones()
     assert (result.frames, result.agent_steps, result.finished) == (4, 4, None)
 
 
+def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
+    algorithm = a3c(COUNTING, rollout=4)
+    some = worker(algorithm, "toy:counting")
+    loss = some.local.loss
+    some.local.loss = lambda rollout: (loss(rollout)[0] * float("inf"), loss(rollout)[1])  # type: ignore[method-assign]
+    before = [x.clone() for x in (*algorithm.parameters(), *algorithm.optimizers.squares)]
+    result = some.round(env_step=0)
+    assert (result.frames, result.metrics["skipped"]) == (4, 1)
+    after = [*algorithm.parameters(), *algorithm.optimizers.squares]
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    some.local.loss = loss  # type: ignore[method-assign]
+    assert some.round(env_step=4).metrics["skipped"] == 0
+    assert not torch.equal(next(algorithm.parameters()), before[0])
+
+
 def test_images_are_refused() -> None:
     with pytest.raises(UserError, match="--obs state"):
         a3c(IMAGE)

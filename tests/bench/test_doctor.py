@@ -7,12 +7,15 @@ from bench.small import small_run
 from dreamer.bench import doctor
 from dreamer.bench.doctor import Check, run_checks, text
 from dreamer.bench.forecast import AgentCost
+from dreamer.config import with_options
+from dreamer.presets import preset
 
 
 @pytest.fixture(autouse=True)
 def _quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "seconds_per_step", lambda _: 0.03)
     monkeypatch.setattr(doctor, "time_agent", lambda *_: AgentCost(0.5, 0.01))
+    monkeypatch.setattr(doctor, "speed_of_workers", lambda *_: 1000.0)
     monkeypatch.setattr(doctor, "rehearse", lambda _: ({"process memory": 2**30}, 2**20))
 
 
@@ -35,6 +38,16 @@ def test_fit_machine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert sum(line.startswith("ok") for line in lines) == 6
 
 
+def test_workers_of_a3c(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = with_options(preset("laptop", agent="a3c"), {"steps": 3_600_000})
+    found = checks(config, tmp_path)
+    assert list(found) == ["machine", "rendering", "speed", "time", "memory", "disk"]
+    assert found["speed"].detail.startswith("1,000 frames per second of 8 workers on ")
+    assert found["time"].detail == "1.0 h for 3,600,000 frames"
+    monkeypatch.setattr(doctor, "memory_bytes", lambda: 2**20)
+    assert "--workers" in checks(config, tmp_path)["memory"].advice
+
+
 def test_missing_gpu_ends_the_checks(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -49,6 +62,7 @@ def test_missing_gpu_ends_the_checks(
 def test_busy_machine_and_large_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("os.getloadavg", lambda: (1000.0, 0.0, 0.0))
+    assert "--preset laptop" not in checks(preset("paper", agent="d4pg"))["machine"].advice
     advice = checks(small_run(device="auto", cnn_depth=32))["machine"].advice
     assert "--preset laptop" in advice
     assert "1000.0 cores busy" in advice

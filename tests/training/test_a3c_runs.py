@@ -2,15 +2,19 @@
 
 import os
 import signal
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
+from dreamer.api import dream
 from dreamer.config import Config, with_options
 from dreamer.envs.failures import EnvError
 from dreamer.errors import UserError
@@ -181,6 +185,42 @@ def test_a_worker_that_fails_ends_the_run_with_its_cause(tmp_path: Path, monkeyp
     assert not any(process.is_alive() for process in processes)
 
 
+def test_updates_that_are_not_finite_end_the_run_and_spoil_no_checkpoint(tmp_path: Path) -> None:
+    first = run(config(steps=100, eval_every=0), tmp_path)
+    kept = [path.name for path in sorted((tmp_path / "checkpoint").iterdir())]
+    with (
+        closing(A3CTrainer(config(lr=1e9, checkpoint_every=10**6), tmp_path)) as trainer,
+        pytest.raises(UserError, match="updates in a row were not finite, first in value/loss"),
+    ):
+        trainer.run()
+    assert [path.name for path in sorted((tmp_path / "checkpoint").iterdir())] == kept
+    again = run(config(), tmp_path)
+    assert again.counters.env_step == 600
+    assert again.counters.grad_step > first.counters.grad_step
+
+
+def test_workers_import_neither_the_running_script_nor_modules_that_stand_in_for_pythons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = ModuleType("__main__")
+    script.__file__ = str(tmp_path / "script.py")
+    for name in ("script.py", "pickle.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    assert run(config(steps=60, eval_every=0), tmp_path / "run").counters.env_step >= 60
+    assert sys.modules["__main__"] is script
+    assert "PYTHONSAFEPATH" not in os.environ
+
+
+def test_an_environment_of_the_running_script_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    gym.register("Here-v0", entry_point=lambda **_: None)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="registered in the running script"):
+        A3CTrainer(config(env="gym:Here-v0"), tmp_path / "run")
+    del gym.registry["Here-v0"]
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_worker_whose_environment_fails_is_replaced(tmp_path: Path, monkeypatch, caplog) -> None:
     samples = Path(__file__).parents[1] / "envs"
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(samples), os.environ.get("PYTHONPATH", "")]))
@@ -244,6 +284,11 @@ def test_the_exported_policy_acts_as_in_evaluation(
     assert loaded.agent.spec.action.discrete == (kind == "discrete")
     assert np.abs(policy.act(envs.reset(0, 5))).max() <= 1
     envs.close()
+
+
+def test_there_is_nothing_to_dream(one: A3CTrainer) -> None:
+    with pytest.raises(UserError, match="no world model"):
+        dream(one.run_directory.path)
 
 
 def test_images_are_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_videos_of_evaluation_are_written_and_there_is_nothing_to_predict(tmp_pa
         "evaluation",
         "evaluation",
     ]
-    with pytest.raises(UserError, match="no decoder"):
+    with pytest.raises(UserError, match="no world model"):
         predict(trainer.agent, trainer.store, seed=0)
 
 

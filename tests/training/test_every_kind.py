@@ -37,7 +37,7 @@ def test_every_agent_trains_on_images(agent, tmp_path: Path) -> None:
 def test_random_agent_collects_and_evaluates_without_updates(tmp_path: Path) -> None:
     trainer = finished(tmp_path, agent="random", video_every=100, eval_every=150)
     assert trainer.counters.grad_step == 0
-    with pytest.raises(UserError, match="no decoder"):
+    with pytest.raises(UserError, match="no world model"):
         predict(trainer.agent, trainer.store, seed=0)
 
 

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from bench.small import small_run
-from dreamer.config import Config
+from dreamer.bench.collecting import environment_spec
+from dreamer.config import Config, with_options
+from dreamer.presets import preset
 from dreamer.training import rehearsal
 from dreamer.training.make import make_trainer
-from dreamer.training.rehearsal import rehearse
+from dreamer.training.rehearsal import rehearse, speed_of_workers
 
 
 def disk_of(config: Config, run: Path) -> dict[str, int]:
@@ -34,6 +36,26 @@ def test_disk_of_a_run_is_predicted(options: dict[str, Any], tmp_path: Path) -> 
     _, predicted = rehearse(config)
     exact = folders["replay"] + folders["checkpoint"]
     assert exact <= predicted < 2 * (exact + folders["videos"])
+
+
+def test_memory_and_disk_of_a3c_are_predicted_from_one_of_its_workers(tmp_path: Path) -> None:
+    options = {"steps": 4000, "time_limit": 50, "eval_every": 2000, "checkpoint_every": 1000, "workers": 1}
+    config = with_options(preset("debug", agent="a3c"), options)
+    folders = disk_of(config, tmp_path / "run")
+    memory, predicted = rehearse(with_options(config, {"workers": 30}))
+    used = sum(folders.values()) + (tmp_path / "run" / "metrics.jsonl").stat().st_size
+    assert used <= predicted < 2 * used
+    assert memory["process memory"] > 30 * 50 * 2**20  # each has loaded PyTorch
+
+
+def test_speed_of_a3c_is_that_of_its_workers_on_the_cores_that_there_are(monkeypatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(rehearsal.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(rehearsal, "cores", lambda: 4)
+    for workers, at_once in ((2, 2), (32, 4)):
+        config = with_options(preset("debug", agent="a3c"), {"workers": workers, "rollout": 30})
+        # A second passes between two looks at the clock, so there is time for two rounds in three.
+        assert speed_of_workers(environment_spec(config.environment), config, 3.0) == at_once * 30 * 2 / 3
 
 
 REHEARSALS = """

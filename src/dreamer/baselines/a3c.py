@@ -214,12 +214,18 @@ class Worker:
         self.total_return, self.length = 0.0, 0
 
     def round(self, env_step: int) -> "Round":
-        """Copy the weights, act, and apply the gradient to the shared weights: one pass of the algorithm."""
+        """Copy the weights, act, and apply the gradient to the shared weights: one pass of the algorithm.
+
+        A gradient that is not finite is skipped, since it would be the end of all workers.
+        """
         self.local.load_state_dict(self.shared.state_dict())
         rollout, frames, finished = self._act()
         loss, metrics = self.local.loss(rollout)
         gradients = torch.autograd.grad(loss, list(self.local.parameters()))
-        self.shared.optimizers.step(gradients, self.shared.rate(env_step))
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if finite := norm.isfinite():
+            self.shared.optimizers.step(gradients, self.shared.rate(env_step))
+        metrics |= {"actor/grad_norm": norm, "skipped": (~finite).float()}
         return Round(frames, len(rollout.reward), metrics, finished)
 
     @torch.no_grad()

@@ -36,9 +36,9 @@ class A3CConfig:
     """Processes that act and learn at the same time, each with an environment; 1 is deterministic."""
     rollout: Annotated[int, Gt(0), Affects.EVERYTHING] = 20
     """Agent steps between two updates of a worker."""
-    lr: Annotated[float, Gt(0), Affects.LEARNING] = 5e-5
+    lr: Annotated[float, Gt(0), Affects.UPDATES] = 5e-5
     """Learning rate at first."""
-    anneal: Annotated[int, Gt(0), Affects.LEARNING] = 100_000_000
+    anneal: Annotated[int, Gt(0), Affects.UPDATES] = 100_000_000
     """Frames over which the learning rate falls to 0."""
     entropy: Annotated[float, Ge(0), Affects.LEARNING] = 3e-3
     """Weight of the entropy of actions."""

@@ -11,13 +11,13 @@ import torch
 
 from dreamer.agents.precision import pick_device, pick_dtype
 from dreamer.bench.collecting import environment_spec, seconds_per_step
-from dreamer.bench.forecast import forecast, time_agent
+from dreamer.bench.forecast import LONG, forecast, time_agent
 from dreamer.config import Config
 from dreamer.envs.rendering import find_backend
 from dreamer.errors import UserError
 from dreamer.logs.progress import duration, working
 from dreamer.machine import cores, memory_bytes, size
-from dreamer.training.rehearsal import rehearse
+from dreamer.training.rehearsal import rehearse, speed_of_workers
 from dreamer.training.threads import set_threads
 
 
@@ -64,7 +64,8 @@ def _machine(config: Config, _: Path) -> list[Check]:
     precision = str(pick_dtype(config.training.precision, device)).removeprefix("torch.")
     detail = f"{name}, {precision}, {torch.get_num_threads()} of {cores()} cores"
     advice = ""
-    if device.type == "cpu" and config.training.device == "auto" and config.model.cnn_depth >= 32:
+    large = config.baseline is None and config.model.cnn_depth >= 32
+    if device.type == "cpu" and config.training.device == "auto" and large:
         advice = "No GPU: networks of this size learn slowly here. --preset laptop has smaller ones. "
     if load > 0.5 * cores() + 0.5:
         advice += f"Other programs keep {load:.1f} cores busy: without them everything below is faster."
@@ -85,25 +86,34 @@ def _rendering(config: Config, _: Path) -> list[Check]:
     return [Check("rendering", f"{backend}{milliseconds:.1f} ms per agent step of {environment.env}", advice)]
 
 
-def _forecast(config: Config, logdir: Path) -> list[Check]:
-    if config.behavior.agent == "a3c":
-        return [Check("speed", "not predicted: --agent a3c learns in processes of its own")]
-    peak, needed = rehearse(config)
-    spec, env_seconds = environment_spec(config.environment), seconds_per_step(config.environment)
-    agent = time_agent(spec, config)
+def _time(config: Config) -> list[Check]:
+    spec, steps = environment_spec(config.environment), config.training.steps
+    if workers := getattr(config.baseline, "workers", 0):  # of A3C
+        speed = speed_of_workers(spec, config, LONG)
+        detail = f"{speed:,.0f} frames per second of {workers} workers on {cores()} cores"
+        return [
+            Check("speed", detail),
+            Check("time", f"{duration(steps / speed)} for {steps:,} frames"),
+        ]
+    env_seconds, agent = seconds_per_step(config.environment), time_agent(spec, config)
     run = forecast(config, agent, env_seconds, cores())
     speed = f"{agent.update:.3g} s per update, {1e3 * (env_seconds + agent.action):.3g} ms per agent step"
     seconds, learning = run.seconds_left(0, 0), run.updates * run.update
     time = f"{duration(seconds)} for {run.frames:,} frames and {run.updates:,} updates"
+    return [Check("speed", speed), Check("time", f"{time} ({learning / seconds:.0%} of it learning)")]
+
+
+def _forecast(config: Config, logdir: Path) -> list[Check]:
+    peak, needed = rehearse(config)
     memory = ", ".join(f"{size(count)} of {name}" for name, count in peak.items())
     fits = peak["process memory"] < 0.9 * memory_bytes()
     folder = next(path for path in (logdir.absolute(), *logdir.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     disk = f"{size(needed)} needed for {logdir}, {size(free)} free"
     space = "Free some space, choose another --logdir, or set --replay-size."
+    fewer = "Take fewer --workers." if config.behavior.agent == "a3c" else "Take a smaller --batch-size."
     return [
-        Check("speed", speed),
-        Check("time", f"{time} ({learning / seconds:.0%} of it learning)"),
-        Check("memory", memory, "" if fits else "Take a smaller --batch-size.", fits),
+        *_time(config),
+        Check("memory", memory, "" if fits else fewer, fits),
         Check("disk", disk, "" if needed < free else space, needed < free),
     ]

@@ -213,7 +213,7 @@ def registration_of(env: str) -> bytes | None:
     if registration is None or written_in == "__main__":
         raise UserError(
             f"{env} is registered in the running script, which worker processes do not load: register it in a "
-            f"module and name it gym:MODULE:{name}, or take --num-envs 1 --no-async-collect."
+            f"module and name it gym:MODULE:{name}, or take --num-envs 1 --no-async-collect without --agent a3c."
         )
     return registration
 

@@ -49,9 +49,10 @@ def predict(
 
     Raises `CannotPredictError` if the agent has no images or no decoder, or if all episodes are too short.
     """
+    check_agent(agent)
     windows = None
     while windows is None:
-        _check(agent, store, context)
+        _check(store, context)
         length = min(length, int(store.lengths.max()))
         windows = _windows(store, np.random.default_rng(seed), sequences, length)
     batch = to_device(windows, agent.device)
@@ -77,7 +78,12 @@ def write(prediction: Prediction, env_step: int, path: Path) -> dict[str, Any]:
     return errors
 
 
-def _check(agent: Agent, store: EpisodeStore, context: int) -> None:
+def check_agent(agent: Agent) -> None:
+    """Raise `CannotPredictError` unless the agent can draw what it predicts."""
+    if not hasattr(agent.algorithm, "world_model"):
+        raise CannotPredictError(
+            "This agent has no world model, so it predicts nothing: take a run of --agent dreamer."
+        )
     if not agent.spec.images:
         raise CannotPredictError(
             "This agent sees no images, so there is nothing to draw: train with --obs image."
@@ -87,6 +93,9 @@ def _check(agent: Agent, store: EpisodeStore, context: int) -> None:
             "This agent has no decoder, so it cannot draw what it predicts: train another --agent, or with"
             " --video-every above 0."
         )
+
+
+def _check(store: EpisodeStore, context: int) -> None:
     if store.lengths.max(initial=0) <= context:
         raise CannotPredictError(
             f"No episode in {store.directory} has more than the {context} images that the model sees first:"

@@ -13,12 +13,14 @@ import dataclasses
 import logging
 import os
 import signal
+import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,10 +35,12 @@ from dreamer.config import Config, evaluated
 from dreamer.envs.failures import EnvError
 from dreamer.envs.make import make_env
 from dreamer.envs.vector import VectorEnv
+from dreamer.envs.worker import register, registration_of
 from dreamer.errors import UserError
 from dreamer.logs.logger import Logger
 from dreamer.logs.metrics import Mean
 from dreamer.logs.wandb_board import check_installed
+from dreamer.own_code import refuse_code_of_runs
 from dreamer.parent import end_with
 from dreamer.storage import checkpoint
 from dreamer.storage.run_directory import RunDirectory
@@ -44,6 +48,7 @@ from dreamer.training.clock import Counters, Every
 from dreamer.training.evaluate import StoppedError, evaluate
 from dreamer.training.failures import survive
 from dreamer.training.signals import Interrupt
+from dreamer.training.skipped import SkippedUpdates
 from dreamer.types import EnvSpec
 
 PAUSE = 0.001
@@ -52,6 +57,8 @@ WATCH = 0.1
 """Seconds between two looks of this process at its workers, if none has anything to say."""
 START = 600.0
 """Seconds that a worker has at least for its first update: many workers may load PyTorch at once, on few cores."""
+SAFE_PATH = "PYTHONSAFEPATH"
+"""Variable that keeps the current folder out of the modules that Python finds."""
 _logger = logging.getLogger(__name__)
 
 
@@ -92,32 +99,60 @@ class Message(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What ended a worker: one sentence for the user if there is one, the traceback, and whether it may pass."""
+    """What ended a worker: what the user is told, unless the program is at fault, and the traceback."""
 
-    sentence: str | None
+    error: UserError | None
     trace: str
-    passing: bool = False
 
 
-def work(parent: int, number: int, seed: int, shared: A3C, board: Board, connection: Connection) -> None:
+@contextlib.contextmanager
+def _without_the_users_script() -> Iterator[None]:
+    """Let the processes that begin meanwhile not import the running script, nor anything from the current folder.
+
+    So a script needs no `if __name__ == "__main__"`, and no module of the user, or of a run, stands in for one of
+    Python's. From the first line of `work` on they find what this process finds.
+    """
+    script, own = sys.modules["__main__"], os.environ.get(SAFE_PATH)
+    sys.modules["__main__"], os.environ[SAFE_PATH] = ModuleType("__main__"), "1"
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+        del os.environ[SAFE_PATH]
+        os.environ.update({} if own is None else {SAFE_PATH: own})
+
+
+def work(
+    parent: int,
+    number: int,
+    seed: int,
+    shared: A3C,
+    registration: bytes | None,
+    board: Board,
+    connection: Connection,
+) -> None:
     """Be worker `number` until the parent hangs up. A process of its own runs this."""
     end_with(parent)
+    refuse_code_of_runs()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     torch.set_num_threads(1)
     try:
+        register(shared.config.environment.env, registration)
         worker = Worker(shared, make_env(shared.config.environment, seed), seed)
-        means = Mean()
+        means, skipped_updates = Mean(), SkippedUpdates()
         while not connection.poll(PAUSE if _waits(board, number) else 0):
             if _waits(board, number):
                 continue
             done = worker.round(int(board.total()[0]))
-            means.add(done.metrics)
             board.counts[:, number] += torch.tensor([done.frames, done.agent_steps, 1])
+            skipped = done.metrics.pop("skipped")
+            means.add({"model/skipped_updates": skipped})
+            means.add(done.metrics, skipped)
+            skipped_updates.add(skipped, done.metrics, int(board.counts[2, number]))
             if done.finished is not None:
                 connection.send(Message(board.total().tolist(), *done.finished, means.pop()))
     except UserError as error:
-        passing = isinstance(error, EnvError) and error.passing
-        connection.send(Failure(str(error), traceback.format_exc(), passing))
+        connection.send(Failure(error, traceback.format_exc()))
     except Exception:
         connection.send(Failure(None, traceback.format_exc()))
 
@@ -141,6 +176,7 @@ class A3CTrainer:
         self.config, self.schedule, self.workers = config, config.training, config.baseline.workers
         self.run_directory = RunDirectory(logdir.absolute())  # an environment may leave the current folder
         self.run_directory.check(config)
+        self.registration = registration_of(config.environment.env)  # of an environment, for the workers
         check_installed(self.schedule.logger)
         torch.set_num_threads(1)
         self.interrupt = Interrupt()
@@ -262,9 +298,11 @@ class A3CTrainer:
             self._replace(number)
             return
         if isinstance(message, Failure):
-            if message.sentence is None:
+            if message.error is None:
                 raise RuntimeError(f"Worker {number} failed:\n{message.trace}")
-            self._survive(number, EnvError(message.sentence, message.passing))
+            if not isinstance(message.error, EnvError):
+                raise message.error
+            self._survive(number, message.error)
             return
         self.failures_in_a_row[number] = 0
         # Of two workers, the one that reports later may have counted earlier; the record goes forward.
@@ -285,9 +323,10 @@ class A3CTrainer:
         ours, theirs = context.Pipe()
         seed = int(np.random.SeedSequence((self.schedule.seed, 3, self.starts)).generate_state(1)[0])
         self.starts += 1
-        arguments = (os.getpid(), number, seed, self.shared, self.board, theirs)
+        arguments = (os.getpid(), number, seed, self.shared, self.registration, self.board, theirs)
         process = context.Process(target=work, args=arguments, daemon=True)
-        process.start()
+        with _without_the_users_script():
+            process.start()
         theirs.close()  # so that the end of the worker is the end of the connection
         self.alive[number] = 0, time.monotonic()
         self.processes[number : number + 1] = [process]

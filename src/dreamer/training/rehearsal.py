@@ -1,21 +1,26 @@
-"""What memory and disk a run needs, found by a rehearsal: a short run with all parts of one."""
+"""What memory and disk a run needs, found by a rehearsal: a short run with all parts of one; and the speed of A3C."""
 
 import io
 import math
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dreamer.agents.make import make_agent
 from dreamer.agents.precision import pick_device
+from dreamer.baselines.a3c import A3C, Worker
 from dreamer.config import Config, with_options
-from dreamer.machine import peak_memory, peak_memory_of_children, reset_peak_memory
+from dreamer.envs.make import make_env
+from dreamer.machine import cores, peak_memory, peak_memory_of_children, reset_peak_memory
 from dreamer.replay.make import planned_elements
 from dreamer.training.a3c_trainer import A3CTrainer
 from dreamer.training.make import make_trainer
 from dreamer.training.trainer import Trainer
+from dreamer.types import EnvSpec
 
 LONGEST = 100
 """Agent steps of the longest episode of a rehearsal; an open-loop prediction shows 50."""
@@ -47,6 +52,7 @@ def rehearse(config: Config) -> tuple[dict[str, int], int]:
     """Predict the bytes of each kind of memory, with those of all processes, and the bytes on disk at the end.
 
     The run of `config` is shortened to an episode, two updates, an evaluation with its videos, and two checkpoints.
+    Of the workers of A3C it has one, which stands for all.
     """
     environment, training = config.environment, config.training
     limit = min(environment.time_limit, LONGEST * environment.repeat)
@@ -55,19 +61,45 @@ def rehearse(config: Config) -> tuple[dict[str, int], int]:
     short |= dict.fromkeys(("train_every", "eval_every", "checkpoint_every"), due)
     short |= {"time_limit": limit, "train_steps": 2, "video_every": due if training.video_every else 0}
     short |= {"logger": "tensorboard" if training.logger in ("tensorboard", "both") else "none"}
+    workers = getattr(config.baseline, "workers", 1)
+    short |= {"workers": 1} if config.behavior.agent == "a3c" else {}
     reset_peak_memory(pick_device(training.device))
     with short_run(with_options(config, short), due + 1) as trainer:
-        assert isinstance(trainer, Trainer)
-        memory, workers = peak_memory(trainer.agent.device), peak_memory_of_children()
-        run, lengths = trainer.run_directory, trainer.store.lengths
-        replay, checkpoints = _size(run.replay), _size(run.checkpoints)
-        videos = _size(run.videos) + _size(run.path / "tensorboard")
+        memory, others = peak_memory(trainer.agent.device), peak_memory_of_children()
+        run, growing = trainer.run_directory, _growing(trainer, config, limit)
+        checkpoints, videos = _size(run.checkpoints), _size(run.videos) + _size(run.path / "tensorboard")
     encoder = ENCODER if training.video_every else 0
-    memory["process memory"] = int(MORE_MEMORY * memory["process memory"]) + workers + encoder
-    kept = _elements(config, lengths.mean() - 1, limit // environment.repeat) / lengths.sum()
+    memory["process memory"] = int(MORE_MEMORY * memory["process memory"]) + workers * others + encoder
     filmed = min(training.evaluations + 1, training.steps // (training.video_every or training.steps + 1))
     # The rehearsal has two checkpoints, and a run three while it writes one.
-    return memory, int(kept * replay + 1.5 * checkpoints + filmed * MORE_VIDEO * videos)
+    return memory, int(growing + 1.5 * checkpoints + filmed * MORE_VIDEO * videos)
+
+
+def speed_of_workers(spec: EnvSpec, config: Config, budget: float) -> float:
+    """Return frames per second of all workers of A3C, from `budget` seconds of one of them in this process."""
+    algorithm = make_agent(spec, config).algorithm
+    assert isinstance(algorithm, A3C)
+    with closing(make_env(config.environment, 0)) as env:
+        worker, frames, begun = Worker(algorithm, env, 0), 0, time.perf_counter()
+        while (seconds := time.perf_counter() - begun) < budget:
+            frames += worker.round(0).frames
+    return min(algorithm.options.workers, cores()) * frames / seconds
+
+
+def _growing(trainer: Trainer | A3CTrainer, config: Config, limit: int) -> float:
+    """Return the bytes at the end of what grows with the run, if episodes of a rehearsal have at most `limit` frames.
+
+    That is the replay; or the log of A3C, which keeps no episodes, but has a line or two of each.
+    """
+    run, environment = trainer.run_directory, config.environment
+    if isinstance(trainer, Trainer):
+        lengths = trainer.store.lengths
+        kept = _elements(config, lengths.mean() - 1, limit // environment.repeat)
+        return kept / lengths.sum() * _size(run.replay)
+    episodes = max(1, trainer.counters.episodes)
+    log = (run.path / "metrics.jsonl").stat().st_size + _size(run.path / "tensorboard")
+    length = trainer.counters.env_step / episodes
+    return log / episodes * config.training.steps / (length if length < limit else environment.time_limit)
 
 
 def _elements(config: Config, steps: float, limit: int) -> float:

@@ -31,8 +31,8 @@ class SkippedUpdates:
         if grad_step % MAX_SKIPPED == 0 and (number := int(self.in_a_row)) >= MAX_SKIPPED:
             raise UserError(
                 f"{number} updates in a row were not finite, first in {_first_not_finite(metrics)}: the last"
-                " checkpoint is good, so go on from it by `dreamer train --logdir RUN --precision float32`, or with a"
-                " smaller learning rate."
+                " checkpoint is good, so go on from it by `dreamer train --logdir RUN` with a smaller learning rate,"
+                " or with --precision float32 if that was bfloat16."
             )
 
     def state_dict(self) -> dict[str, Any]:
