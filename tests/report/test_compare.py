@@ -137,6 +137,7 @@ def test_runs_before_the_first_milestone_are_compared_where_all_are(make_run):
         ({"agent": "random"}, None),
         ({"objective": "contrastive-tf1"}, "contrastive"),
         ({"objective": "reward-only"}, "reward_only"),
+        ({"objective": ["damaged"]}, None),
     ],
 )
 def test_published_method_with_the_same_options(options, name):

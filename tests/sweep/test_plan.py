@@ -213,12 +213,21 @@ def test_second_process_is_refused(tmp_path: Path) -> None:
     keep(tmp_path, plan())
 
 
+def damaged(**values: object) -> str:
+    """A `sweep.json` with these values in its only run."""
+    run = {"name": "a", "task": "dot", "variant": "dreamer", "seed": 0, "options": {"env": "toy:dot"}}
+    return json.dumps({"version": 1, "preset": "debug", "runs": [run | values]})
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
         ("{", "cannot be read"),
         ('{"version": 1, "preset": "debug"}', "cannot be read"),
         ('{"version": 1, "preset": "debug", "runs": [{"nome": 1}]}', "cannot be read"),
+        (damaged(name=None), "cannot be read"),
+        (damaged(options=[]), "cannot be read"),
+        (damaged(options={"env": None}), "cannot be read"),
         ('{"version": 2}', "has version 2"),
     ],
 )

@@ -34,6 +34,16 @@ LEAST = 10.0
 """Published means below this show no learning yet, so there is nothing to compare with."""
 PAPER_SEEDS = 5
 
+PUBLISHED = {
+    "dreamer, reconstruction": "dreamer",
+    "dreamer, contrastive": "contrastive",
+    "dreamer, contrastive-tf1": "contrastive",
+    "dreamer, reward-only": "reward_only",
+    "no-value, reconstruction": "no_value",
+    "planet, reconstruction": "planet",
+}
+"""Published methods by agent and objective."""
+
 Outcome = Literal["pass", "fail", "open", "too early"]
 
 
@@ -177,9 +187,7 @@ def published_name(options: dict[str, Any]) -> str | None:
     if options.get("obs", "image") != "image":
         return None
     agent, objective = options.get("agent", "dreamer"), options.get("objective", "reconstruction")
-    if agent == "dreamer":
-        return {"reconstruction": "dreamer", "reward-only": "reward_only"}.get(objective, "contrastive")
-    return {"no-value": "no_value", "planet": "planet"}.get(agent if objective == "reconstruction" else "")
+    return PUBLISHED.get(f"{agent}, {objective}")
 
 
 def mean_interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

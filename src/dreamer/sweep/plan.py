@@ -247,6 +247,14 @@ def load_plan(path: Path) -> Plan:
             raise UserError(
                 f"{file} has version {version}, and this program reads {VERSION}: use the version that wrote it."
             )
-        return Plan(saved["preset"], tuple(PlannedRun(**run) for run in saved["runs"]))
+        return Plan(saved["preset"], tuple(_planned(run) for run in saved["runs"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{file} cannot be read ({error!r}): restore it, or choose another --out.") from error
+
+
+def _planned(saved: dict[str, Any]) -> PlannedRun:
+    """Return a run of `sweep.json`. Raises `TypeError` or `KeyError` if it is damaged."""
+    run = PlannedRun(**saved)
+    if not isinstance(run.name, str) or not isinstance(run.options["env"], str):
+        raise TypeError(f"{run.name!r}")
+    return run
