@@ -52,7 +52,9 @@ class A3C(ModelFree):
     def __init__(self, spec: EnvSpec, config: Config):
         super().__init__()
         if spec.images:
-            raise UserError("--agent a3c learns from state vectors: add --obs state.")
+            raise UserError(
+                "--agent a3c learns from state vectors: add --obs state, or take another --agent if there are none."
+            )
         assert isinstance(config.baseline, A3CConfig)
         self.spec, self.config, self.options = spec, config, config.baseline
         self.keys, inputs = list(spec.vectors), sum(spec.vectors.values())

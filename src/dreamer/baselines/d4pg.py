@@ -260,7 +260,7 @@ class Encoder(nn.Module):
 class Head(nn.Module):
     """Dense layers over features `(B, F)`, and over actions `(B, A)` if it is the critic: `(B, outputs)`.
 
-    `narrow` puts a layer of 50 before them. `variance` is that of an output at first, for inputs of variance 1.
+    `narrow` puts a layer of 50 before them. `variance` is about that of an output at first, for inputs of variance 1.
     """
 
     def __init__(
