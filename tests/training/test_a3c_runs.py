@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
@@ -129,6 +130,31 @@ def test_a_stopped_run_goes_on_from_a_consistent_state(tmp_path: Path) -> None:
         assert again.counters.grad_step > before
     steps = [line["env_step"] for line in metrics(tmp_path)]
     assert steps == sorted(steps)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
+def test_a_signal_to_all_processes_stops_the_run_at_once_and_saved(
+    number: signal.Signals, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a scheduler sends it: the workers leave SIGTERM to this process, and those that die have no successors."""
+    with closing(A3CTrainer(config(workers=2, steps=10**6), tmp_path)) as trainer:
+
+        def stop() -> None:
+            while not (trainer.board.counts[2] > 0).all():
+                time.sleep(0.01)  # one of them may be loading PyTorch still
+            trainer.interrupt.requested = True
+            for process in trainer.processes:
+                assert process.pid is not None
+                os.kill(process.pid, number)
+
+        call_after(trainer, "_receive", 3, stop)
+        assert not trainer.run()
+        assert trainer.starts == 2
+        assert all(process.is_alive() == (number == signal.SIGTERM) for process in trainer.processes)
+        saved = checkpoint.load(trainer.run_directory.checkpoints)
+    assert saved is not None
+    assert saved["env_step"] == int(trainer.board.total()[0])
+    assert "died" not in caplog.text
 
 
 def test_checkpoints_are_taken_while_nobody_learns(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ from dreamer.storage.run_directory import RunDirectory
 from dreamer.training.clock import Counters, Every
 from dreamer.training.evaluate import StoppedError, evaluate
 from dreamer.training.failures import survive
-from dreamer.training.signals import Interrupt
+from dreamer.training.signals import SIGNALS, Interrupt
 from dreamer.training.skipped import SkippedUpdates
 from dreamer.types import EnvSpec
 
@@ -134,7 +134,10 @@ def work(
     """Be worker `number` until the parent hangs up. A process of its own runs this."""
     end_with(parent)
     refuse_code_of_runs()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    for (
+        asks_to_stop
+    ) in SIGNALS:  # a terminal or a scheduler sends them to all processes, and the parent handles them
+        signal.signal(asks_to_stop, lambda *_: None)
     torch.set_num_threads(1)
     try:
         register(shared.config.environment.env, registration)
@@ -271,29 +274,32 @@ class A3CTrainer:
 
     def _watch_until_all_wait(self) -> None:
         """Log what workers report, and replace those that die, until all wait at the limit; copy their weights."""
-        halted = False
         while not self.board.all_wait():
-            if self._stop and not halted:
-                self.board.set_limit(0)  # which all have reached
-                halted = True
-            for connection in wait(self.connections, WATCH):
+            if self._stop:
+                self._end_rollouts()
+            for connection in wait([x for x in self.connections if not x.closed], WATCH):
                 self._receive(self.connections.index(connection))  # pyright: ignore[reportArgumentType]
             self._replace_silent()
             self._count(self.board.total().tolist())
             self.logger.show()
         for number, connection in enumerate(self.connections):
-            while connection.poll():
+            while not connection.closed and connection.poll():
                 self._receive(number)
         self._count(self.board.total().tolist())
         self.evaluated.algorithm.load_state_dict(self.shared.state_dict())
 
     def _halt(self) -> None:
         """Let the workers that live finish their rollouts, so that nothing changes any more."""
-        self.board.set_limit(0)
+        self._end_rollouts()
         end = time.monotonic() + self.config.environment.worker_timeout
         while time.monotonic() < end and any(map(self._acts, range(len(self.processes)))):
             time.sleep(PAUSE)
         self._count(self.board.total().tolist())
+
+    def _end_rollouts(self) -> None:
+        """Set a limit that all have reached, the last one."""
+        if self.board.limit[0]:
+            self.board.set_limit(0)
 
     def _acts(self, number: int) -> bool:
         return self.processes[number].is_alive() and bool(self.board.waiting[number] != self.board.limit[1])
@@ -369,22 +375,28 @@ class A3CTrainer:
         """Begin a worker in place of one that was killed; if it has done nothing before, so would the next."""
         process = self.processes[number]
         process.join()
-        if not self.board.counts[2, number]:
+        if not self._stop and not self.board.counts[2, number]:
             raise EnvError(
                 f"Worker {number} died before its first update (exit status {process.exitcode}): is there enough"
                 " memory? Try fewer --workers."
             )
-        _logger.warning("Worker %d died (exit status %s): another takes its place.", number, process.exitcode)
+        if not self._stop:
+            text = "Worker %d died (exit status %s): another takes its place."
+            _logger.warning(text, number, process.exitcode)
         self._begin_again(number)
 
     def _begin_again(self, number: int) -> None:
-        """Start the successor of a worker that has ended, and keep its counts."""
+        """Keep the counts of a worker that has ended, and start its successor, unless the run was asked to stop."""
         done = self.board.counts[:, number].clone()
         self.board.counts[:, number] = 0  # first, so that nobody ever sees too large a total and waits
         self.board.base += done
         self.board.waiting[number] = -1
         self.connections[number].close()
-        self._begin(number)
+        if not self._stop:
+            self._begin(number)
+            return
+        self._end_rollouts()
+        self.board.waiting[number] = self.board.limit[1]
 
     def _stop_workers(self) -> None:
         for connection in self.connections:
