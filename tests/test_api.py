@@ -82,6 +82,7 @@ def test_what_cannot_be_is_a_sentence(call: Callable[[Path], object], message: s
     [
         ({"preset": "desktop"}, "There is no preset 'desktop'"),
         ({"batchsize": 3}, "There is no option 'batchsize'"),
+        ({"n_step": 3}, "There is no option 'n_step': it belongs to agent='d4pg'"),
         ({"batch_size": 0}, "--batch-size"),
         ({"env": "dmc:walker_wlak"}, "walker_walk"),
     ],

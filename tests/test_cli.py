@@ -437,6 +437,23 @@ def test_help_of_a_baseline_has_its_own_options_and_none_that_it_does_not_read(
     assert heading not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("words", "owner"),
+    [
+        (["--workers", "3"], "a3c"),
+        (["--agent", "planet", "--n-step=3"], "d4pg"),
+        (["--agent", "d4pg", "--workers", "3"], "a3c"),
+        (["--agent", "a3c", "--atoms", "11"], "d4pg"),
+    ],
+    ids=str,
+)
+def test_an_option_of_another_agent_is_refused_with_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys, words: list[str], owner: str
+) -> None:
+    assert in_process(monkeypatch, "train", "--preset", "debug", *words) == 2
+    assert f"belongs to --agent {owner}: add that, or leave " in capsys.readouterr().err
+
+
 def test_ray_is_refused_for_an_agent_without_actors(
     monkeypatch: pytest.MonkeyPatch, capsys, tmp_path
 ) -> None:

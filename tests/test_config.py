@@ -269,6 +269,7 @@ def test_numbers_out_of_range_are_refused(name: str, value: float, message: str)
         ("a3c", {"batch_size": 3, "num_envs": 2}, "--num-envs, --batch-size"),
         ("a3c", {"device": "cuda"}, "--device"),
         ("a3c", {"video_every": 1000}, "--video-every"),
+        ("a3c", {"image_size": 84, "render": "fast"}, "--image-size, --render"),
         ("d4pg", {"horizon": 20}, "--horizon"),
         ("d4pg", {"prioritize_ends": True}, "--prioritize-ends"),
     ],

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dreamer.config import RENAMED, check, to_flat, with_options
+from dreamer.config import OWNERS, RENAMED, check, to_flat, with_options
 from dreamer.envs.action_repeat import resolve
 from dreamer.errors import UserError
 from dreamer.export.export import export_run
@@ -41,6 +41,7 @@ def train(logdir: str | Path, preset: str | None = None, ray: str | None = None,
     if unknown := options.keys() - to_flat(config).keys():
         name = min(unknown)
         hint = f"it is now {RENAMED[name]!r}" if name in RENAMED else "`dreamer train --help` lists them"
+        hint = f"it belongs to agent={OWNERS[name]!r}" if name in OWNERS else hint
         raise UserError(f"There is no option {name!r}: {hint}.")
     config = with_options(config, options)
     config = config if ray is None else with_actors(config)

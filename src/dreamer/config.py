@@ -82,7 +82,7 @@ class ReplayConfig:
     """The dataset of past episodes."""
 
     batch_size: Annotated[int, Gt(0), Affects.EVERYTHING] = 50
-    """Sequences per batch (B)."""
+    """Sequences, or transitions of `d4pg`, per batch (B)."""
     batch_length: Annotated[int, Gt(0), Affects.EVERYTHING] = 50
     """Steps per sequence (T; L in the paper)."""
     prioritize_ends: Annotated[bool, Affects.LEARNING] = False
@@ -133,7 +133,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class BehaviorConfig:
-    """Actor and value, learned in imagination (paper, Section 3 and Appendix A)."""
+    """Behavior (paper, Section 3 and Appendix A)."""
 
     agent: Annotated[
         Literal["dreamer", "no-value", "planet", "d4pg", "a3c", "random"], Affects.EVERYTHING
@@ -159,7 +159,7 @@ class BehaviorConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Three Adam optimizers (paper, Appendix A)."""
+    """Adam, one for each network (paper, Appendix A)."""
 
     model_lr: Annotated[float, Gt(0), Affects.UPDATES] = 6e-4
     """Learning rate of the world model."""
@@ -248,17 +248,19 @@ class Config:
 PARTS = (EnvConfig, ReplayConfig, ModelConfig, BehaviorConfig, OptimizerConfig, TrainConfig)
 BASELINES: dict[str, type[D4PGConfig | A3CConfig]] = {"d4pg": D4PGConfig, "a3c": A3CConfig}
 """Agents that have options of their own."""
+OWNERS = {f.name: agent for agent, kind in BASELINES.items() for f in fields(kind)}
+"""Which agent such an option belongs to."""
 _OF_DREAMER = frozenset(f.name for f in fields(ModelConfig)) | {
     *("horizon", "lambda_", "plan_horizon", "plan_iterations", "plan_candidates", "plan_elites"),
     *("batch_length", "model_lr", "pretrain_model", "pretrain_value"),
 }
 WITHOUT_EFFECT: dict[str, frozenset[str]] = {
-    "d4pg": _OF_DREAMER | {"prioritize_ends", "pretrain_value"},
+    "d4pg": _OF_DREAMER | {"prioritize_ends"},
     "a3c": _OF_DREAMER
     | {f.name for f in fields(ReplayConfig)}
     | {f.name for f in fields(OptimizerConfig)}
     | {"num_envs", "expl_noise", "prefill", "train_every", "train_steps", "async_collect", "fast", "threads"}
-    | {"pretrain_value", "device", "precision", "video_every"},
+    | {"device", "precision", "video_every", "image_size", "render"},
 }
 """Options that an agent does not read: a run that sets one of them is refused."""
 ALWAYS = {"a3c": {"device": "cpu", "precision": "float32", "video_every": 0}}

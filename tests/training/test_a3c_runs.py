@@ -291,6 +291,12 @@ def test_there_is_nothing_to_dream(one: A3CTrainer) -> None:
         dream(one.run_directory.path)
 
 
+def test_frames_after_the_rate_has_become_zero_are_told(tmp_path: Path, caplog) -> None:
+    with closing(A3CTrainer(config(anneal=599), tmp_path)):
+        pass
+    assert "From 599 frames on (--anneal) the learning rate is 0" in caplog.text
+
+
 def test_images_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--obs state"):
         A3CTrainer(config(obs="image"), tmp_path / "run")

@@ -41,6 +41,7 @@ UNITS = (256, 256)
 DECAY, EPSILON = 0.99, 0.1
 """Of RMSProp: alpha and epsilon (T18)."""
 MIN_STD, RANGE = 0.01, 2.0
+"""The standard deviation of an action lies between MIN_STD and MIN_STD + RANGE (T18)."""
 NEAR_ZERO = 1e-3
 """Standard deviation of the policy's last weights at first."""
 
@@ -51,7 +52,9 @@ class A3C(ModelFree):
     def __init__(self, spec: EnvSpec, config: Config):
         super().__init__()
         if spec.images:
-            raise UserError("--agent a3c learns from state vectors: add --obs state.")
+            raise UserError(
+                "--agent a3c learns from state vectors: add --obs state, or take another --agent if there are none."
+            )
         assert isinstance(config.baseline, A3CConfig)
         self.spec, self.config, self.options = spec, config, config.baseline
         self.keys, inputs = list(spec.vectors), sum(spec.vectors.values())

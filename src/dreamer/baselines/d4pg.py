@@ -111,7 +111,10 @@ class D4PG(ModelFree):
 
     @torch.no_grad()
     def _renew_target(self) -> None:
-        """Copy the networks into the target networks before every `target_every`-th update."""
+        """Copy the networks into the target networks before every `target_every`-th update.
+
+        The count is compared on the device, so that nothing waits for a GPU.
+        """
         due = self.optimizers.optimizers["value"].steps % self.options.target_every == 0
         for target, parameter in zip(self.target.parameters(), self.networks.parameters(), strict=True):
             target.copy_(torch.where(due, parameter, target))
@@ -127,47 +130,47 @@ class D4PG(ModelFree):
         """Return what `act` begins the episodes of `n` environments with: no images."""
         width = sum(math.prod(shape) for shape in self.spec.images.values()) * self.options.frame_stack
         zeros = self.atoms.new_zeros
-        return PolicyState(Frames(zeros(n, width), zeros(n, 1)), zeros(n, self.spec.action.size))
+        return PolicyState(ImageStack(zeros(n, width), zeros(n, 1)), zeros(n, self.spec.action.size))
 
     @torch.no_grad()
     def act(
         self, obs: dict[str, Tensor], state: PolicyState, explore: bool, generator: torch.Generator
     ) -> PolicyState:
         """Act on observations `(N, ...)`, exploring in environment i of N with i / N of the noise (T18)."""
-        frames, images = self._push(obs, state.latent)
+        stack, images = self._push(obs, state.latent)
         vectors = {key: obs[key] for key in self.spec.vectors}
         action = self.networks.act(self.networks.encoder(vectors | images))  # (N, A)
         if explore:
             share = torch.arange(1, len(action) + 1, device=action.device) / len(action)
             noise = torch.randn(action.shape, generator=generator, device=action.device)
             action = add_noise(action, share.unsqueeze(-1) * noise, self.config.behavior.expl_noise)
-        return PolicyState(frames, action)
+        return PolicyState(stack, action)
 
-    def _push(self, obs: dict[str, Tensor], frames: "Frames") -> tuple["Frames", dict[str, Tensor]]:
-        """Add the newest images; return all, and the stacks `(N, H, W, stack C)` by key."""
-        n, stack = len(frames.seen), self.options.frame_stack
+    def _push(self, obs: dict[str, Tensor], before: "ImageStack") -> tuple["ImageStack", dict[str, Tensor]]:
+        """Put the newest images in place of the oldest; return that, and `(N, H, W, stack C)` by key to look at."""
+        n, stack = len(before.seen), self.options.frame_stack
         newest = [obs[key].flatten(1).float() for key in self.spec.images]
         if not newest:
-            return frames, {}
+            return before, {}
         new = torch.cat(newest, -1).unsqueeze(1)  # (N, 1, pixels)
-        old = frames.pixels.view(n, stack, -1)
-        old = torch.where(frames.seen.unsqueeze(-1) > 0, old, new)  # the first image stands for those before
+        old = before.pixels.view(n, stack, -1)
+        old = torch.where(before.seen.unsqueeze(-1) > 0, old, new)  # the first image stands for those before
         pixels = torch.cat([old[:, 1:], new], 1)
         parts = pixels.split([math.prod(shape) for shape in self.spec.images.values()], -1)
         named = zip(self.spec.images.items(), parts, strict=True)
         images = {key: joined(part.reshape(n, stack, *shape)) for (key, shape), part in named}
-        return Frames(pixels.flatten(1), torch.ones_like(frames.seen)), images
+        return ImageStack(pixels.flatten(1), torch.ones_like(before.seen)), images
 
 
-class Frames(NamedTuple):
+class ImageStack(NamedTuple):
     """The newest images of N environments, flat: `(N, stack pixels)`; `seen` `(N, 1)`: 0 before the first."""
 
     pixels: Tensor
     seen: Tensor
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> "Frames":
+    def map(self, function: Callable[[Tensor], Tensor]) -> "ImageStack":
         """Apply a function to both tensors."""
-        return Frames(function(self.pixels), function(self.seen))
+        return ImageStack(function(self.pixels), function(self.seen))
 
 
 # -- the equations ---------------------------------------------------------------------------------------
@@ -182,10 +185,10 @@ def n_step_return(batch: Batch, t: int, gamma: float) -> tuple[Tensor, Tensor, T
     following = slice(t + 1, None)
     within = (~batch["is_first"][:, following]).long().cumprod(1)  # (B, N): 1 up to the end of the episode
     factor = torch.where(within > 0, gamma * batch["discount"][:, following], 1.0)
-    weight = factor.cumprod(1)  # gamma^{k+1}, and 0 from a termination on
-    earlier = torch.cat([torch.ones_like(weight[:, :1]), weight[:, :-1]], 1)  # gamma^k
+    discount = factor.cumprod(1)  # gamma^{k+1}, and 0 from a termination on
+    earlier = torch.cat([torch.ones_like(discount[:, :1]), discount[:, :-1]], 1)  # gamma^k
     returns = (earlier * within * batch["reward"][:, following]).sum(1)
-    return returns, weight[:, -1], within.sum(1)
+    return returns, discount[:, -1], within.sum(1)
 
 
 def project(values: Tensor, probability: Tensor, atoms: Tensor) -> Tensor:
@@ -255,7 +258,10 @@ class Encoder(nn.Module):
 
 
 class Head(nn.Module):
-    """Dense layers over features `(B, F)`, and over actions `(B, A)` if it is the critic: `(B, outputs)`."""
+    """Dense layers over features `(B, F)`, and over actions `(B, A)` if it is the critic: `(B, outputs)`.
+
+    `narrow` puts a layer of 50 before them. `variance` is about that of an output at first, for inputs of variance 1.
+    """
 
     def __init__(
         self, features: int, narrow: bool, actions: int, units: tuple[int, int], outputs: int, variance: float

@@ -11,6 +11,7 @@ import tyro
 
 from dreamer.arguments import read
 from dreamer.config import (
+    OWNERS,
     RENAMED,
     Affects,
     BehaviorConfig,
@@ -84,14 +85,19 @@ def starting_point(
 def with_start(function: Callable[..., Any], words: Sequence[str]) -> Callable[..., Any]:
     """Return a command of a run with its starting point as the defaults of all options.
 
-    Raises `UserError` if an option has another name now, or if there is no such starting point.
+    Raises `UserError` if an option has another name now or belongs to another agent, or if there is no such starting
+    point.
     """
-    for word in words:  # the new name of an option helps more than a list of all
-        name = word.split("=")[0].removeprefix("--").removeprefix("no-").replace("-", "_")
-        if word.startswith("--") and name in RENAMED:
-            raise UserError(f"{flag(name)} is now {flag(RENAMED[name])}: see --help.")
+    flags = [word.split("=")[0][2:] for word in words if word.startswith("--")]
+    names = [word.removeprefix("no-").replace("-", "_") for word in flags]
+    for name in filter(RENAMED.get, names):  # the new name of an option helps more than a list of all
+        raise UserError(f"{flag(name)} is now {flag(RENAMED[name])}: see --help.")
     given, _ = read(_Given, words, "dreamer", return_unknown_args=True)
-    return partial(function, options=starting_point(**vars(given)).options)
+    options = starting_point(**vars(given)).options
+    for name in names:
+        if (owner := OWNERS.get(name)) not in (None, options.behavior.agent):
+            raise UserError(f"{flag(name)} belongs to --agent {owner}: add that, or leave {flag(name)} out.")
+    return partial(function, options=options)
 
 
 def checked(options: Config) -> Config:

@@ -45,7 +45,7 @@ class TransitionSampler(SequenceSampler):
         self._begins = np.zeros(1, np.int64)
         self._tree = SumTree(1024)
         self._largest = 1.0  # p^a
-        self._drawn = np.zeros(0, np.int64)
+        self._drawn = np.zeros(0, np.int64)  # items of the last batch, row by row
         self._rewinds = self.store.rewinds
 
     def draw(self, rng: np.random.Generator) -> list[Window]:
@@ -53,6 +53,7 @@ class TransitionSampler(SequenceSampler):
         self._check_not_empty()
         self._follow_store()
         self._drawn = self._tree.draw(self.batch_size, rng)
+        # The number of an item is the only one of those in the store that equals it modulo the size.
         numbers = self._begins[0] + (self._drawn - self._begins[0]) % self._tree.size
         episodes = np.searchsorted(self._begins, numbers, side="right") - 1
         starts, lengths = numbers - self._begins[episodes], self.store.lengths[episodes]

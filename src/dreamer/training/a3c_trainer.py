@@ -159,7 +159,9 @@ def work(
 
 def _waits(board: Board, number: int) -> bool:
     """Note and return whether the limit is reached."""
-    setting = int(board.limit[1])
+    setting = int(
+        board.limit[1]
+    )  # read first: if the limit is raised meanwhile, the worker waits at the old one
     if board.total()[0] < board.limit[0]:
         return False
     board.waiting[number] = setting
@@ -178,6 +180,11 @@ class A3CTrainer:
         self.run_directory.check(config)
         self.registration = registration_of(config.environment.env)  # of an environment, for the workers
         check_installed(self.schedule.logger)
+        if self.schedule.steps > config.baseline.anneal:
+            message = (
+                "From %s frames on (--anneal) the learning rate is 0: nothing is learned up to --steps %s."
+            )
+            _logger.warning(message, f"{config.baseline.anneal:,}", f"{self.schedule.steps:,}")
         torch.set_num_threads(1)
         self.interrupt = Interrupt()
         self.counters = Counters()
@@ -192,7 +199,7 @@ class A3CTrainer:
                 contextlib.closing(VectorEnv(evaluated(config.environment), 1, self.schedule.seed))
             )
             self.agent = make_agent(self.envs.spec, config)
-            self.evaluated = make_agent(self.envs.spec, config)
+            self.evaluated = make_agent(self.envs.spec, config)  # has the weights of the last limit
             assert isinstance(self.agent.algorithm, A3C)
             self.shared = self.agent.algorithm
             self.shared.optimizers.share_memory()
@@ -267,7 +274,7 @@ class A3CTrainer:
         halted = False
         while not self.board.all_wait():
             if self._stop and not halted:
-                self.board.set_limit(0)
+                self.board.set_limit(0)  # which all have reached
                 halted = True
             for connection in wait(self.connections, WATCH):
                 self._receive(self.connections.index(connection))  # pyright: ignore[reportArgumentType]
