@@ -106,7 +106,7 @@ class Failure(NamedTuple):
 
 
 @contextlib.contextmanager
-def _without_the_users_script() -> Iterator[None]:
+def _without_the_script() -> Iterator[None]:
     """Let the processes that begin meanwhile not import the running script, nor anything from the current folder.
 
     So a script needs no `if __name__ == "__main__"`, and no module of the user, or of a run, stands in for one of
@@ -134,9 +134,8 @@ def work(
     """Be worker `number` until the parent hangs up. A process of its own runs this."""
     end_with(parent)
     refuse_code_of_runs()
-    for (
-        asks_to_stop
-    ) in SIGNALS:  # a terminal or a scheduler sends them to all processes, and the parent handles them
+    # A terminal or a scheduler sends these to all processes of a run. The parent handles them.
+    for asks_to_stop in SIGNALS:
         signal.signal(asks_to_stop, lambda *_: None)
     torch.set_num_threads(1)
     try:
@@ -338,7 +337,7 @@ class A3CTrainer:
         self.starts += 1
         arguments = (os.getpid(), number, seed, self.shared, self.registration, self.board, theirs)
         process = context.Process(target=work, args=arguments, daemon=True)
-        with _without_the_users_script():
+        with _without_the_script():
             process.start()
         theirs.close()  # so that the end of the worker is the end of the connection
         self.alive[number] = 0, time.monotonic()
