@@ -76,6 +76,16 @@ def test_memory_is_that_of_all_processes() -> None:
     assert films > alone + 20 * 2**20
 
 
+def test_a_replay_in_memory_is_that_of_the_whole_run() -> None:
+    used = {}
+    for where in ("device", "disk"):
+        options: dict[str, Any] = {"agent": "d4pg", "obs": "state", "replay_device": where}
+        options |= {"steps": 10**8, "action_repeat": 1, "time_limit": 1000}
+        used[where] = rehearse(small_run(**options))[0]["process memory"]
+    # An element of `toy:dot` has 2 numbers of its state, 2 of an action, reward and discount, each 4 bytes.
+    assert used["device"] - used["disk"] == pytest.approx(24 * 10**8, rel=0.1)
+
+
 def test_random_agent_and_states_are_rehearsed() -> None:
     options: dict[str, Any]
     for options in ({"agent": "random"}, {"obs": "state", "agent": "d4pg"}):

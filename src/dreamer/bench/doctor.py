@@ -91,10 +91,8 @@ def _time(config: Config) -> list[Check]:
     if workers := getattr(config.baseline, "workers", 0):  # of A3C
         speed = speed_of_workers(spec, config, LONG)
         detail = f"{speed:,.0f} frames per second of {workers} workers on {cores()} cores"
-        return [
-            Check("speed", detail),
-            Check("time", f"{duration(steps / speed)} for {steps:,} frames"),
-        ]
+        time = f"{duration(steps / speed)} for {steps:,} frames"
+        return [Check("speed", detail), Check("time", time)]
     env_seconds, agent = seconds_per_step(config.environment), time_agent(spec, config)
     run = forecast(config, agent, env_seconds, cores())
     speed = f"{agent.update:.3g} s per update, {1e3 * (env_seconds + agent.action):.3g} ms per agent step"
@@ -111,9 +109,11 @@ def _forecast(config: Config, logdir: Path) -> list[Check]:
     free = shutil.disk_usage(folder).free
     disk = f"{size(needed)} needed for {logdir}, {size(free)} free"
     space = "Free some space, choose another --logdir, or set --replay-size."
-    fewer = "Take fewer --workers." if config.behavior.agent == "a3c" else "Take a smaller --batch-size."
+    held = config.replay.replay_device == "device"
+    fewer = "--replay-device disk" if held else "a smaller --batch-size"
+    fewer = "fewer --workers" if config.behavior.agent == "a3c" else fewer
     return [
         *_time(config),
-        Check("memory", memory, "" if fits else fewer, fits),
+        Check("memory", memory, "" if fits else f"Take {fewer}.", fits),
         Check("disk", disk, "" if needed < free else space, needed < free),
     ]

@@ -16,7 +16,7 @@ from dreamer.baselines.a3c import A3C, Worker
 from dreamer.config import Config, with_options
 from dreamer.envs.make import make_env
 from dreamer.machine import cores, peak_memory, peak_memory_of_children, reset_peak_memory
-from dreamer.replay.make import planned_elements
+from dreamer.replay.make import bytes_per_agent_step, planned_elements
 from dreamer.training.a3c_trainer import A3CTrainer
 from dreamer.training.make import make_trainer
 from dreamer.training.trainer import Trainer
@@ -68,8 +68,12 @@ def rehearse(config: Config) -> tuple[dict[str, int], int]:
         memory, others = peak_memory(trainer.agent.device), peak_memory_of_children()
         run, growing = trainer.run_directory, _growing(trainer, config, limit)
         checkpoints, videos = _size(run.checkpoints), _size(run.videos) + _size(run.path / "tensorboard")
+        spec, device = trainer.envs.spec, trainer.agent.device
     encoder = ENCODER if training.video_every else 0
     memory["process memory"] = int(MORE_MEMORY * memory["process memory"]) + workers * others + encoder
+    if config.replay.replay_device == "device":  # of which the rehearsal has an episode
+        where = "GPU memory" if device.type == "cuda" else "process memory"
+        memory[where] += planned_elements(config) * bytes_per_agent_step(spec)
     filmed = min(training.evaluations + 1, training.steps // (training.video_every or training.steps + 1))
     # The rehearsal has two checkpoints, and a run three while it writes one.
     return memory, int(growing + 1.5 * checkpoints + filmed * MORE_VIDEO * videos)
