@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ import torch
 
 import dreamer
 from dreamer import cli
-from dreamer.cli.options import DEFAULTS, RunOptions, Start, default_logdir
+from dreamer.cli import beginning
+from dreamer.cli.options import DEFAULTS, RunOptions, Start, default_logdir, starting_point
 from dreamer.config import WITHOUT_EFFECT, to_flat, with_options
 from dreamer.errors import UserError
-from dreamer.presets import debug
+from dreamer.presets import debug, preset
 from dreamer.storage import checkpoint
+from dreamer.training.a3c_trainer import A3CTrainer
 
 SMALL = ["--preset", "debug", "--image-size", "32", "--time-limit", "50", "--device", "cpu", "--threads", "1"]
 SHORT = [*SMALL, "--steps", "300", "--checkpoint-every", "100", "--eval-every", "0", "--video-every", "300"]
@@ -81,6 +84,17 @@ def test_beginning_says_what_will_happen(trained: Path, monkeypatch: pytest.Monk
     assert re.fullmatch(r"  device   .*, (bfloat16|float32), 1 thread", lines[2])
     assert re.fullmatch(r"  agent    dreamer, [\d,]+ parameters", lines[6])
     assert re.match(r"300 / 300 frames  learning  train \d+\.\d  eval \d+\.\d  updates 4", lines[7])
+
+
+def test_beginning_of_a3c_tells_its_workers_and_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dreamer.training.rehearsal.speed_of_workers", lambda *_: 100.0)
+    config = with_options(preset("debug", agent="a3c"), {"steps": 12_000})
+    with closing(A3CTrainer(config, tmp_path / "run")) as trainer:
+        lines = [*beginning.lines(trainer, starting_point("debug", agent="a3c"), tmp_path / "run")]
+    assert re.fullmatch(r"  agent    a3c, [\d,]+ parameters, 2 workers", lines[-2])
+    assert lines[-1] == "  time     about 2 min for 12,000 frames"
 
 
 def test_forecast_leaves_no_trace_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -15,15 +15,15 @@ class D4PGConfig:
     n_step: Annotated[int, Gt(0), Affects.EVERYTHING] = 5
     """Rewards of a transition before the critic's estimate takes over (N)."""
     atoms: Annotated[int, Ge(2), Affects.EVERYTHING] = 51
-    """Returns that the critic tells apart."""
+    """Returns that the critic tells apart, evenly spaced."""
     v_max: Annotated[float, Gt(0), Affects.LEARNING] = 150.0
-    """They lie between -v_max and v_max."""
+    """The largest of them; the least is -v_max."""
     target_every: Annotated[int, Gt(0), Affects.LEARNING] = 100
     """Updates between two copies of the networks into the target networks."""
     priority: Annotated[float, Ge(0), Affects.LEARNING] = 0.6
     """How much transitions with a large error are preferred; 0 draws all alike."""
     priority_correction: Annotated[float, Ge(0), Le(1), Affects.LEARNING] = 1.0
-    """Share of that preference that the weights in the loss undo."""
+    """Share of that preference that the weights in the loss undo; 1 undoes all of it."""
     frame_stack: Annotated[int, Gt(0), Affects.EVERYTHING] = 3
     """Newest images that actor and critic see together."""
 

@@ -25,7 +25,8 @@ def lines(trainer: "Trainer | A3CTrainer", start: Start, logdir: Path) -> Iterat
     yield f"{'Resuming' if trainer.resumed else 'Training'} {config.environment.env} in {logdir}"
     for name, text in {"options": _options(start, config), **_machine(trainer), **_networks(trainer)}.items():
         yield from _entry(name, text)
-    if config.behavior.agent != "a3c" and trainer.counters.env_step < config.training.steps:
+    own = config.environment.env.startswith("gym:")  # no step of it is tried out, and workers do little else
+    if not (own and _workers(config)) and trainer.counters.env_step < config.training.steps:
         yield from _entry("time", _time(trainer))
 
 
@@ -55,11 +56,11 @@ def _machine(trainer: "Trainer | A3CTrainer") -> dict[str, str]:
 def _networks(trainer: "Trainer | A3CTrainer") -> dict[str, str]:
     spec, agent = trainer.envs.spec, trainer.config.behavior.agent
     weights = sum(weight.numel() for weight in trainer.agent.algorithm.parameters())
-    repeat = trainer.config.environment.repeat
+    repeat, workers = trainer.config.environment.repeat, _workers(trainer.config)
     return {
         "sees": _sees(spec),
         "acts": f"{_acts(spec)}, every {repeat} frame{'s' * (repeat > 1)}",
-        "agent": f"{agent}, {weights:,} parameters",
+        "agent": f"{agent}, {weights:,} parameters" + f", {workers} workers" * (workers > 1),
     }
 
 
@@ -76,15 +77,25 @@ def _acts(spec: "EnvSpec") -> str:
 
 
 def _time(trainer: "Trainer | A3CTrainer") -> str:
-    from dreamer.bench.forecast import predict
+    from dreamer.bench.forecast import SHORT, predict
     from dreamer.logs.progress import duration
+    from dreamer.training.rehearsal import speed_of_workers
 
+    if _workers(trainer.config):
+        frames = trainer.config.training.steps - trainer.counters.env_step
+        seconds = frames / speed_of_workers(trainer.envs.spec, trainer.config, SHORT)
+        return f"about {duration(seconds)} for {frames:,} frames"
     run = predict(trainer.config, trainer.envs.spec)
     trainer.logger.forecast = run.seconds_left
     seconds = run.seconds_left(trainer.counters.env_step, trainer.counters.grad_step)
     frames, updates = run.frames - trainer.counters.env_step, run.updates - trainer.counters.grad_step
     own = ", without the environment" * trainer.config.environment.env.startswith("gym:")
     return f"about {duration(seconds)} for {frames:,} frames and {max(0, updates):,} updates{own}"
+
+
+def _workers(config: Config) -> int:
+    """Return the number of workers of A3C, 0 for other agents."""
+    return getattr(config.baseline, "workers", 0)
 
 
 def _entry(name: str, text: str) -> list[str]:
