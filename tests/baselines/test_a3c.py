@@ -225,6 +225,14 @@ def test_a_gradient_that_is_not_finite_changes_nothing() -> None:
     assert not torch.equal(next(algorithm.parameters()), before[0])
 
 
+def test_weights_that_have_grown_too_large_end_the_worker_with_a_sentence() -> None:
+    algorithm = a3c(COUNTING, rollout=4, lr=1e30)
+    some = worker(algorithm, "toy:counting")
+    some.round(env_step=0)
+    with pytest.raises(UserError, match="not finite: go on from the last checkpoint with a lower --lr"):
+        some.round(env_step=4)
+
+
 def test_images_are_refused() -> None:
     with pytest.raises(UserError, match="--obs state"):
         a3c(IMAGE)

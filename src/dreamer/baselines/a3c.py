@@ -236,7 +236,13 @@ class Worker:
         seen, actions, rewards, frames = [], [], [], 0
         terminated = truncated = False
         while len(rewards) < self.local.options.rollout and not (terminated or truncated):
-            action = self.local(self.obs)[0].sample(self.generator)
+            policy, value = self.local(self.obs)
+            if not value.isfinite():
+                raise UserError(
+                    "The networks of A3C predict numbers that are not finite: go on from the last checkpoint with a"
+                    " lower --lr, or begin again."
+                )
+            action = policy.sample(self.generator)
             seen.append(self.obs)
             actions.append(action)
             clipped = action if self.local.spec.action.discrete else action.clamp(-1, 1)
