@@ -37,7 +37,11 @@ def d4pg_paper() -> Config:
 
 
 def d4pg_laptop() -> Config:
-    """D4PG from state vectors as in Acme, for a CPU core; with `--obs image` it sees pixels, and takes far longer."""
+    """D4PG from state vectors as in Acme, for a CPU core.
+
+    With `--obs image` it sees pixels, takes far longer, and needs other settings to learn anything in as many frames
+    (docs/baselines.md).
+    """
     return with_options(
         d4pg_paper(),
         {
