@@ -161,9 +161,8 @@ def work(
 
 def _waits(board: Board, number: int) -> bool:
     """Note and return whether the limit is reached."""
-    setting = int(
-        board.limit[1]
-    )  # read first: if the limit is raised meanwhile, the worker waits at the old one
+    # This is read first: if the limit is raised meanwhile, the worker waits at the old one.
+    setting = int(board.limit[1])
     if board.total()[0] < board.limit[0]:
         return False
     board.waiting[number] = setting
