@@ -244,6 +244,11 @@ class Config:
         """Whether a decoder is trained: for reconstruction, or else only for the videos."""
         return self.model.objective == "reconstruction" or self.training.video_every > 0
 
+    @property
+    def workers(self) -> int:
+        """Processes that act and learn at the same time: those of A3C, 0 for other agents."""
+        return self.baseline.workers if isinstance(self.baseline, A3CConfig) else 0
+
 
 PARTS = (EnvConfig, ReplayConfig, ModelConfig, BehaviorConfig, OptimizerConfig, TrainConfig)
 BASELINES: dict[str, type[D4PGConfig | A3CConfig]] = {"d4pg": D4PGConfig, "a3c": A3CConfig}

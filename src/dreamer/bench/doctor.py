@@ -88,9 +88,9 @@ def _rendering(config: Config, _: Path) -> list[Check]:
 
 def _time(config: Config) -> list[Check]:
     spec, steps = environment_spec(config.environment), config.training.steps
-    if workers := getattr(config.baseline, "workers", 0):  # of A3C
+    if config.workers:
         speed = speed_of_workers(spec, config, LONG)
-        detail = f"{speed:,.0f} frames per second of {workers} workers on {cores()} cores"
+        detail = f"{speed:,.0f} frames per second of {config.workers} workers on {cores()} cores"
         time = f"{duration(steps / speed)} for {steps:,} frames"
         return [Check("speed", detail), Check("time", time)]
     env_seconds, agent = seconds_per_step(config.environment), time_agent(spec, config)
@@ -111,7 +111,7 @@ def _forecast(config: Config, logdir: Path) -> list[Check]:
     space = "Free some space, choose another --logdir, or set --replay-size."
     held = config.replay.replay_device == "device"
     fewer = "--replay-device disk" if held else "a smaller --batch-size"
-    fewer = "fewer --workers" if config.behavior.agent == "a3c" else fewer
+    fewer = "fewer --workers" if config.workers else fewer
     return [
         *_time(config),
         Check("memory", memory, "" if fits else f"Take {fewer}.", fits),

@@ -22,7 +22,7 @@ def training(timer: Timer, config: Config, rounds: int) -> Iterator[Measurement]
     A whole run also takes random frames, pretraining, evaluation, checkpoints and videos.
     """
     environment = config.environment
-    workers = getattr(config.baseline, "workers", 0)  # of A3C; they log at the ends of episodes
+    workers = config.workers  # they log at the ends of episodes
     at_once = workers or environment.num_envs
     every, updates = short_round(config.training, environment.repeat * environment.num_envs)
     every = environment.time_limit * workers or every

@@ -26,7 +26,7 @@ def lines(trainer: "Trainer | A3CTrainer", start: Start, logdir: Path) -> Iterat
     for name, text in {"options": _options(start, config), **_machine(trainer), **_networks(trainer)}.items():
         yield from _entry(name, text)
     own = config.environment.env.startswith("gym:")  # no step of it is tried out, and workers do little else
-    if not (own and _workers(config)) and trainer.counters.env_step < config.training.steps:
+    if not (own and config.workers) and trainer.counters.env_step < config.training.steps:
         yield from _entry("time", _time(trainer))
 
 
@@ -56,7 +56,7 @@ def _machine(trainer: "Trainer | A3CTrainer") -> dict[str, str]:
 def _networks(trainer: "Trainer | A3CTrainer") -> dict[str, str]:
     spec, agent = trainer.envs.spec, trainer.config.behavior.agent
     weights = sum(weight.numel() for weight in trainer.agent.algorithm.parameters())
-    repeat, workers = trainer.config.environment.repeat, _workers(trainer.config)
+    repeat, workers = trainer.config.environment.repeat, trainer.config.workers
     return {
         "sees": _sees(spec),
         "acts": f"{_acts(spec)}, every {repeat} frame{'s' * (repeat > 1)}",
@@ -81,7 +81,7 @@ def _time(trainer: "Trainer | A3CTrainer") -> str:
     from dreamer.logs.progress import duration
     from dreamer.training.rehearsal import speed_of_workers
 
-    if _workers(trainer.config):
+    if trainer.config.workers:
         frames = trainer.config.training.steps - trainer.counters.env_step
         seconds = frames / speed_of_workers(trainer.envs.spec, trainer.config, SHORT)
         return f"about {duration(seconds)} for {frames:,} frames"
@@ -91,11 +91,6 @@ def _time(trainer: "Trainer | A3CTrainer") -> str:
     frames, updates = run.frames - trainer.counters.env_step, run.updates - trainer.counters.grad_step
     own = ", without the environment" * trainer.config.environment.env.startswith("gym:")
     return f"about {duration(seconds)} for {frames:,} frames and {max(0, updates):,} updates{own}"
-
-
-def _workers(config: Config) -> int:
-    """Return the number of workers of A3C, 0 for other agents."""
-    return getattr(config.baseline, "workers", 0)
 
 
 def _entry(name: str, text: str) -> list[str]:

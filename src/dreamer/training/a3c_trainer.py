@@ -176,7 +176,7 @@ class A3CTrainer:
         self, config: Config, logdir: Path, make_agent: Callable[[EnvSpec, Config], Agent] = make_agent
     ):
         assert isinstance(config.baseline, A3CConfig)
-        self.config, self.schedule, self.workers = config, config.training, config.baseline.workers
+        self.config, self.schedule, self.workers = config, config.training, config.workers
         self.run_directory = RunDirectory(logdir.absolute())  # an environment may leave the current folder
         self.run_directory.check(config)
         self.registration = registration_of(config.environment.env)  # of an environment, for the workers

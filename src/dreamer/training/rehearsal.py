@@ -61,8 +61,7 @@ def rehearse(config: Config) -> tuple[dict[str, int], int]:
     short |= dict.fromkeys(("train_every", "eval_every", "checkpoint_every"), due)
     short |= {"time_limit": limit, "train_steps": 2, "video_every": due if training.video_every else 0}
     short |= {"logger": "tensorboard" if training.logger in ("tensorboard", "both") else "none"}
-    workers = getattr(config.baseline, "workers", 1)
-    short |= {"workers": 1} if config.behavior.agent == "a3c" else {}
+    short |= {"workers": 1} if config.workers else {}
     reset_peak_memory(pick_device(training.device))
     with short_run(with_options(config, short), due + 1) as trainer:
         memory, others = peak_memory(trainer.agent.device), peak_memory_of_children()
@@ -70,7 +69,9 @@ def rehearse(config: Config) -> tuple[dict[str, int], int]:
         checkpoints, videos = _size(run.checkpoints), _size(run.videos) + _size(run.path / "tensorboard")
         spec, device = trainer.envs.spec, trainer.agent.device
     encoder = ENCODER if training.video_every else 0
-    memory["process memory"] = int(MORE_MEMORY * memory["process memory"]) + workers * others + encoder
+    memory["process memory"] = (
+        int(MORE_MEMORY * memory["process memory"]) + max(1, config.workers) * others + encoder
+    )
     if config.replay.replay_device == "device":  # of which the rehearsal has an episode
         where = "GPU memory" if device.type == "cuda" else "process memory"
         memory[where] += planned_elements(config) * bytes_per_agent_step(spec)
