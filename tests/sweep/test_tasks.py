@@ -27,6 +27,11 @@ def test_tasks_keep_their_order_and_come_once() -> None:
     ]
 
 
+def test_all_tasks_may_be_named_though_no_file_name_may_be_so_long() -> None:
+    tasks = environments("all")
+    assert environments(",".join(tasks)) == tasks
+
+
 def test_tasks_of_a_file_may_have_comments(tmp_path: Path) -> None:
     path = tmp_path / "tasks"
     path.write_text("# first these\nwalker_walk  # easy\n\ntoy:dot\n")

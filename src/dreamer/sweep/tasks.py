@@ -1,5 +1,6 @@
 """Find the tasks that `--tasks` names."""
 
+import os
 from pathlib import Path
 
 from dreamer.envs.make import known_names
@@ -34,7 +35,9 @@ def environments(tasks: str) -> list[str]:
     Raises:
         UserError: a task is unknown, or none is named.
     """
-    names = _lines(Path(tasks)) if Path(tasks).is_file() else [name.strip() for name in tasks.split(",")]
+    # Path.is_file would raise OSError for a list of names that is longer than a file name may be.
+    is_file = os.path.isfile(tasks)  # noqa: PTH113
+    names = _lines(Path(tasks)) if is_file else [name.strip() for name in tasks.split(",")]
     found = list(dict.fromkeys(env for name in names if name for env in _environments(name)))
     if not found:
         raise UserError(
