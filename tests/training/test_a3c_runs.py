@@ -142,9 +142,8 @@ def test_a_signal_to_all_processes_stops_the_run_at_once_and_saved(
         def stop() -> None:
             board = trainer.board
             while not ((board.counts[2] > 0) | (board.waiting >= 0)).all():
-                time.sleep(
-                    0.01
-                )  # one may be loading PyTorch still, and if it comes late, it waits at the limit
+                # One may be loading PyTorch still. If it comes late, it waits at the limit.
+                time.sleep(0.01)
             trainer.interrupt.requested = True
             for process in trainer.processes:
                 assert process.pid is not None
@@ -154,9 +153,8 @@ def test_a_signal_to_all_processes_stops_the_run_at_once_and_saved(
         assert not trainer.run()
         assert trainer.starts == 2
         for process in trainer.processes:
-            process.join(
-                0 if number == signal.SIGTERM else 60
-            )  # its files are closed a little before it has ended
+            # The files of a process are closed a little before it has ended.
+            process.join(0 if number == signal.SIGTERM else 60)
             assert process.is_alive() == (number == signal.SIGTERM)
         saved = checkpoint.load(trainer.run_directory.checkpoints)
     assert saved is not None
